@@ -1,0 +1,42 @@
+//! What a server asks its disk to make durable, in one strict order.
+//!
+//! The pure core emits `(Ticket, Write)` pairs; the storage performs them in that order and reports the highest ticket
+//! that is durable, which means that every write up to it is. One sync may serve many writes. Messages whose
+//! truth depends on a write (an ACK, an ACKEPOCH, a vote) are held back by the core until its ticket is reported.
+//! Because the order is total, a write of a former role is always durable before a write of the next (ZOOKEEPER-4712).
+
+use crate::{Epoch, Zxid};
+use bytes::Bytes;
+
+/// Names a write; tickets are issued in ascending order, starting at 1 in each process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Ticket(pub u64);
+
+/// One durable write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Write {
+    /// Append a record to the transaction log. `zxid` follows the last record ([`Zxid::follows`]), except for the first
+    /// record after an installed snapshot.
+    Append {
+        /// The record's zxid.
+        zxid: Zxid,
+        /// TxnHeader, txn, optional digest: the bytes of the proposal, verbatim.
+        payload: Bytes,
+    },
+    /// Remove every log record after `to`, and every snapshot taken after `to`. A record `to` exists, or a snapshot of it.
+    Truncate {
+        /// The last zxid that stays.
+        to: Zxid,
+    },
+    /// Promise to follow no leader of an earlier epoch.
+    AcceptedEpoch(Epoch),
+    /// Record that the log holds the whole initial history of the leader of this epoch.
+    CurrentEpoch(Epoch),
+    /// Replace snapshot and log by a snapshot received from a leader. Older snapshots and every log record are superseded.
+    InstallSnapshot {
+        /// Every transaction up to it is in the snapshot.
+        zxid: Zxid,
+        /// Sessions, ACL table and nodes up to the terminating "/", as on the wire.
+        bytes: Bytes,
+    },
+}
