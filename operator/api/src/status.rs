@@ -1,0 +1,169 @@
+//! What the operator answers. Two parts: facts that it must never forget ([`Bootstrap`]), and what it saw last.
+#![expect(unreachable_pub, reason = "KubeSchema repeats each struct inside a function")]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator knows of an ensemble.
+///
+/// `ensembleId` and `bootstrap` are recorded facts: they are written once, under the resource version they were read
+/// at, and everything else follows from them. The rest is recomputed from what is observed and may be lost.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ZooKeeperEnsembleStatus {
+    /// The generation of the spec that this status answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Available`, `Degraded`, `QuorumLost`, `FaultTolerant`, `ConfigApplied`, `ReplicasApplied`, `ReconcileSucceeded`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The identity of the ensemble (a UUID), on every volume of it. Never changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub ensemble_id: Option<String>,
+    /// How the ensemble was founded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
+    /// Pods that exist.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Pods that are ready: they serve clients.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// Servers that vote.
+    #[serde(default)]
+    pub voters: i32,
+    /// Voters that hold the leader's history.
+    #[serde(default)]
+    pub synced_voters: i32,
+    /// Voters that must be synced for the ensemble to serve.
+    #[serde(default)]
+    pub quorum: i32,
+    /// Voters that may fail now without loss of service.
+    #[serde(default)]
+    pub fault_tolerance: i32,
+    /// The label selector of the pods, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub selector: Option<String>,
+    /// The pod of the leader that a majority of the voters names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub leader: Option<String>,
+    /// The epoch of the leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
+    /// The version that the leader reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub version: Option<String>,
+    /// The SHA-256 of the `zoo.cfg` that the spec asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub config_hash: Option<String>,
+    /// Every server, by ordinal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 15))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["ordinal".into()]))]
+    pub members: Vec<Member>,
+    /// Where clients connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
+}
+
+/// How the ensemble was founded, once. See `operator-core`'s module `plan::bootstrap`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Bootstrap {
+    /// How far it has come. Never goes back.
+    pub phase: BootstrapPhase,
+    /// The ids of the voters, frozen when the ensemble was founded.
+    #[schemars(length(min = 1, max = 7))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub voters: Vec<i32>,
+    /// The volume that each ordinal was granted its vote for, recorded before the grant. Entries are never changed.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 7))]
+    pub volumes: BTreeMap<String, String>,
+    /// When a leader and a majority of the voters were first synced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Time>,
+}
+
+/// How far the founding has come.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BootstrapPhase {
+    /// The voters are frozen; no volume may vote yet.
+    Pending,
+    /// Volumes are recorded, and are being granted their vote.
+    InProgress,
+    /// The ensemble exists. No volume is ever granted a vote again.
+    Complete,
+}
+
+/// What is known of one server.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// The ordinal of its pod.
+    pub ordinal: i32,
+    /// Its id in the ensemble.
+    pub myid: i32,
+    /// Its pod.
+    #[schemars(length(max = 253))]
+    pub pod: String,
+    /// The node that its pod runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub node: Option<String>,
+    /// `looking`, `following`, `leading`, or `unknown` when it does not answer.
+    #[schemars(length(max = 32))]
+    pub role: String,
+    /// `uninitialized`, `syncing`, `synced`, or `unknown`.
+    #[schemars(length(max = 32))]
+    pub state: String,
+    /// The version it reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub version: Option<String>,
+    /// The volume that it was last synced on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub volume_id: Option<String>,
+    /// The SHA-256 of the `zoo.cfg` that it loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub config_hash: Option<String>,
+}
+
+/// Where clients connect.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoints {
+    /// `host:port` of the client Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub client: Option<String>,
+}
+
+impl Bootstrap {
+    /// The volume recorded for an ordinal.
+    pub fn volume(&self, ordinal: i32) -> Option<&str> {
+        self.volumes.get(&ordinal.to_string()).map(String::as_str)
+    }
+
+    /// Whether `next` keeps every fact of `self`: the phase does not go back, the voters are the same, and no recorded
+    /// volume is changed or forgotten. Checked before every write of the status.
+    pub fn may_become(&self, next: &Self) -> bool {
+        self.phase <= next.phase
+            && self.voters == next.voters
+            && self.volumes.iter().all(|(ordinal, volume)| next.volumes.get(ordinal) == Some(volume))
+            && (self.phase != BootstrapPhase::Complete || self == next)
+    }
+}

@@ -1,0 +1,122 @@
+//! Every rule of the schema, by a spec that it refuses and one that it accepts, evaluated without an API server.
+//!
+//! The schema's own limits (`minimum`, `maxLength`, `enum`) are the API server's work and are checked on a cluster.
+
+use kube::core::cel::{validate_cel, validate_cel_update};
+use operator_api::ZooKeeperEnsemble;
+use serde_json::{Value, json};
+
+/// An ensemble of this name and spec, with the defaults filled in.
+fn ensemble(name: &str, spec: &Value) -> ZooKeeperEnsemble {
+    serde_json::from_value(json!({
+        "apiVersion": "zookeeper.ensemble.rs/v1alpha1", "kind": "ZooKeeperEnsemble",
+        "metadata": { "name": name, "namespace": "default" }, "spec": spec,
+    }))
+    .expect("the case is an ensemble")
+}
+
+/// Asserts that a spec is refused with a message that contains `want`, or accepted when `want` is empty.
+fn check(name: &str, spec: Value, want: &str) {
+    verdict(&format!("{name} {spec}"), validate_cel(&ensemble(name, &spec)).err().map(|errors| errors.to_string()), want);
+}
+
+/// The same for a change of the spec from `old` to `new`.
+fn check_update(old: Value, new: Value, want: &str) {
+    let errors = validate_cel_update(&ensemble("zk", &new), &ensemble("zk", &old)).err();
+    verdict(&format!("{old} -> {new}"), errors.map(|errors| errors.to_string()), want);
+}
+
+fn verdict(case: &str, got: Option<String>, want: &str) {
+    match got {
+        None => assert_eq!("", want, "accepted: {case}"),
+        Some(errors) => assert!(!want.is_empty() && errors.contains(want), "{case}: refused with {errors}"),
+    }
+}
+
+#[test]
+fn replicas() {
+    for n in [1, 3, 5, 7] {
+        check("zk", json!({ "replicas": n }), "");
+    }
+    for n in [-1, 0, 2, 4, 6, 8, 9, 1_000_000] {
+        check("zk", json!({ "replicas": n }), "replicas must be 1, 3, 5 or 7");
+    }
+    // Accepted by the schema, so that `kubectl scale` gets its answer from the operator: a condition and an event.
+    check_update(json!({ "replicas": 3 }), json!({ "replicas": 5 }), "");
+}
+
+#[test]
+fn names() {
+    check("zk", json!({}), "");
+    check("a23456789-123456789-123456789-123456789-12345", json!({}), "");
+    check("a23456789-123456789-123456789-123456789-123456", json!({}), "at most 45 characters");
+    for name in ["my.zk", "0zk", "zk-", "Zk"] {
+        check(name, json!({}), "DNS label that begins with a letter");
+    }
+}
+
+#[test]
+fn images() {
+    check("zk", json!({ "image": { "pullSecrets": ["registry"] } }), "");
+    check("zk", json!({ "image": { "repository": "r/zk", "tag": "1" } }), "");
+    check("zk", json!({ "image": { "repository": "r/zk", "digest": "sha256:ab" } }), "");
+    for image in [json!({ "repository": "r/zk" }), json!({ "tag": "1" }), json!({ "digest": "sha256:ab" })] {
+        check("zk", json!({ "image": image }), "a repository with a tag or a digest");
+    }
+}
+
+#[test]
+fn storage() {
+    check("zk", json!({ "storage": { "type": "Ephemeral", "acknowledgeDataLoss": true, "sizeLimit": "1Gi" } }), "");
+    check("zk", json!({ "storage": { "type": "Ephemeral" } }), "set acknowledgeDataLoss: true");
+    check("zk", json!({ "storage": { "sizeLimit": "1Gi" } }), "sizeLimit is for type: Ephemeral");
+    check_update(json!({}), json!({ "storage": {} }), "");
+    for storage in [
+        json!({ "data": { "size": "20Gi" } }),
+        json!({ "data": { "storageClassName": "fast" } }),
+        json!({ "txnLog": { "enabled": false } }),
+        json!({ "type": "Ephemeral", "acknowledgeDataLoss": true }),
+    ] {
+        check_update(json!({}), json!({ "storage": storage }), "storage is immutable");
+    }
+}
+
+#[test]
+fn limits_and_timeouts() {
+    check("zk", json!({ "config": { "initLimit": 5, "syncLimit": 5 } }), "");
+    check("zk", json!({ "config": { "initLimit": 4, "syncLimit": 5 } }), "syncLimit must not exceed initLimit");
+    check("zk", json!({ "config": { "minSessionTimeoutMs": 4000 } }), "");
+    check("zk", json!({ "config": { "minSessionTimeoutMs": 3999 } }), "at least 2 * tickTimeMs");
+    check("zk", json!({ "config": { "minSessionTimeoutMs": 40_001 } }), "must not be below minSessionTimeoutMs");
+    check("zk", json!({ "config": { "maxSessionTimeoutMs": 3999 } }), "must not be below minSessionTimeoutMs");
+    check("zk", json!({ "config": { "minSessionTimeoutMs": 40_001, "maxSessionTimeoutMs": 60_000 } }), "");
+}
+
+#[test]
+fn extra_keys() {
+    check("zk", json!({ "config": { "extra": { "globalOutstandingLimit": "2000", "leaderServes": "no" } } }), "");
+    for key in ["dataDir", "skipACL", "standaloneEnabled", "zookeeper.db.autocreate", "forceSync"] {
+        check("zk", json!({ "config": { "extra": { key: "x" } } }), "a key that the operator decides");
+    }
+    for key in ["server.1", "clientPort", "clientPortAddress", "admin.serverPort", "ssl.keyStore.location", "sslQuorum", "ensemble.id"] {
+        check("zk", json!({ "config": { "extra": { key: "x" } } }), "a key that begins with");
+    }
+    for key in ["tickTime", "4lw.commands.whitelist"] {
+        check("zk", json!({ "config": { "extra": { key: "x" } } }), "a key that has a field of its own");
+    }
+}
+
+#[test]
+fn environment() {
+    check("zk", json!({ "podTemplate": { "env": [{ "name": "RUST_LOG", "value": "debug" }] } }), "");
+    check("zk", json!({ "podTemplate": { "env": [{ "name": "ENSEMBLE_ORDINAL", "value": "0" }] } }), "belong to the operator");
+}
+
+#[test]
+fn immutable_fields() {
+    check_update(json!({}), json!({ "myidOffset": 2 }), "myidOffset is immutable");
+    check_update(json!({}), json!({ "clusterDomain": "cluster.local" }), "clusterDomain is immutable");
+    check_update(json!({ "clusterDomain": "cluster.local" }), json!({}), "clusterDomain is immutable");
+    check_update(json!({ "clusterDomain": "a" }), json!({ "clusterDomain": "b" }), "clusterDomain is immutable");
+    check_update(json!({ "clusterDomain": "a" }), json!({ "clusterDomain": "a", "paused": true }), "");
+}
