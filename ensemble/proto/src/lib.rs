@@ -15,6 +15,8 @@ pub mod durable;
 mod error;
 mod id;
 pub mod jute;
+pub mod membership;
+pub mod quorum;
 mod time;
 
 pub use error::{DecodeError, ErrorCode};
