@@ -11,6 +11,8 @@
 //! It must not know sockets, files, clocks, the tree or the protocol's states. Every decoder is total: it returns a
 //! [`DecodeError`] that names what was expected, checks a length before it allocates, and never panics.
 
+pub mod client;
+mod data;
 pub mod durable;
 mod error;
 mod id;
@@ -18,7 +20,9 @@ pub mod jute;
 pub mod membership;
 pub mod quorum;
 mod time;
+pub mod txn;
 
+pub use data::{Acl, AclList, Stat, StatPersisted, ZnodeKind, decode_acl_list, encode_acl_list, next_version};
 pub use error::{DecodeError, ErrorCode};
 pub use id::{Epoch, ServerId, SessionId, Zxid};
 pub use time::Now;
