@@ -1,0 +1,69 @@
+//! What can be wrong with a store, by what the person who runs it can do.
+
+use crate::disk::{Dir, path};
+use ensemble_proto::Zxid;
+use std::io;
+use thiserror::Error;
+
+/// Why a store cannot be opened or written. Every variant ends the process: a server that cannot trust its log must not
+/// vote.
+#[derive(Debug, Error)]
+pub enum StorageError {
+    /// The disk failed, is full or does not permit it. The store may be sound: look at the disk, then start again.
+    /// A failed sync is never retried, since the kernel may have dropped the pages (fsyncgate).
+    #[error("{action} {file}: {source}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The file, or the directory.
+        file: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Bytes that once were durable are damaged. Rebuild this server from its peers; never cut the file by hand.
+    #[error("{file} at offset {offset}: expected {expected}, found {found}")]
+    Corrupt {
+        /// The file.
+        file: String,
+        /// Where the damage was noticed.
+        offset: u64,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// Files are missing, swapped or of another server: each may be sound, together they make no state.
+    #[error("{place}: {problem}")]
+    Layout {
+        /// The directory or file.
+        place: String,
+        /// What does not fit, and what would.
+        problem: String,
+    },
+    /// A truncation to a zxid that neither a log record nor a snapshot has (ZOOKEEPER-3701: never ignored).
+    #[error("cannot truncate to {to}: no log record and no snapshot has this zxid")]
+    NoRecord {
+        /// The zxid asked for.
+        to: Zxid,
+    },
+}
+
+impl StorageError {
+    pub(crate) fn io(action: &'static str, dir: Dir, name: &str) -> impl FnOnce(io::Error) -> StorageError {
+        let file = path(dir, name);
+        move |source| StorageError::Io { action, file, source }
+    }
+
+    pub(crate) fn corrupt(
+        file: &str,
+        offset: u64,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> StorageError {
+        StorageError::Corrupt { file: file.to_string(), offset, expected: expected.into(), found: found.into() }
+    }
+
+    pub(crate) fn layout(place: impl ToString, problem: impl Into<String>) -> StorageError {
+        StorageError::Layout { place: place.to_string(), problem: problem.into() }
+    }
+}

@@ -1,0 +1,125 @@
+//! Whose volumes these are: `ensemble-identity.json` in `dataDir`, and the same in `dataLogDir` when that is another volume.
+//!
+//! A server in operator mode refuses to start on the volume of another server or ensemble, and on a pair of volumes of which
+//! one was lost: a log without its snapshots, or snapshots without their log, is less than what the server acked.
+
+use crate::disk::{Dir, Disk, path};
+use crate::error::StorageError;
+use crate::small_file;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+const FILE: &str = "ensemble-identity.json";
+
+/// Who owns a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Identity {
+    /// The ensemble's UUID.
+    pub ensemble_id: String,
+    /// The server's id.
+    pub myid: i64,
+    /// Drawn when the volume was first used; a lost volume comes back with another.
+    pub volume_id: String,
+}
+
+/// Why the volumes are not this server's.
+#[derive(Debug, Error)]
+pub enum IdentityError {
+    /// The volumes belong to someone else.
+    #[error("{file}: {field} is {found}, this server's is {expected}: the volume belongs to another server")]
+    Mismatch {
+        /// The identity file.
+        file: String,
+        /// Which part differs.
+        field: &'static str,
+        /// This server's.
+        expected: String,
+        /// The volume's.
+        found: String,
+    },
+    /// The file cannot be read, or the two volumes are no pair.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Identity {
+    /// Checks that the volumes are those of server `myid` of `ensemble_id`. Empty volumes become its own, under the
+    /// volume id `fresh`.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn claim(disk: &mut impl Disk, ensemble_id: &str, myid: i64, fresh: &str) -> Result<Identity, IdentityError> {
+        let ours = Identity { ensemble_id: ensemble_id.to_string(), myid, volume_id: fresh.to_string() };
+        let data = Identity::read(disk, Dir::DataRoot)?;
+        let log = if disk.has_separate_log() { Identity::read(disk, Dir::LogRoot)? } else { data.clone() };
+        for (dir, identity) in [(Dir::DataRoot, &data), (Dir::LogRoot, &log)] {
+            if let Some(identity) = identity {
+                ours.check(dir, identity)?;
+            }
+        }
+        match (data, log) {
+            (Some(data), Some(log)) if data.volume_id == log.volume_id => Ok(data),
+            (Some(data), Some(log)) => Err(IdentityError::Mismatch {
+                file: path(Dir::LogRoot, FILE),
+                field: "volumeId",
+                expected: data.volume_id,
+                found: log.volume_id,
+            }),
+            (Some(data), None) => ours.adopt(disk, data, Dir::Log, Dir::LogRoot),
+            (None, Some(log)) => ours.adopt(disk, log, Dir::Data, Dir::DataRoot),
+            (None, None) => ours.create(disk),
+        }
+    }
+
+    /// One volume has an identity and the other has none: fine while nothing was ever stored (a crash between the two
+    /// files), a lost volume otherwise.
+    fn adopt(self, disk: &mut impl Disk, found: Identity, other: Dir, root: Dir) -> Result<Identity, IdentityError> {
+        let stored = [Dir::Data, Dir::Log].map(|dir| disk.list(dir).map_err(StorageError::io("list", dir, "")));
+        for files in stored {
+            if let Some(file) = files?.first() {
+                let problem =
+                    format!("no {FILE}, but the other volume has one and {} exists: a volume was lost", file.name);
+                return Err(StorageError::layout(other, problem).into());
+            }
+        }
+        found.write(disk, root)?;
+        Ok(found)
+    }
+
+    fn create(self, disk: &mut impl Disk) -> Result<Identity, IdentityError> {
+        self.write(disk, Dir::DataRoot)?;
+        if disk.has_separate_log() {
+            self.write(disk, Dir::LogRoot)?;
+        }
+        Ok(self)
+    }
+
+    fn check(&self, dir: Dir, found: &Identity) -> Result<(), IdentityError> {
+        let mismatch = |field, expected: &dyn ToString, found: &dyn ToString| IdentityError::Mismatch {
+            file: path(dir, FILE),
+            field,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        };
+        if self.ensemble_id != found.ensemble_id {
+            return Err(mismatch("ensembleId", &self.ensemble_id, &found.ensemble_id));
+        }
+        if self.myid != found.myid {
+            return Err(mismatch("myid", &self.myid, &found.myid));
+        }
+        Ok(())
+    }
+
+    fn read(disk: &mut impl Disk, dir: Dir) -> Result<Option<Identity>, StorageError> {
+        let Some(bytes) = small_file::read(disk, dir, FILE)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            StorageError::corrupt(&path(dir, FILE), 0, "ensembleId, myid and volumeId as JSON", error.to_string())
+        })
+    }
+
+    fn write(&self, disk: &mut impl Disk, dir: Dir) -> Result<(), StorageError> {
+        let json = serde_json::to_vec_pretty(self).expect("an identity is strings and a number");
+        small_file::replace(disk, dir, FILE, &json)
+    }
+}

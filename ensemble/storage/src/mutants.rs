@@ -1,0 +1,58 @@
+//! Switches that break one promise each, so that the simulator can show that it notices.
+//!
+//! They exist only under the feature `mutants`, which no shipped binary has: otherwise every question is a constant `false`.
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Which promises are broken. The default breaks none.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Mutants {
+            $($(#[$doc])* #[cfg(feature = "mutants")] pub $name: bool,)*
+        }
+
+        impl Mutants {
+            /// The names of all switches; none without the feature.
+            pub const NAMES: &'static [&'static str] = &[$(#[cfg(feature = "mutants")] stringify!($name),)*];
+
+            /// Breaks the promise `name` and no other; `None` for an unknown name.
+            #[cfg(feature = "mutants")]
+            pub fn only(name: &str) -> Option<Mutants> {
+                let mut mutants = Mutants::default();
+                match name {
+                    $(stringify!($name) => mutants.$name = true,)*
+                    _ => return None,
+                }
+                Some(mutants)
+            }
+
+            /// Whether any promise is broken: the assertions that would hide it then stay quiet.
+            pub(crate) fn any(self) -> bool {
+                self != Mutants::default()
+            }
+
+            $(pub(crate) const fn $name(self) -> bool {
+                #[cfg(feature = "mutants")]
+                return self.$name;
+                #[cfg(not(feature = "mutants"))]
+                return false;
+            })*
+        }
+    };
+}
+
+mutants! {
+    /// A group is reported durable without `fdatasync`.
+    skip_log_sync,
+    /// The directory is not synced after a log is created (Keeper #111339).
+    skip_log_dir_sync,
+    /// A truncation is reported done and leaves the records (ZOOKEEPER-3701).
+    lost_truncation,
+    /// An epoch file is neither written nor synced (ZOOKEEPER-2307).
+    lost_epoch,
+    /// An installed snapshot leaves the old log in place (ZOOKEEPER-1549 family).
+    install_keeps_log,
+    /// Missing snapshots with logs present are an empty database (ZOOKEEPER-2325, -3056).
+    missing_snapshot_is_empty,
+    /// A torn tail stays in the file, and a later record is written behind it.
+    torn_tail_is_kept,
+}

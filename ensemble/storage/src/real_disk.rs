@@ -1,0 +1,163 @@
+//! The operating system's files.
+
+use crate::disk::{Dir, Disk, Entry};
+use crate::error::StorageError;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const VERSION: &str = "version-2";
+
+/// `dataDir` and `dataLogDir` on a file system. Clones share the lock that keeps other processes out.
+#[derive(Debug)]
+pub struct RealDisk {
+    data: PathBuf,
+    log: PathBuf,
+    /// The file written last: the log, nearly always.
+    open: Option<(PathBuf, File)>,
+    lock: Arc<File>,
+}
+
+impl Clone for RealDisk {
+    fn clone(&self) -> RealDisk {
+        RealDisk { data: self.data.clone(), log: self.log.clone(), open: None, lock: self.lock.clone() }
+    }
+}
+
+impl RealDisk {
+    /// Opens the two directories, which may be the same. Missing ones are made when `autocreate` (`zookeeper.datadir.autocreate`).
+    /// The data directory stays locked until the last clone is dropped.
+    ///
+    /// # Errors
+    /// [`StorageError::Layout`] when a directory is missing and may not be made, or another process uses it;
+    /// [`StorageError::Io`].
+    pub fn open(data: &Path, log: &Path, autocreate: bool) -> Result<RealDisk, StorageError> {
+        for root in [data, log] {
+            ensure_directory(&root.join(VERSION), autocreate)?;
+        }
+        let directory = data.join(VERSION);
+        let failed = |action| {
+            let file = directory.display().to_string();
+            move |source| StorageError::Io { action, file, source }
+        };
+        let lock = File::open(&directory).map_err(failed("open"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(StorageError::layout(directory.display(), "another process uses this directory"));
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(failed("lock")(error)),
+        }
+        Ok(RealDisk { data: data.to_path_buf(), log: log.to_path_buf(), open: None, lock: Arc::new(lock) })
+    }
+
+    fn directory(&self, dir: Dir) -> PathBuf {
+        match dir {
+            Dir::DataRoot => self.data.clone(),
+            Dir::Data => self.data.join(VERSION),
+            Dir::LogRoot => self.log.clone(),
+            Dir::Log => self.log.join(VERSION),
+        }
+    }
+
+    fn path(&self, dir: Dir, name: &str) -> PathBuf {
+        self.directory(dir).join(name)
+    }
+
+    /// The file, open for writing.
+    fn file(&mut self, dir: Dir, name: &str) -> io::Result<&File> {
+        let path = self.path(dir, name);
+        let open = match self.open.take() {
+            Some(open) if open.0 == path => open,
+            _ => {
+                let file = OpenOptions::new().write(true).open(&path)?;
+                (path, file)
+            }
+        };
+        Ok(&self.open.insert(open).1)
+    }
+
+    fn forget(&mut self, path: &Path) {
+        self.open.take_if(|open| open.0 == path);
+    }
+}
+
+fn ensure_directory(directory: &Path, autocreate: bool) -> Result<(), StorageError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if !autocreate {
+        return Err(StorageError::layout(directory.display(), "missing, and zookeeper.datadir.autocreate is false"));
+    }
+    let io = |action| {
+        let file = directory.display().to_string();
+        move |source| StorageError::Io { action, file, source }
+    };
+    fs::create_dir_all(directory).map_err(io("create"))?;
+    for made in directory.ancestors().skip(1).take(2).filter(|path| !path.as_os_str().is_empty()) {
+        File::open(made).and_then(|parent| parent.sync_all()).map_err(io("sync the parents of"))?;
+    }
+    Ok(())
+}
+
+impl Disk for RealDisk {
+    fn has_separate_log(&self) -> bool {
+        self.data != self.log
+    }
+
+    fn list(&mut self, dir: Dir) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.directory(dir))? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if metadata.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                entries.push(Entry { name, len: metadata.len() });
+            }
+        }
+        Ok(entries)
+    }
+
+    fn read(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.path(dir, name))
+    }
+
+    fn create(&mut self, dir: Dir, name: &str) -> io::Result<()> {
+        let path = self.path(dir, name);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+        self.open = Some((path, file));
+        Ok(())
+    }
+
+    fn write_at(&mut self, dir: Dir, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file(dir, name)?.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&mut self, dir: Dir, name: &str, len: u64) -> io::Result<()> {
+        self.file(dir, name)?.set_len(len)
+    }
+
+    fn sync_data(&mut self, dir: Dir, name: &str) -> io::Result<()> {
+        self.file(dir, name)?.sync_data()
+    }
+
+    fn rename(&mut self, dir: Dir, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path(dir, from), self.path(dir, to));
+        self.forget(&from);
+        self.forget(&to);
+        fs::rename(from, to)
+    }
+
+    fn unlink(&mut self, dir: Dir, name: &str) -> io::Result<()> {
+        let path = self.path(dir, name);
+        self.forget(&path);
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&mut self, dir: Dir) -> io::Result<()> {
+        File::open(self.directory(dir))?.sync_all()
+    }
+}

@@ -1,0 +1,263 @@
+//! What a store holds after any crash: the newest sound snapshot, every record after it, the epochs.
+//!
+//! | Found | Done |
+//! |---|---|
+//! | newest log of 0 bytes, or all zeros (crash while it was made) | removed |
+//! | newest log of 1 to 15 bytes | refused: a header is written with its sector, so no crash leaves this |
+//! | newest log ends in a torn record | cut there, durably, before anything is written after it |
+//! | older log ends in a torn record | accepted when the next log continues at the very next zxid (ZooKeeper leaves it so) |
+//! | wrong checksum or length, data behind the end | refused |
+//! | a zxid is missing, or goes back | refused |
+//! | newest snapshot damaged | the next older is used; its logs must then be complete |
+//! | every snapshot damaged | refused |
+//! | no snapshot, but log records | refused, unless `snapshot.trust.empty` |
+//! | no snapshot, no record | `snapshot.0` when `initialize` exists or `db.autocreate`; else empty and not trusted |
+//! | snapshots in the log directory or logs in the data directory | refused |
+//! | `installing.<zxid>` | the installation is finished; see [`crate::install`] |
+//! | `*.tmp` | removed |
+//!
+//! A torn tail that stayed in place would come back: a later record with the same zxid could stand in the next file, or the
+//! lost sector could be read as zeros today and not tomorrow. So nothing is appended before it is cut off.
+
+use crate::disk::{Dir, Disk, path};
+use crate::empty::empty_database;
+use crate::epochs;
+use crate::error::StorageError;
+use crate::files::{self, StoreFile};
+use crate::install;
+use crate::log_file::{self, HEADER_LEN};
+use crate::names;
+use crate::small_file;
+use crate::snapshot::{self, Snapshot, SnapshotWriter};
+use crate::storage::Options;
+use bytes::Bytes;
+use ensemble_proto::{Epoch, Zxid};
+
+/// The marker that makes an empty database legitimate; removed when it is used.
+pub(crate) const INITIALIZE: &str = "initialize";
+
+/// What a store held when it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// No leader of an earlier epoch may be followed.
+    pub accepted_epoch: Epoch,
+    /// The log holds the whole initial history of this epoch's leader.
+    pub current_epoch: Epoch,
+    /// Zxid and body (sessions, ACL table, znodes, terminating "/"); `None` only when nothing is trusted.
+    pub snapshot: Option<(Zxid, Bytes)>,
+    /// The tree's digest once every transaction up to this zxid is applied.
+    pub snapshot_digest: Option<(Zxid, u64)>,
+    /// Every log record after the snapshot, without a gap.
+    pub tail: Vec<(Zxid, Bytes)>,
+    /// False for an empty store that nobody declared legitimate: it may have lost what it acked, so it must not vote.
+    pub trusted: bool,
+    /// What was repaired or skipped, for the log.
+    pub notes: Vec<String>,
+}
+
+impl Recovered {
+    /// The last record, or the snapshot when there is none after it; [`Zxid::NONE`] when nothing is trusted.
+    pub fn last_zxid(&self) -> Zxid {
+        let snapshot = self.snapshot.as_ref().map_or(Zxid::NONE, |(zxid, _)| *zxid);
+        self.tail.last().map_or(snapshot, |(zxid, _)| *zxid)
+    }
+}
+
+/// Declares the empty store on this disk legitimate; it takes effect when it is opened next.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub fn write_initialize_marker(disk: &mut impl Disk) -> Result<(), StorageError> {
+    small_file::replace(disk, Dir::DataRoot, INITIALIZE, b"")
+}
+
+/// Repairs what a crash may leave and reads the rest.
+pub(crate) fn recover<D: Disk>(disk: &mut D, options: &Options) -> Result<Recovered, StorageError> {
+    let mut notes = Vec::new();
+    refuse_swapped_directories(disk)?;
+    remove_temporaries(disk)?;
+    install::resume(disk, options.mutants, &mut notes)?;
+    remove_unborn_log(disk, &mut notes)?;
+    let granted = take_initialize_marker(disk)?;
+
+    let logs = files::logs(disk)?;
+    let newest = newest_snapshot(disk, &mut notes)?;
+    let tail = match &newest {
+        Some((zxid, _)) => read_tail(disk, files::logs_after(&logs, *zxid), *zxid, options, &mut notes)?,
+        None => read_tail(disk, &logs, Zxid::ZERO, options, &mut notes)?,
+    };
+    let snapshot = match newest {
+        Some(snapshot) => Some(snapshot),
+        None => first_snapshot(disk, tail.last().map(|(zxid, _)| *zxid), granted, options, &mut notes)?,
+    };
+    if granted {
+        remove_initialize_marker(disk)?;
+    }
+    let last = tail.last().map(|(zxid, _)| *zxid).or(snapshot.as_ref().map(|(zxid, _)| *zxid)).unwrap_or(Zxid::ZERO);
+    let (accepted_epoch, current_epoch) = epochs::recover(disk, last, &mut notes)?;
+    Ok(Recovered {
+        accepted_epoch,
+        current_epoch,
+        snapshot_digest: snapshot
+            .as_ref()
+            .and_then(|(zxid, snapshot)| snapshot.digest.filter(|digest| digest.0 >= *zxid)),
+        trusted: snapshot.is_some(),
+        snapshot: snapshot.map(|(zxid, snapshot)| (zxid, snapshot.body)),
+        tail,
+        notes,
+    })
+}
+
+fn refuse_swapped_directories(disk: &mut impl Disk) -> Result<(), StorageError> {
+    if !disk.has_separate_log() {
+        return Ok(());
+    }
+    for (dir, prefix, owner) in [(Dir::Log, "snapshot", Dir::Data), (Dir::Data, "log", Dir::Log)] {
+        if let Some(file) = files::list(disk, dir, prefix)?.first() {
+            let problem = format!("found {}, which belongs in {owner}: are dataDir and dataLogDir swapped?", file.name);
+            return Err(StorageError::layout(dir, problem));
+        }
+    }
+    Ok(())
+}
+
+fn remove_temporaries(disk: &mut impl Disk) -> Result<(), StorageError> {
+    for entry in disk.list(Dir::Data).map_err(StorageError::io("list", Dir::Data, ""))? {
+        if entry.name.ends_with(names::TMP) {
+            disk.unlink(Dir::Data, &entry.name).map_err(StorageError::io("remove", Dir::Data, &entry.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// A log is synced with its header and its name before its first record is written. A newest log without a header
+/// therefore never had a record.
+fn remove_unborn_log(disk: &mut impl Disk, notes: &mut Vec<String>) -> Result<(), StorageError> {
+    let logs = files::logs(disk)?;
+    let Some(log) = logs.last() else { return Ok(()) };
+    let is_unborn = log.len == 0 || log.len >= HEADER_LEN && read_log(disk, log)?.iter().all(|byte| *byte == 0);
+    if is_unborn {
+        small_file::remove(disk, Dir::Log, &log.name)?;
+        notes.push(format!("removed {}, which a crash left without a header", path(Dir::Log, &log.name)));
+    }
+    Ok(())
+}
+
+fn take_initialize_marker(disk: &mut impl Disk) -> Result<bool, StorageError> {
+    Ok(small_file::read(disk, Dir::LogRoot, INITIALIZE)?.is_some()
+        || small_file::read(disk, Dir::DataRoot, INITIALIZE)?.is_some())
+}
+
+fn remove_initialize_marker(disk: &mut impl Disk) -> Result<(), StorageError> {
+    small_file::remove(disk, Dir::LogRoot, INITIALIZE)?;
+    small_file::remove(disk, Dir::DataRoot, INITIALIZE)
+}
+
+/// The newest snapshot whose seals hold.
+fn newest_snapshot(disk: &mut impl Disk, notes: &mut Vec<String>) -> Result<Option<(Zxid, Snapshot)>, StorageError> {
+    let mut damaged = None;
+    for file in files::snapshots(disk)? {
+        match snapshot::read(disk, &file.name) {
+            Ok(snapshot) => return Ok(Some((file.zxid, snapshot))),
+            Err(error @ StorageError::Corrupt { .. }) => {
+                notes.push(format!("skipped a damaged snapshot: {error}"));
+                damaged = damaged.or(Some(error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    damaged.map_or(Ok(None), Err)
+}
+
+/// The records after `snapshot`, in order and complete; a torn end of the newest log is cut off.
+fn read_tail(
+    disk: &mut impl Disk,
+    logs: &[StoreFile],
+    snapshot: Zxid,
+    options: &Options,
+    notes: &mut Vec<String>,
+) -> Result<Vec<(Zxid, Bytes)>, StorageError> {
+    let mut tail: Vec<(Zxid, Bytes)> = Vec::new();
+    for (index, log) in logs.iter().enumerate() {
+        let file = path(Dir::Log, &log.name);
+        let is_newest = index + 1 == logs.len();
+        let bytes = read_log(disk, log)?;
+        let scan = log_file::scan(&file, &bytes, is_newest, options.payload_len_max)?;
+        let is_empty = scan.records.is_empty();
+        for record in scan.records {
+            accept(&file, &mut tail, snapshot, record)?;
+        }
+        if let Some(torn) = scan.torn {
+            notes.push(format!("dropped a torn record: {torn}"));
+            if is_newest && !options.mutants.torn_tail_is_kept() {
+                cut(disk, log, scan.end)?;
+            }
+        }
+        if is_newest && is_empty {
+            small_file::remove(disk, Dir::Log, &log.name)?;
+        }
+    }
+    Ok(tail)
+}
+
+/// Adds a record to the tail when it is the very next one; skips it when the snapshot or the tail has it already.
+fn accept(
+    file: &str,
+    tail: &mut Vec<(Zxid, Bytes)>,
+    snapshot: Zxid,
+    record: log_file::Record,
+) -> Result<(), StorageError> {
+    let last = tail.last().map_or(snapshot, |(zxid, _)| *zxid);
+    let is_repeated = |tail: &[(Zxid, Bytes)]| {
+        tail.binary_search_by_key(&record.zxid, |(zxid, _)| *zxid).is_ok_and(|at| tail[at].1 == record.payload)
+    };
+    if record.zxid <= snapshot || is_repeated(tail) {
+        return Ok(());
+    }
+    if !record.zxid.follows(last) {
+        let expected = format!("the record after {last}");
+        return Err(StorageError::corrupt(file, record.end, expected, format!("the record {}", record.zxid)));
+    }
+    tail.push((record.zxid, record.payload));
+    Ok(())
+}
+
+fn cut(disk: &mut impl Disk, log: &StoreFile, len: u64) -> Result<(), StorageError> {
+    disk.set_len(Dir::Log, &log.name, len).map_err(StorageError::io("truncate", Dir::Log, &log.name))?;
+    disk.sync_data(Dir::Log, &log.name).map_err(StorageError::io("sync", Dir::Log, &log.name))
+}
+
+fn read_log(disk: &mut impl Disk, log: &StoreFile) -> Result<Vec<u8>, StorageError> {
+    disk.read(Dir::Log, &log.name).map_err(StorageError::io("read", Dir::Log, &log.name))
+}
+
+/// The empty database, for a store without a snapshot, when it is legitimate.
+fn first_snapshot<D: Disk>(
+    disk: &mut D,
+    last: Option<Zxid>,
+    granted: bool,
+    options: &Options,
+    notes: &mut Vec<String>,
+) -> Result<Option<(Zxid, Snapshot)>, StorageError> {
+    if let Some(last) = last
+        && !options.trust_empty
+        && !options.mutants.missing_snapshot_is_empty()
+    {
+        let problem = format!("no snapshot found, but there are log records up to {last}: something is broken");
+        return Err(StorageError::layout(Dir::Data, problem));
+    }
+    if last.is_none() && !granted && !options.autocreate {
+        notes.push("the store is empty and nobody declared it legitimate: it will not vote".to_string());
+        return Ok(None);
+    }
+    let body = empty_database();
+    write_first_snapshot(disk, &body)?;
+    Ok(Some((Zxid::ZERO, Snapshot { body, digest: None, last_processed: None })))
+}
+
+/// Makes `snapshot.0` durable: the state before the first record.
+pub(crate) fn write_first_snapshot<D: Disk>(disk: &mut D, body: &[u8]) -> Result<(), StorageError> {
+    let mut writer = SnapshotWriter::begin(disk.clone(), Zxid::ZERO)?;
+    writer.slice(body)?;
+    writer.finish(0, Zxid::ZERO)
+}

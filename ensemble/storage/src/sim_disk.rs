@@ -1,0 +1,345 @@
+//! A disk in memory with a page cache that a crash loses, keeps or tears.
+//!
+//! What was written is seen at once, but survives a crash for certain only after `sync_data` (contents, length) and
+//! `sync_dir` (names). [`SimDisk::crash`] decides for every unsynced sector and every unsynced change of a name whether it had
+//! reached the disk. Sectors are all or nothing; a lost one has its old contents, or zeros where the file was not so long.
+
+use crate::disk::{Dir, Disk, Entry};
+use crate::log_file::SECTOR_LEN;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::rc::Rc;
+
+const SECTOR: usize = SECTOR_LEN as usize;
+
+/// A handle to a simulated disk; clones share it.
+#[derive(Clone, Default)]
+pub struct SimDisk {
+    state: Rc<RefCell<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    dirs: BTreeMap<Dir, Directory>,
+    files: BTreeMap<u64, Contents>,
+    next_file: u64,
+    /// Calls that change something, so far.
+    writes: u64,
+    /// The call at which the power goes: it and all later ones fail.
+    power_cut_at: Option<u64>,
+}
+
+#[derive(Default)]
+struct Directory {
+    cached: BTreeMap<String, u64>,
+    durable: BTreeMap<String, u64>,
+    unsynced: Vec<NameChange>,
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Create { name: String, file: u64 },
+    Rename { from: String, to: String, file: u64 },
+    Unlink { name: String },
+}
+
+#[derive(Default)]
+struct Contents {
+    cached: Vec<u8>,
+    durable: Vec<u8>,
+    /// Sectors that differ, or may.
+    unsynced: BTreeSet<usize>,
+}
+
+/// How much of what was not synced a crash keeps.
+#[derive(Clone, Copy)]
+enum Fate {
+    LosesAll,
+    KeepsAll,
+    /// The first so many changes are kept.
+    KeepsPrefix,
+    /// Each for itself.
+    Tears,
+}
+
+impl SimDisk {
+    /// An empty disk with separate data and log directories.
+    pub fn new() -> SimDisk {
+        SimDisk::default()
+    }
+
+    /// Makes the `nth` changing call from now (0 is the next) and all later ones fail, as when the power is cut.
+    pub fn cut_power_after(&self, nth: u64) {
+        let mut state = self.state.borrow_mut();
+        state.power_cut_at = Some(state.writes + nth);
+    }
+
+    /// How many changing calls there were.
+    pub fn write_count(&self) -> u64 {
+        self.state.borrow().writes
+    }
+
+    /// Drops the page cache: `random` decides what of the unsynced had reached the disk. Power is back afterwards.
+    pub fn crash(&self, random: &mut fastrand::Rng) {
+        let state = &mut *self.state.borrow_mut();
+        state.power_cut_at = None;
+        let fate = match random.u8(0..10) {
+            0..3 => Fate::LosesAll,
+            3..5 => Fate::KeepsAll,
+            5..7 => Fate::KeepsPrefix,
+            _ => Fate::Tears,
+        };
+        for directory in state.dirs.values_mut() {
+            directory.crash(fate, random);
+        }
+        for file in state.files.values_mut() {
+            file.crash(fate, random);
+        }
+        let dirs = &state.dirs;
+        let named: BTreeSet<u64> = dirs.values().flat_map(|directory| directory.durable.values().copied()).collect();
+        state.files.retain(|file, _| named.contains(file));
+    }
+
+    /// A copy of the disk as a crash that loses everything unsynced would leave it.
+    pub fn durable_image(&self) -> SimDisk {
+        let state = self.state.borrow();
+        let mut image = State { next_file: state.next_file, ..State::default() };
+        for (dir, directory) in &state.dirs {
+            let names = directory.durable.clone();
+            image.dirs.insert(*dir, Directory { cached: names.clone(), durable: names, unsynced: Vec::new() });
+        }
+        for (file, contents) in &state.files {
+            image.files.insert(
+                *file,
+                Contents {
+                    cached: contents.durable.clone(),
+                    durable: contents.durable.clone(),
+                    unsynced: BTreeSet::new(),
+                },
+            );
+        }
+        SimDisk { state: Rc::new(RefCell::new(image)) }
+    }
+
+    /// Changes bytes of a file behind everybody's back, as a failing medium does.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn damage(&self, dir: Dir, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let state = &mut *self.state.borrow_mut();
+        let file = state.lookup(dir, name)?;
+        let contents = state.contents(file)?;
+        change(&mut contents.cached);
+        contents.durable = contents.cached.clone();
+        contents.unsynced.clear();
+        Ok(())
+    }
+
+    /// Runs a call that changes something, unless the power is off.
+    fn change<T>(&self, call: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.state.borrow_mut();
+        if state.power_cut_at.is_some_and(|at| state.writes >= at) {
+            return Err(io::Error::other("power cut"));
+        }
+        state.writes += 1;
+        call(&mut state)
+    }
+}
+
+impl State {
+    fn directory(&mut self, dir: Dir) -> &mut Directory {
+        self.dirs.entry(dir).or_default()
+    }
+
+    fn lookup(&self, dir: Dir, name: &str) -> io::Result<u64> {
+        let found = self.dirs.get(&dir).and_then(|directory| directory.cached.get(name));
+        found.copied().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn contents(&mut self, file: u64) -> io::Result<&mut Contents> {
+        self.files.get_mut(&file).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn open(&mut self, dir: Dir, name: &str) -> io::Result<&mut Contents> {
+        let file = self.lookup(dir, name)?;
+        self.contents(file)
+    }
+}
+
+impl Directory {
+    fn crash(&mut self, fate: Fate, random: &mut fastrand::Rng) {
+        let changes = std::mem::take(&mut self.unsynced);
+        let kept = keep(changes.len(), fate, random);
+        for (change, kept) in changes.into_iter().zip(kept) {
+            if kept {
+                change.apply(&mut self.durable);
+            }
+        }
+        self.cached = self.durable.clone();
+    }
+}
+
+impl NameChange {
+    fn apply(self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            NameChange::Create { name, file } => {
+                names.insert(name, file);
+            }
+            NameChange::Rename { from, to, file } => {
+                names.remove(&from);
+                names.insert(to, file);
+            }
+            NameChange::Unlink { name } => {
+                names.remove(&name);
+            }
+        }
+    }
+}
+
+impl Contents {
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset + bytes.len();
+        if self.cached.len() < end {
+            self.cached.resize(end, 0);
+        }
+        self.cached[offset..end].copy_from_slice(bytes);
+        self.unsynced.extend(offset / SECTOR..end.div_ceil(SECTOR));
+    }
+
+    fn set_len(&mut self, len: usize) {
+        let (shorter, longer) = (self.cached.len().min(len), self.cached.len().max(len));
+        self.cached.resize(len, 0);
+        self.unsynced.extend(shorter / SECTOR..longer.div_ceil(SECTOR));
+    }
+
+    fn sync(&mut self) {
+        self.durable.resize(self.cached.len(), 0);
+        for sector in std::mem::take(&mut self.unsynced) {
+            copy_sector(&self.cached, &mut self.durable, sector);
+        }
+    }
+
+    fn crash(&mut self, fate: Fate, random: &mut fastrand::Rng) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        if !unsynced.is_empty() {
+            let kept = keep(unsynced.len() + 1, fate, random);
+            if kept[0] {
+                self.durable.resize(self.cached.len(), 0);
+            }
+            for (sector, kept) in unsynced.into_iter().zip(kept.into_iter().skip(1)) {
+                if kept {
+                    copy_sector(&self.cached, &mut self.durable, sector);
+                }
+            }
+        }
+        self.cached = self.durable.clone();
+    }
+}
+
+/// Copies what both files have of a sector.
+fn copy_sector(from: &[u8], to: &mut [u8], sector: usize) {
+    let start = sector * SECTOR;
+    let end = (start + SECTOR).min(from.len()).min(to.len());
+    if start < end {
+        to[start..end].copy_from_slice(&from[start..end]);
+    }
+}
+
+/// Which of `count` changes, in the order in which they were made, are kept.
+fn keep(count: usize, fate: Fate, random: &mut fastrand::Rng) -> Vec<bool> {
+    let prefix = random.usize(0..=count);
+    (0..count)
+        .map(|index| match fate {
+            Fate::LosesAll => false,
+            Fate::KeepsAll => true,
+            Fate::KeepsPrefix => index < prefix,
+            Fate::Tears => random.bool(),
+        })
+        .collect()
+}
+
+impl Disk for SimDisk {
+    fn has_separate_log(&self) -> bool {
+        true
+    }
+
+    fn list(&mut self, dir: Dir) -> io::Result<Vec<Entry>> {
+        let state = self.state.borrow();
+        let Some(directory) = state.dirs.get(&dir) else { return Ok(Vec::new()) };
+        let len = |file: &u64| state.files.get(file).map_or(0, |contents| contents.cached.len() as u64);
+        Ok(directory.cached.iter().map(|(name, file)| Entry { name: name.clone(), len: len(file) }).collect())
+    }
+
+    fn read(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
+        Ok(self.state.borrow_mut().open(dir, name)?.cached.clone())
+    }
+
+    fn create(&mut self, dir: Dir, name: &str) -> io::Result<()> {
+        self.change(|state| {
+            if let Ok(contents) = state.open(dir, name) {
+                contents.set_len(0);
+                return Ok(());
+            }
+            let file = state.next_file;
+            state.next_file += 1;
+            state.files.insert(file, Contents::default());
+            let directory = state.directory(dir);
+            directory.cached.insert(name.to_string(), file);
+            directory.unsynced.push(NameChange::Create { name: name.to_string(), file });
+            Ok(())
+        })
+    }
+
+    fn write_at(&mut self, dir: Dir, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.change(|state| {
+            state.open(dir, name)?.write(offset as usize, bytes);
+            Ok(())
+        })
+    }
+
+    fn set_len(&mut self, dir: Dir, name: &str, len: u64) -> io::Result<()> {
+        self.change(|state| {
+            state.open(dir, name)?.set_len(len as usize);
+            Ok(())
+        })
+    }
+
+    fn sync_data(&mut self, dir: Dir, name: &str) -> io::Result<()> {
+        self.change(|state| {
+            state.open(dir, name)?.sync();
+            Ok(())
+        })
+    }
+
+    fn rename(&mut self, dir: Dir, from: &str, to: &str) -> io::Result<()> {
+        self.change(|state| {
+            let file = state.lookup(dir, from)?;
+            let change = NameChange::Rename { from: from.to_string(), to: to.to_string(), file };
+            let directory = state.directory(dir);
+            change.clone().apply(&mut directory.cached);
+            directory.unsynced.push(change);
+            Ok(())
+        })
+    }
+
+    fn unlink(&mut self, dir: Dir, name: &str) -> io::Result<()> {
+        self.change(|state| {
+            state.lookup(dir, name)?;
+            let change = NameChange::Unlink { name: name.to_string() };
+            let directory = state.directory(dir);
+            change.clone().apply(&mut directory.cached);
+            directory.unsynced.push(change);
+            Ok(())
+        })
+    }
+
+    fn sync_dir(&mut self, dir: Dir) -> io::Result<()> {
+        self.change(|state| {
+            let directory = state.directory(dir);
+            directory.unsynced.clear();
+            directory.durable = directory.cached.clone();
+            Ok(())
+        })
+    }
+}

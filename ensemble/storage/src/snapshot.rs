@@ -1,0 +1,234 @@
+//! Snapshot files (`FileSnap.java`, `SnapStream.java`).
+//!
+//! ```text
+//! "ZKSN" version 2 dbid -1            16 bytes
+//! sessions, ACL table, znodes, "/"    the body: the same bytes as in a SNAP on the wire, opaque here
+//! seal                                Adler-32 of everything before it (8) and the string "/" (5)
+//! zxid(8) version(4) digest(8) seal   optional: the tree's digest when the walk ended
+//! zxid(8) seal                        optional (3.9): lastProcessedZxid
+//! ```
+//!
+//! The sections have no tags. ZooKeeper lets its flags decide which come next; here the length after the body decides,
+//! and every seal must agree, so a file with none, one or both is read whatever the flags were.
+//!
+//! Differs from ZooKeeper: a snapshot is always written to a temporary file, synced and renamed; a crash leaves no half
+//! snapshot under its final name.
+
+use crate::compress;
+use crate::disk::{Dir, Disk, path};
+use crate::error::StorageError;
+use crate::names;
+use adler2::Adler32;
+use bytes::Bytes;
+use ensemble_proto::Zxid;
+use ensemble_proto::jute::{Reader, Writer};
+
+const HEADER_LEN: usize = 16;
+const MAGIC: &[u8; 4] = b"ZKSN";
+const VERSION: i32 = 2;
+const DBID: i64 = -1;
+/// The string "/": ends the znodes and every seal.
+const TERMINATOR: &[u8; 5] = b"\0\0\0\x01/";
+const SEAL_LEN: usize = 8 + TERMINATOR.len();
+const LAST_PROCESSED_LEN: usize = 8 + SEAL_LEN;
+const DIGEST_VERSION: i32 = 2;
+/// Digests of version 1 are hexadecimal strings of at most 16 digits.
+const DIGEST_STRING_LEN_MAX: usize = 16;
+
+/// A snapshot whose seals hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Sessions, ACL table and znodes up to and including the terminating "/".
+    pub body: Bytes,
+    /// The tree's digest at a zxid not before the snapshot's; `None` when absent or meaningless.
+    pub digest: Option<(Zxid, u64)>,
+    /// The last transaction applied when the walk ended.
+    pub last_processed: Option<Zxid>,
+}
+
+/// Reads the snapshot in the file `name`, decompressing it as its extension says.
+///
+/// # Errors
+/// [`StorageError::Io`] when it cannot be read, [`StorageError::Corrupt`] when a seal does not hold.
+pub(crate) fn read(disk: &mut impl Disk, name: &str) -> Result<Snapshot, StorageError> {
+    let bytes = disk.read(Dir::Data, name).map_err(StorageError::io("read", Dir::Data, name))?;
+    let file = path(Dir::Data, name);
+    parse(&file, compress::decompress(&file, bytes)?)
+}
+
+/// Checks a whole file's seals and takes it apart.
+///
+/// # Errors
+/// [`StorageError::Corrupt`].
+pub fn parse(file: &str, bytes: Vec<u8>) -> Result<Snapshot, StorageError> {
+    if !bytes.starts_with(MAGIC) {
+        let found = format!("{:02x?}", &bytes[..bytes.len().min(4)]);
+        return Err(StorageError::corrupt(file, 0, "the magic \"ZKSN\"", found));
+    }
+    let bytes = Bytes::from(bytes);
+    let mut sum = RunningSum::new(&bytes);
+    for body_end in body_ends(&bytes) {
+        if sum.is_sealed_at(body_end)
+            && let Some((digest, last_processed)) = sections(&mut sum.clone(), body_end + SEAL_LEN)
+        {
+            let body = bytes.slice(HEADER_LEN..body_end);
+            return Ok(Snapshot { body, digest, last_processed });
+        }
+    }
+    Err(StorageError::corrupt(file, bytes.len() as u64, "sections whose seals hold", "CRC corruption"))
+}
+
+/// Where the body may end, ascending: by the lengths that the sections behind it can have.
+fn body_ends(bytes: &[u8]) -> Vec<usize> {
+    let digest_lens = (1..=DIGEST_STRING_LEN_MAX).map(|len| 4 + len).chain([8]).map(|len| 8 + 4 + len + SEAL_LEN);
+    let mut tails: Vec<usize> = digest_lens.flat_map(|len| [len, len + LAST_PROCESSED_LEN]).collect();
+    tails.extend([0, LAST_PROCESSED_LEN]);
+    tails.sort_unstable();
+    tails.dedup();
+    let ends = tails.into_iter().rev().filter_map(|tail| bytes.len().checked_sub(tail + SEAL_LEN));
+    ends.filter(|end| *end >= HEADER_LEN + TERMINATOR.len() && bytes[..*end].ends_with(TERMINATOR)).collect()
+}
+
+type Sections = (Option<(Zxid, u64)>, Option<Zxid>);
+
+/// The optional sections from `start` to the end of the file, or `None` when they do not fit it exactly.
+fn sections(sum: &mut RunningSum<'_>, start: usize) -> Option<Sections> {
+    let left = sum.bytes.len() - start;
+    match left {
+        0 => Some((None, None)),
+        LAST_PROCESSED_LEN => last_processed(sum, start).map(|zxid| (None, Some(zxid))),
+        _ => {
+            let (digest, end) = digest(sum, start)?;
+            match sum.bytes.len() - end {
+                0 => Some((digest, None)),
+                LAST_PROCESSED_LEN => last_processed(sum, end).map(|zxid| (digest, Some(zxid))),
+                _ => None,
+            }
+        }
+    }
+}
+
+fn digest(sum: &mut RunningSum<'_>, start: usize) -> Option<(Option<(Zxid, u64)>, usize)> {
+    let mut reader = Reader::new(&sum.bytes[start..]);
+    let zxid = Zxid(reader.long("digest zxid").ok()?);
+    let version = reader.int("digest version").ok()?;
+    let digest = match version < DIGEST_VERSION {
+        true => u64::from_str_radix(&reader.string("digest").ok()?, 16).ok()?,
+        false => reader.long("digest").ok()? as u64,
+    };
+    let end = sum.bytes.len() - reader.rest().len();
+    let is_meaningful = version == DIGEST_VERSION && zxid > Zxid::ZERO;
+    sum.is_sealed_at(end).then(|| (is_meaningful.then_some((zxid, digest)), end + SEAL_LEN))
+}
+
+fn last_processed(sum: &mut RunningSum<'_>, start: usize) -> Option<Zxid> {
+    let zxid = Reader::new(&sum.bytes[start..]).long("lastProcessedZxid").ok()?;
+    sum.is_sealed_at(start + 8).then_some(Zxid(zxid))
+}
+
+/// The checksum of a growing prefix of a file.
+#[derive(Clone)]
+struct RunningSum<'a> {
+    bytes: &'a [u8],
+    summed: usize,
+    adler: Adler32,
+}
+
+impl<'a> RunningSum<'a> {
+    fn new(bytes: &'a [u8]) -> RunningSum<'a> {
+        RunningSum { bytes, summed: 0, adler: Adler32::new() }
+    }
+
+    /// Whether a seal of everything before `end` is at `end`. Calls must ascend.
+    fn is_sealed_at(&mut self, end: usize) -> bool {
+        if end + SEAL_LEN > self.bytes.len() || end < self.summed {
+            return false;
+        }
+        self.adler.write_slice(&self.bytes[self.summed..end]);
+        self.summed = end;
+        Reader::new(&self.bytes[end..]).long("seal") == Ok(i64::from(self.adler.checksum()))
+    }
+}
+
+/// Writes one snapshot while transactions go on; made for a thread of its own with its own handle to the disk.
+pub struct SnapshotWriter<D> {
+    disk: D,
+    name: String,
+    tmp: String,
+    len: u64,
+    adler: Adler32,
+}
+
+impl<D: Disk> SnapshotWriter<D> {
+    /// Starts the snapshot of `zxid`: every transaction up to it is applied, some later ones may be.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn begin(disk: D, zxid: Zxid) -> Result<SnapshotWriter<D>, StorageError> {
+        SnapshotWriter::begin_as(disk, names::snapshot(zxid))
+    }
+
+    pub(crate) fn begin_as(mut disk: D, name: String) -> Result<SnapshotWriter<D>, StorageError> {
+        let tmp = format!("{name}{}", names::TMP);
+        disk.create(Dir::Data, &tmp).map_err(StorageError::io("create", Dir::Data, &tmp))?;
+        let mut writer = SnapshotWriter { disk, name, tmp, len: 0, adler: Adler32::new() };
+        let mut header = MAGIC.to_vec();
+        header.int(VERSION);
+        header.long(DBID);
+        writer.slice(&header)?;
+        Ok(writer)
+    }
+
+    /// Appends a piece of the body.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn slice(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.adler.write_slice(bytes);
+        self.disk.write_at(Dir::Data, &self.tmp, self.len, bytes).map_err(StorageError::io(
+            "write",
+            Dir::Data,
+            &self.tmp,
+        ))?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Ends the snapshot and makes it durable under its name. `digest` is the tree's after `last_processed`, which is the
+    /// last transaction applied when the walk ended.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn finish(mut self, digest: u64, last_processed: Zxid) -> Result<(), StorageError> {
+        self.seal(Vec::new())?;
+        let mut section = Vec::new();
+        section.long(last_processed.0);
+        section.int(DIGEST_VERSION);
+        section.long(digest as i64);
+        self.seal(section)?;
+        self.seal(last_processed.0.to_be_bytes().to_vec())?;
+        self.publish()
+    }
+
+    /// Ends a snapshot whose digest is not known: one received from a leader.
+    pub(crate) fn finish_without_digest(mut self) -> Result<(), StorageError> {
+        self.seal(Vec::new())?;
+        self.publish()
+    }
+
+    fn seal(&mut self, section: Vec<u8>) -> Result<(), StorageError> {
+        let mut adler = self.adler;
+        adler.write_slice(&section);
+        let mut bytes = section;
+        bytes.long(adler.checksum().into());
+        bytes.put(TERMINATOR);
+        self.slice(&bytes)
+    }
+
+    fn publish(mut self) -> Result<(), StorageError> {
+        let (disk, tmp) = (&mut self.disk, &self.tmp);
+        disk.sync_data(Dir::Data, tmp).map_err(StorageError::io("sync", Dir::Data, tmp))?;
+        disk.rename(Dir::Data, tmp, &self.name).map_err(StorageError::io("rename", Dir::Data, tmp))?;
+        disk.sync_dir(Dir::Data).map_err(StorageError::io("sync", Dir::Data, ""))
+    }
+}

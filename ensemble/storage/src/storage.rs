@@ -1,0 +1,239 @@
+//! A store that is open: writes in one strict order, durable when the call says so.
+
+use crate::disk::Disk;
+use crate::empty::empty_database;
+use crate::epochs;
+use crate::error::StorageError;
+use crate::install;
+use crate::mutants::Mutants;
+use crate::recover::{self, Recovered};
+use crate::truncate;
+use crate::txn_log::{SyncReport, TxnLog};
+use ensemble_proto::Zxid;
+use ensemble_proto::durable::Write;
+
+/// How a store is kept. The defaults are ZooKeeper's unless said otherwise.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Zeros written ahead in a log, bytes (`preAllocSize`); 0 for none. Differs from ZooKeeper: 4 MiB, because they are
+    /// really written.
+    pub preallocate: u64,
+    /// About this many records between snapshots (`snapCount`), at least 2.
+    pub snap_count: u64,
+    /// About this many bytes of log between snapshots (`snapSizeLimitInKb`); 0 for no such limit.
+    pub snap_bytes: u64,
+    /// A log longer than this is followed by a new one (`txnLogSizeLimitInKb`); `None` for no limit.
+    pub log_len_max: Option<u64>,
+    /// The longest record read, bytes (`jute.maxbuffer` and `zookeeper.jute.maxbuffer.extrasize`).
+    pub payload_len_max: u64,
+    /// An empty store is legitimate without an `initialize` file (`db.autocreate`).
+    pub autocreate: bool,
+    /// Records without a snapshot are replayed on an empty database (`snapshot.trust.empty`).
+    pub trust_empty: bool,
+    /// Spreads the servers' snapshots.
+    pub seed: u64,
+    /// Broken promises, in tests only.
+    pub mutants: Mutants,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            preallocate: 4 << 20,
+            snap_count: 100_000,
+            snap_bytes: 4 << 30,
+            log_len_max: None,
+            payload_len_max: 2 << 20,
+            autocreate: true,
+            trust_empty: false,
+            seed: 0,
+            mutants: Mutants::default(),
+        }
+    }
+}
+
+/// An open store. Its owner performs writes in ticket order, syncs once a group, and stops the process at the first error.
+pub struct Storage<D> {
+    disk: D,
+    options: Options,
+    log: TxnLog,
+    cadence: Cadence,
+    /// What the next record must follow.
+    last: Last,
+}
+
+/// The end of the history.
+#[derive(Clone, Copy)]
+enum Last {
+    /// Nothing, and no snapshot either: the store is not trusted.
+    Nothing,
+    /// An installed snapshot: the first record may repeat what it has.
+    Snapshot(Zxid),
+    /// A record, or the snapshot found at the start.
+    Record(Zxid),
+}
+
+impl<D: Disk> Storage<D> {
+    /// Repairs what a crash left, reads the store, and makes it ready to append: to a new log, always.
+    ///
+    /// # Errors
+    /// Any [`StorageError`]; the store has then not been made worse.
+    pub fn open(mut disk: D, options: Options) -> Result<(Storage<D>, Recovered), StorageError> {
+        let recovered = recover::recover(&mut disk, &options)?;
+        let last = if recovered.trusted { Last::Record(recovered.last_zxid()) } else { Last::Nothing };
+        let log = TxnLog::new(options.preallocate, options.log_len_max.unwrap_or(u64::MAX), options.mutants);
+        let cadence = Cadence::new(&options);
+        Ok((Storage { disk, options, log, cadence, last }, recovered))
+    }
+
+    /// Performs one write. A record is only buffered until [`Storage::sync`]; every other write is durable on return, and so
+    /// is everything performed before it.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`], or [`StorageError::NoRecord`] for a truncation to nowhere.
+    ///
+    /// # Panics
+    /// When a record does not follow the last one: its owner must never ask for a gap.
+    pub fn perform(&mut self, write: &Write) -> Result<(), StorageError> {
+        match write {
+            Write::Append { zxid, payload } => return self.append(*zxid, payload),
+            Write::AcceptedEpoch(epoch) => {
+                self.sync()?;
+                if !self.options.mutants.lost_epoch() {
+                    epochs::write(&mut self.disk, epochs::ACCEPTED, *epoch)?;
+                }
+            }
+            Write::CurrentEpoch(epoch) => {
+                self.sync()?;
+                epochs::write(&mut self.disk, epochs::CURRENT, *epoch)?;
+            }
+            Write::Truncate { to } => {
+                self.sync()?;
+                self.log.roll();
+                if !self.options.mutants.lost_truncation() {
+                    truncate::truncate(&mut self.disk, *to, self.options.payload_len_max)?;
+                }
+                self.last = Last::Record(*to);
+            }
+            Write::InstallSnapshot { zxid, bytes } => {
+                self.sync()?;
+                self.log.roll();
+                install::install(&mut self.disk, *zxid, bytes, self.options.mutants)?;
+                self.last = Last::Snapshot(*zxid);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes every record performed so far durable: one write, one `fdatasync`.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`]. Never retry: nothing is known about what reached the disk.
+    pub fn sync(&mut self) -> Result<SyncReport, StorageError> {
+        let report = self.log.sync(&mut self.disk)?;
+        self.cadence.count(report);
+        Ok(report)
+    }
+
+    /// Whether it is time for a snapshot. When it is, the next record starts a new log, and the counting starts again: the
+    /// caller takes the snapshot, or skips it when one is still being written.
+    ///
+    /// # Errors
+    /// As [`Storage::sync`], which it does first.
+    pub fn snapshot_due(&mut self) -> Result<bool, StorageError> {
+        if !self.cadence.is_due() {
+            return Ok(false);
+        }
+        self.sync()?;
+        self.log.roll();
+        Ok(true)
+    }
+
+    /// Another handle to the disk, for a [`crate::SnapshotWriter`] or [`crate::purge`] on its own thread.
+    pub fn disk(&self) -> D {
+        self.disk.clone()
+    }
+
+    /// Bytes of records in the log that is being written.
+    pub fn log_position(&self) -> u64 {
+        self.log.position()
+    }
+
+    fn append(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), StorageError> {
+        let fits = match self.last {
+            Last::Nothing => zxid.counter() == 1,
+            Last::Snapshot(snapshot) => zxid <= snapshot || zxid.follows(snapshot),
+            Last::Record(last) => zxid.follows(last),
+        };
+        assert!(fits || self.options.mutants.any(), "the record {zxid} does not follow {}", self.last.zxid());
+        if let Last::Nothing = self.last {
+            recover::write_first_snapshot(&mut self.disk, &empty_database())?;
+        }
+        if self.log.is_full(payload) {
+            self.sync()?;
+        }
+        self.log.append(zxid, payload);
+        self.last = Last::Record(zxid);
+        Ok(())
+    }
+}
+
+impl Last {
+    fn zxid(self) -> Zxid {
+        match self {
+            Last::Nothing => Zxid::NONE,
+            Last::Snapshot(zxid) | Last::Record(zxid) => zxid,
+        }
+    }
+}
+
+/// When a snapshot is due (`SyncRequestProcessor.shouldSnapshot`): between half and all of a limit, at random, so that not
+/// all servers of an ensemble take one at the same time.
+struct Cadence {
+    random: fastrand::Rng,
+    snap_count: u64,
+    snap_bytes: u64,
+    records_due: u64,
+    bytes_due: u64,
+    records: u64,
+    bytes: u64,
+}
+
+impl Cadence {
+    fn new(options: &Options) -> Cadence {
+        let mut cadence = Cadence {
+            random: fastrand::Rng::with_seed(options.seed),
+            snap_count: options.snap_count.max(2),
+            snap_bytes: options.snap_bytes,
+            records_due: 0,
+            bytes_due: 0,
+            records: 0,
+            bytes: 0,
+        };
+        cadence.draw();
+        cadence
+    }
+
+    fn draw(&mut self) {
+        let mut between_half_and_all = |limit: u64| limit / 2 + self.random.u64(0..(limit / 2).max(1));
+        self.records_due = between_half_and_all(self.snap_count);
+        self.bytes_due = match self.snap_bytes {
+            0 => u64::MAX,
+            limit => between_half_and_all(limit),
+        };
+        (self.records, self.bytes) = (0, 0);
+    }
+
+    fn count(&mut self, report: SyncReport) {
+        self.records += report.records as u64;
+        self.bytes += report.bytes;
+    }
+
+    fn is_due(&mut self) -> bool {
+        let is_due = self.records > self.records_due || self.bytes > self.bytes_due;
+        if is_due {
+            self.draw();
+        }
+        is_due
+    }
+}

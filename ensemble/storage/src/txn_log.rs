@@ -1,0 +1,135 @@
+//! The log being written: group commit, preallocation, rolling.
+//!
+//! A new file is made in this order: create, header and zeros, sync, sync of the directory. Only then does its first
+//! group go in. So a file whose header is missing or zero never held a record, and a group never changes a file's
+//! length or blocks: its `fdatasync` writes data and nothing else.
+//!
+//! Differs from ZooKeeper: zeros are really written, where ZooKeeper leaves a hole (whose first use costs a journal commit
+//! at every sync), and the directory is synced.
+
+use crate::disk::{Dir, Disk};
+use crate::error::StorageError;
+use crate::log_file::{self, FRAMING_LEN, GROUP_LEN_MAX, HEADER_LEN};
+use crate::mutants::Mutants;
+use crate::names;
+use ensemble_proto::Zxid;
+
+/// Zeros are written in pieces of at most this many bytes.
+const ZEROS_LEN_MAX: usize = 1 << 20;
+
+/// The file that takes the next group.
+struct OpenFile {
+    name: String,
+    /// Where the next group goes.
+    position: u64,
+    /// Length, zeros included.
+    len: u64,
+}
+
+/// Buffers records and writes them in groups.
+pub(crate) struct TxnLog {
+    preallocate: u64,
+    roll_len: u64,
+    file: Option<OpenFile>,
+    group: Vec<u8>,
+    group_first: Option<Zxid>,
+    group_records: usize,
+    mutants: Mutants,
+}
+
+/// What one sync made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyncReport {
+    /// Log records.
+    pub records: usize,
+    /// Bytes of log records with their framing.
+    pub bytes: u64,
+}
+
+impl TxnLog {
+    pub(crate) fn new(preallocate: u64, roll_len: u64, mutants: Mutants) -> TxnLog {
+        TxnLog { preallocate, roll_len, file: None, group: Vec::new(), group_first: None, group_records: 0, mutants }
+    }
+
+    /// Adds a record to the group.
+    pub(crate) fn append(&mut self, zxid: Zxid, payload: &[u8]) {
+        log_file::encode(payload, &mut self.group);
+        self.group_first.get_or_insert(zxid);
+        self.group_records += 1;
+    }
+
+    /// Whether a record of this length has to wait for the group to be synced.
+    pub(crate) fn is_full(&self, payload: &[u8]) -> bool {
+        !self.group.is_empty() && (self.group.len() + payload.len()) as u64 + FRAMING_LEN > GROUP_LEN_MAX
+    }
+
+    /// Writes the group and makes it durable.
+    pub(crate) fn sync(&mut self, disk: &mut impl Disk) -> Result<SyncReport, StorageError> {
+        let Some(first) = self.group_first.take() else { return Ok(SyncReport::default()) };
+        if self.file.is_none() {
+            self.file = Some(create(disk, first, self.preallocate, self.mutants)?);
+        }
+        let Some(file) = &mut self.file else { return Ok(SyncReport::default()) };
+        let end = file.position + self.group.len() as u64;
+        if end > file.len {
+            let len = round_up(end, self.preallocate);
+            fill(disk, &file.name, file.len, len)?;
+            file.len = len;
+        }
+        let failed = |action| StorageError::io(action, Dir::Log, &file.name);
+        disk.write_at(Dir::Log, &file.name, file.position, &self.group).map_err(failed("write"))?;
+        if !self.mutants.skip_log_sync() {
+            disk.sync_data(Dir::Log, &file.name).map_err(failed("sync"))?;
+        }
+        file.position = end;
+        let report = SyncReport { records: self.group_records, bytes: self.group.len() as u64 };
+        self.group.clear();
+        self.group_records = 0;
+        if end >= self.roll_len {
+            self.file = None;
+        }
+        Ok(report)
+    }
+
+    /// Makes the next group start a new file. The group must be empty.
+    pub(crate) fn roll(&mut self) {
+        assert!(self.group.is_empty(), "a log is rolled between groups");
+        self.file = None;
+    }
+
+    /// Bytes in the file being written, zeros not counted.
+    pub(crate) fn position(&self) -> u64 {
+        self.file.as_ref().map_or(0, |file| file.position)
+    }
+}
+
+fn create(disk: &mut impl Disk, first: Zxid, preallocate: u64, mutants: Mutants) -> Result<OpenFile, StorageError> {
+    let name = names::log(first);
+    let failed = |action| StorageError::io(action, Dir::Log, &name);
+    disk.create(Dir::Log, &name).map_err(failed("create"))?;
+    disk.write_at(Dir::Log, &name, 0, &log_file::header()).map_err(failed("write"))?;
+    let len = preallocate.max(HEADER_LEN);
+    fill(disk, &name, HEADER_LEN, len)?;
+    disk.sync_data(Dir::Log, &name).map_err(failed("sync"))?;
+    if !mutants.skip_log_dir_sync() {
+        disk.sync_dir(Dir::Log).map_err(StorageError::io("sync", Dir::Log, ""))?;
+    }
+    Ok(OpenFile { name, position: HEADER_LEN, len })
+}
+
+/// Writes zeros from `from` to `to`.
+fn fill(disk: &mut impl Disk, name: &str, from: u64, to: u64) -> Result<(), StorageError> {
+    let mut from = from;
+    let zeros = vec![0; ZEROS_LEN_MAX.min((to - from) as usize)];
+    while from < to {
+        let piece = &zeros[..zeros.len().min((to - from) as usize)];
+        disk.write_at(Dir::Log, name, from, piece).map_err(StorageError::io("preallocate", Dir::Log, name))?;
+        from += piece.len() as u64;
+    }
+    Ok(())
+}
+
+/// The next multiple of `step` that is not below `len`; `len` itself when there is no step.
+fn round_up(len: u64, step: u64) -> u64 {
+    if step == 0 { len } else { len.div_ceil(step) * step }
+}
