@@ -75,6 +75,11 @@ impl SimDisk {
         state.power_cut_at = Some(state.writes + nth);
     }
 
+    /// Takes back [`SimDisk::cut_power_after`].
+    pub fn restore_power(&self) {
+        self.state.borrow_mut().power_cut_at = None;
+    }
+
     /// How many changing calls there were.
     pub fn write_count(&self) -> u64 {
         self.state.borrow().writes

@@ -1,0 +1,151 @@
+//! Every file that real servers of 3.8.0 and 3.9.5 wrote is read, and what is written is theirs byte by byte.
+
+mod support;
+
+use ensemble_proto::durable::Write;
+use ensemble_proto::jute::Reader;
+use ensemble_proto::{Epoch, Zxid};
+use ensemble_storage::{RealDisk, SnapshotWriter, Storage, empty_database, parse_snapshot};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use support::*;
+
+/// Lays fixture files out as data and log directory.
+fn laid_out(files: &[(&str, &str)]) -> (tempfile::TempDir, RealDisk) {
+    let root = tempfile::tempdir().unwrap();
+    let disk = RealDisk::open(&root.path().join("data"), &root.path().join("log"), true).unwrap();
+    for (release, name) in files {
+        let place = if name.starts_with("log") { "log" } else { "data" };
+        let target = root.path().join(place).join("version-2").join(name);
+        fs::write(target, fs::read(fixtures().join(release).join(name)).unwrap()).unwrap();
+    }
+    (root, disk)
+}
+
+fn expected(release: &str) -> Value {
+    serde_json::from_slice(&fs::read(fixtures().join(release).join("expected.json")).unwrap()).unwrap()
+}
+
+/// Counts znodes in a body.
+fn znode_count(body: &[u8]) -> usize {
+    let mut reader = Reader::new(body);
+    reader.vector("sessions", 12, |r| r.take("session", 12)).unwrap();
+    for _ in 0..reader.int("acls").unwrap() {
+        reader.long("id").unwrap();
+        reader
+            .vector("acl", 12, |r| {
+                r.int("perms")?;
+                r.string("scheme")?;
+                r.string("id")
+            })
+            .unwrap();
+    }
+    let mut count = 0;
+    while reader.string("path").unwrap() != "/" {
+        reader.buffer("data").unwrap();
+        reader.take("acl and stat", 8 + 60).unwrap();
+        count += 1;
+    }
+    assert!(reader.is_empty(), "the body ends with its terminator");
+    count
+}
+
+#[test]
+fn every_snapshot_is_read_with_its_sections() {
+    for release in ["zookeeper-3.8", "zookeeper-3.9"] {
+        let snapshots = expected(release)["snapshots"].as_object().unwrap().clone();
+        for (name, expected) in &snapshots {
+            let (_root, disk) = laid_out(&[(release, name.as_str())]);
+            let (_, recovered) = Storage::open(disk, options()).unwrap();
+            let (_, body) = recovered.snapshot.unwrap();
+            let sessions = i32::from_be_bytes(body[..4].try_into().unwrap()) as usize;
+            assert_eq!(sessions, expected["sessions"].as_array().unwrap().len(), "{release} {name}");
+            assert_eq!(znode_count(&body), expected["nodes"].as_array().unwrap().len(), "{release} {name}");
+        }
+        assert!(snapshots.len() >= 2);
+    }
+}
+
+#[test]
+fn a_digest_section_is_read() {
+    let bytes = fs::read(fixtures().join("zookeeper-3.9/snapshot.21")).unwrap();
+    let snapshot = parse_snapshot("snapshot.21", bytes).unwrap();
+    assert_eq!(snapshot.last_processed, Some(Zxid(0x21)));
+    assert_eq!(snapshot.digest.unwrap().0, Zxid(0x21));
+    let older = parse_snapshot("snapshot.21", fs::read(fixtures().join("zookeeper-3.8/snapshot.21")).unwrap()).unwrap();
+    assert_eq!((older.last_processed, older.body, older.digest), (None, snapshot.body, snapshot.digest));
+}
+
+#[test]
+fn the_logs_of_a_real_server_are_replayed_from_each_snapshot() {
+    let release = "zookeeper-3.8";
+    let check = |snapshot: &str, first: i64| {
+        let files = [(release, snapshot), (release, "log.1"), (release, "log.22")];
+        let (_root, disk) = laid_out(&files);
+        let (_, recovered) = Storage::open(disk, options()).unwrap();
+        let zxids: Vec<i64> = recovered.tail.iter().map(|(zxid, _)| zxid.0).collect();
+        assert_eq!(zxids, (first..=0x2a).collect::<Vec<_>>(), "{snapshot}");
+        assert_eq!((recovered.accepted_epoch, recovered.current_epoch), (Epoch(0), Epoch(0)));
+    };
+    check("snapshot.0", 1);
+    check("snapshot.21", 0x22);
+    check("snapshot.21.gz", 0x22);
+    check("snapshot.21.snappy", 0x22);
+    check("snapshot.2a", 0x2b);
+}
+
+#[test]
+fn a_rewritten_log_is_the_same_file() {
+    let files = [("zookeeper-3.8", "snapshot.0"), ("zookeeper-3.8", "log.1")];
+    let (_root, disk) = laid_out(&files);
+    let (_, recovered) = Storage::open(disk, options()).unwrap();
+    let (root, disk) = laid_out(&[]);
+    let (mut storage, _) = Storage::open(disk, options()).unwrap();
+    for (zxid, payload) in recovered.tail {
+        storage.perform(&Write::Append { zxid, payload }).unwrap();
+    }
+    storage.sync().unwrap();
+    let theirs = fs::read(fixtures().join("zookeeper-3.8/log.1")).unwrap();
+    let ours = fs::read(root.path().join("log/version-2/log.1")).unwrap();
+    assert_eq!(ours, theirs[..ours.len()]);
+    assert!(theirs[ours.len()..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_rewritten_snapshot_is_the_same_file() {
+    let theirs = fs::read(fixtures().join("zookeeper-3.9/snapshot.21")).unwrap();
+    let snapshot = parse_snapshot("snapshot.21", theirs.clone()).unwrap();
+    let (root, disk) = laid_out(&[]);
+    let mut writer = SnapshotWriter::begin(disk, Zxid(0x21)).unwrap();
+    writer.slice(&snapshot.body).unwrap();
+    writer.finish(snapshot.digest.unwrap().1, Zxid(0x21)).unwrap();
+    assert_eq!(fs::read(root.path().join("data/version-2/snapshot.21")).unwrap(), theirs);
+}
+
+#[test]
+fn the_empty_database_is_the_first_snapshot_of_a_real_server() {
+    let theirs = parse_snapshot("snapshot.0", fs::read(fixtures().join("zookeeper-3.8/snapshot.0")).unwrap()).unwrap();
+    let (ours, theirs) = (empty_database(), theirs.body);
+    assert_eq!((ours.len(), znode_count(&ours)), (theirs.len(), znode_count(&theirs)));
+    let sorted = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        bytes.sort_unstable();
+        bytes
+    };
+    assert_eq!(sorted(&ours), sorted(&theirs), "siblings may differ in order, nothing else");
+}
+
+#[test]
+fn a_directory_has_one_process_and_must_exist_without_autocreate() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, log) = (root.path().join("data"), root.path().join("log"));
+    let missing = RealDisk::open(&data, &log, false).unwrap_err();
+    assert!(missing.to_string().contains("zookeeper.datadir.autocreate is false"), "{missing}");
+    let disk = RealDisk::open(&data, &log, true).unwrap();
+    let taken = RealDisk::open(&data, &log, true).unwrap_err();
+    assert!(taken.to_string().contains("another process uses this directory"), "{taken}");
+    drop(disk);
+    RealDisk::open(&data, &log, false).unwrap();
+    assert!(Path::new(&data).join("version-2").is_dir());
+}
