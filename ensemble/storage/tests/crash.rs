@@ -1,6 +1,8 @@
 //! The power is cut at every single call that changes something, and the store must come back with everything that was
 //! reported durable and with nothing that never was a state.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod support;
 
 use ensemble_proto::durable::Write;

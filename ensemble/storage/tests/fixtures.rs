@@ -1,5 +1,7 @@
 //! Every file that real servers of 3.8.0 and 3.9.5 wrote is read, and what is written is theirs byte by byte.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod support;
 
 use ensemble_proto::durable::Write;

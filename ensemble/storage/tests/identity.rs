@@ -1,5 +1,7 @@
 //! A volume has one owner.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod support;
 
 use ensemble_storage::sim_disk::SimDisk;

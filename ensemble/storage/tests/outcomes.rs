@@ -1,5 +1,7 @@
 //! The table in `recover.rs`, a line a case.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod support;
 
 use ensemble_proto::durable::Write;
