@@ -7,7 +7,7 @@ use crate::{DecodeError, ErrorCode, Zxid};
 /// What happened to the watched znode (`Watcher.Event.EventType`, the ones that servers send).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(i32)]
-pub enum EventKind {
+pub enum EventType {
     /// It has been created.
     NodeCreated = 1,
     /// It has been deleted.
@@ -18,15 +18,15 @@ pub enum EventKind {
     NodeChildrenChanged = 4,
 }
 
-impl TryFrom<i32> for EventKind {
+impl TryFrom<i32> for EventType {
     type Error = DecodeError;
 
-    fn try_from(code: i32) -> Result<EventKind, DecodeError> {
+    fn try_from(code: i32) -> Result<EventType, DecodeError> {
         match code {
-            1 => Ok(EventKind::NodeCreated),
-            2 => Ok(EventKind::NodeDeleted),
-            3 => Ok(EventKind::NodeDataChanged),
-            4 => Ok(EventKind::NodeChildrenChanged),
+            1 => Ok(EventType::NodeCreated),
+            2 => Ok(EventType::NodeDeleted),
+            3 => Ok(EventType::NodeDataChanged),
+            4 => Ok(EventType::NodeChildrenChanged),
             other => Err(DecodeError::value("event.type", other, "1..=4")),
         }
     }
@@ -36,7 +36,7 @@ impl TryFrom<i32> for EventKind {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WatcherEvent {
     /// What happened.
-    pub kind: EventKind,
+    pub kind: EventType,
     /// To which znode; the full path.
     pub path: String,
 }
@@ -47,7 +47,7 @@ impl WatcherEvent {
 
     /// Appends a framed notification. `zxid` is the transaction that fired the watch, or [`Zxid::NONE`] when the server
     /// found out later, at setWatches.
-    pub fn notify(out: &mut Vec<u8>, kind: EventKind, path: &str, zxid: Zxid) {
+    pub fn notify(out: &mut Vec<u8>, kind: EventType, path: &str, zxid: Zxid) {
         reply(out, xid::NOTIFICATION, zxid, ErrorCode::OK, |out| {
             out.int(kind as i32);
             out.int(Self::SYNC_CONNECTED);

@@ -21,13 +21,13 @@ mod op;
 mod request;
 
 pub use connect::{ConnectRequest, ConnectResponse, PASSWORD_BYTES, password};
-pub use event::{EventKind, WatcherEvent};
+pub use event::{EventType, WatcherEvent};
 pub use identity::digest_id;
 pub use multi::{MultiOp, MultiRequest, MultiResult};
 pub use op::OpCode;
 pub use request::{
-    AclEntry, AuthRequest, CheckRequest, CreateFlags, CreateRequest, DeleteRequest, PathRequest, SetAclRequest,
-    SetDataRequest, SetWatchesRequest, WatchRequest,
+    AclEntry, AuthRequest, CheckRequest, CreateFlags, CreateRequest, DeleteRequest, PathRequest, ReadRequest,
+    SetAclRequest, SetDataRequest, SetWatches,
 };
 
 use crate::jute::{Reader, Writer};

@@ -224,20 +224,20 @@ impl<'a> CheckRequest<'a> {
 
 /// A read that may leave a watch: exists, getData, getChildren, getChildren2.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WatchRequest<'a> {
+pub struct ReadRequest<'a> {
     /// The znode's path.
     pub path: Cow<'a, str>,
     /// Whether to leave a one-shot watch.
     pub watch: bool,
 }
 
-impl<'a> WatchRequest<'a> {
+impl<'a> ReadRequest<'a> {
     /// Reads the record.
     ///
     /// # Errors
     /// As [`CreateRequest::decode`].
-    pub fn decode(reader: &mut Reader<'a>) -> Result<WatchRequest<'a>, DecodeError> {
-        Ok(WatchRequest { path: text(reader, "path")?, watch: reader.boolean("watch")? })
+    pub fn decode(reader: &mut Reader<'a>) -> Result<ReadRequest<'a>, DecodeError> {
+        Ok(ReadRequest { path: text(reader, "path")?, watch: reader.boolean("watch")? })
     }
 
     /// Appends the record.
@@ -271,7 +271,7 @@ impl<'a> PathRequest<'a> {
 
 /// One-shot watches that a client had on another connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SetWatchesRequest<'a> {
+pub struct SetWatches<'a> {
     /// The last transaction that the client has seen: what changed later is reported at once.
     pub relative_zxid: Zxid,
     /// Paths watched by getData, or by exists while they existed.
@@ -282,13 +282,13 @@ pub struct SetWatchesRequest<'a> {
     pub child: Vec<Cow<'a, str>>,
 }
 
-impl<'a> SetWatchesRequest<'a> {
+impl<'a> SetWatches<'a> {
     /// Reads the record.
     ///
     /// # Errors
     /// As [`CreateRequest::decode`]; a null list is an error too.
-    pub fn decode(reader: &mut Reader<'a>) -> Result<SetWatchesRequest<'a>, DecodeError> {
-        Ok(SetWatchesRequest {
+    pub fn decode(reader: &mut Reader<'a>) -> Result<SetWatches<'a>, DecodeError> {
+        Ok(SetWatches {
             relative_zxid: Zxid(reader.long("setWatches.relativeZxid")?),
             data: Self::paths(reader, "setWatches.dataWatches")?,
             exist: Self::paths(reader, "setWatches.existWatches")?,

@@ -87,13 +87,13 @@ fn create() {
 #[test]
 fn notification() {
     let bytes = check(
-        |out| WatcherEvent::notify(out, EventKind::NodeDataChanged, "/a", Zxid(3)),
+        |out| WatcherEvent::notify(out, EventType::NodeDataChanged, "/a", Zxid(3)),
         "0000001e ffffffff 0000000000000003 00000000 00000003 00000003 00000002 2f61",
     );
     let mut reader = Reader::new(&bytes[4..]);
     let header = ReplyHeader { xid: -1, zxid: Zxid(3), error: ErrorCode::OK };
     assert_eq!(ReplyHeader::decode(&mut reader), Ok(header));
-    let event = WatcherEvent { kind: EventKind::NodeDataChanged, path: "/a".to_string() };
+    let event = WatcherEvent { kind: EventType::NodeDataChanged, path: "/a".to_string() };
     assert_eq!(WatcherEvent::decode(&mut reader), Ok(event));
 }
 
@@ -194,16 +194,16 @@ fn the_other_records_are_read_back_as_they_were_written() {
     check!(SetAclRequest { path: "/a".into(), acl: Some(vec![entry]), version: 3 }, SetAclRequest);
     check!(DeleteRequest { path: "/a".into(), version: 3 }, DeleteRequest);
     check!(CheckRequest { path: "/a".into(), version: 3 }, CheckRequest);
-    check!(WatchRequest { path: "/a".into(), watch: true }, WatchRequest);
+    check!(ReadRequest { path: "/a".into(), watch: true }, ReadRequest);
     check!(PathRequest { path: "/a".into() }, PathRequest);
     check!(AuthRequest { scheme: "digest".into(), auth: b"user:secret" }, AuthRequest);
-    let watches = SetWatchesRequest {
+    let watches = SetWatches {
         relative_zxid: Zxid(9),
         data: vec!["/a".into(), "/b".into()],
         exist: vec![],
         child: vec!["/".into()],
     };
-    check!(watches, SetWatchesRequest);
+    check!(watches, SetWatches);
 }
 
 #[test]

@@ -1,0 +1,273 @@
+//! What the leader checks before a request becomes a transaction (`PrepRequestProcessor.java`).
+//!
+//! Every request becomes a record: one that fails a check becomes an error, which takes its place in the order like any
+//! other and changes nothing. That is also how the server that the client is connected to learns of the failure. The order
+//! of the checks is part of the protocol, because the first that fails is the answer.
+//!
+//! A record carries the digest that the tree will have after it, foreseen by the same sums and the same functions of `change`
+//! that applying it will use; an error carries none.
+//!
+//! Whether the session lives and who owns it is not known here: the caller checks that first, and turns a refusal into a
+//! record by [`error`].
+
+use crate::acl::{self, Access};
+use crate::change;
+use crate::path;
+use crate::pending::{FutureData, FutureZnode, Mark, Pending};
+use crate::tree::DataTree;
+use bytes::Bytes;
+use ensemble_proto::client::{
+    AclEntry, CheckRequest, CreateFlags, CreateRequest, DeleteRequest, MultiOp, MultiRequest, OpCode, SetAclRequest,
+    SetDataRequest,
+};
+use ensemble_proto::jute::Reader;
+use ensemble_proto::txn::{CreateTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, TxnRecord};
+use ensemble_proto::{Acl, AclList, DecodeError, ErrorCode, SessionId, StatPersisted, ZnodeKind, Zxid, next_version};
+
+/// A write on its way to become a transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The session that asks, that begins, or that ends.
+    pub session: SessionId,
+    /// Its xid; zero for requests that servers make.
+    pub cxid: i32,
+    /// The opcode as it came. One that is no write that we know is answered `UNIMPLEMENTED`.
+    pub op: i32,
+    /// The request's record, without header; for createSession the timeout.
+    pub body: &'a [u8],
+    /// Who asks.
+    pub access: Access<'a>,
+}
+
+/// Makes the record of a request, under `zxid`, which follows every zxid prepared before. Its changes are pending
+/// until [`Pending::applied`] is told. `now_ms` is the wall clock: ctime and mtime.
+pub fn prep(tree: &DataTree, pending: &mut Pending, now_ms: i64, zxid: Zxid, request: &Request<'_>) -> TxnRecord {
+    let mut prep = Prep { tree, mark: pending.mark(), pending, now_ms, zxid, request };
+    let txn = prep.txn().unwrap_or_else(Txn::Error);
+    prep.record(txn)
+}
+
+/// Makes the record of a request that was refused with `code` before it came here. A multi fails as a multi: its first entry has
+/// the code.
+pub fn error(
+    tree: &DataTree,
+    pending: &mut Pending,
+    now_ms: i64,
+    zxid: Zxid,
+    request: &Request<'_>,
+    code: ErrorCode,
+) -> TxnRecord {
+    let prep = Prep { tree, mark: pending.mark(), pending, now_ms, zxid, request };
+    let entries = match OpCode::try_from(request.op) {
+        Ok(OpCode::Multi) => MultiRequest::decode(&mut Reader::new(request.body)).map(|multi| multi.ops.len()),
+        _ => Ok(0),
+    };
+    prep.record(match entries {
+        Ok(0) => Txn::Error(code),
+        Ok(entries) => {
+            let rest = std::iter::repeat_n(ErrorCode::RUNTIME_INCONSISTENCY, entries - 1);
+            Txn::Multi(std::iter::once(code).chain(rest).map(Txn::Error).collect())
+        }
+        Err(_) => Txn::Error(ErrorCode::MARSHALLING_ERROR),
+    })
+}
+
+struct Prep<'a> {
+    tree: &'a DataTree,
+    pending: &'a mut Pending,
+    mark: Mark,
+    now_ms: i64,
+    zxid: Zxid,
+    request: &'a Request<'a>,
+}
+
+impl<'a> Prep<'a> {
+    fn record(self, txn: Txn) -> TxnRecord {
+        let Request { session, cxid, .. } = *self.request;
+        let digest = match txn {
+            Txn::Error(_) => None,
+            _ => Some(TxnDigest { version: TxnDigest::VERSION, tree_digest: self.pending.digest(self.tree) }),
+        };
+        TxnRecord { header: TxnHeader { session, cxid, zxid: self.zxid, time_ms: self.now_ms }, txn, digest }
+    }
+
+    fn txn(&mut self) -> Result<Txn, ErrorCode> {
+        let mut body = Reader::new(self.request.body);
+        match OpCode::try_from(self.request.op) {
+            Ok(OpCode::Create) => self.create(&decoded(CreateRequest::decode(&mut body))?).map(Txn::Create),
+            Ok(OpCode::Create2) => self.create(&decoded(CreateRequest::decode(&mut body))?).map(Txn::Create2),
+            Ok(OpCode::Delete) => self.delete(&decoded(DeleteRequest::decode(&mut body))?),
+            Ok(OpCode::SetData) => self.set_data(&decoded(SetDataRequest::decode(&mut body))?),
+            Ok(OpCode::SetAcl) => self.set_acl(&decoded(SetAclRequest::decode(&mut body))?),
+            Ok(OpCode::Multi) => Ok(self.multi(&decoded(MultiRequest::decode(&mut body))?)),
+            Ok(OpCode::CreateSession) => {
+                Ok(Txn::CreateSession { timeout_ms: decoded(body.int("createSession.timeOut"))? })
+            }
+            Ok(OpCode::CloseSession) => Ok(self.close_session()),
+            _ => Err(ErrorCode::UNIMPLEMENTED),
+        }
+    }
+
+    // ---- one write ----
+
+    fn create(&mut self, request: &CreateRequest<'_>) -> Result<CreateTxn, ErrorCode> {
+        let (ephemeral, sequential) = match CreateFlags::from_flags(request.flags) {
+            Some(CreateFlags::Plain { ephemeral, sequential }) => (ephemeral, sequential),
+            Some(CreateFlags::Ttl { .. }) => return Err(ErrorCode::UNIMPLEMENTED),
+            Some(CreateFlags::Container) | None => return Err(ErrorCode::BAD_ARGUMENTS),
+        };
+        let (parent_path, _) = split(&request.path)?;
+        let acl = self.normalised(request.acl.as_deref())?;
+        let mut parent = self.look(parent_path)?;
+        self.permit(&parent, Acl::CREATE)?;
+        let path =
+            if sequential { format!("{}{:010}", request.path, parent.stat.cversion) } else { request.path.to_string() };
+        if !path::is_valid(&path) {
+            return Err(ErrorCode::BAD_ARGUMENTS);
+        }
+        if self.pending.get(self.tree, &path).is_some() {
+            return Err(ErrorCode::NODE_EXISTS);
+        }
+        if matches!(parent.stat.kind(), ZnodeKind::Ephemeral(_)) {
+            return Err(ErrorCode::NO_CHILDREN_FOR_EPHEMERALS);
+        }
+        let kind = if ephemeral { ZnodeKind::Ephemeral(self.request.session) } else { ZnodeKind::Persistent };
+        let stat = StatPersisted::created(self.zxid, self.now_ms, kind);
+        let data = request.data.map(Bytes::copy_from_slice);
+        let parent_cversion = parent.stat.cversion.wrapping_add(1);
+        change::count_child(&mut parent.stat, parent_cversion, self.zxid);
+        parent.child_count += 1;
+        self.put(parent_path, Some(parent));
+        self.put(&path, Some(FutureZnode::created(stat, Some(acl.clone()), data.clone())));
+        Ok(CreateTxn { path, data, acl: Some(acl), ephemeral, parent_cversion })
+    }
+
+    fn delete(&mut self, request: &DeleteRequest<'_>) -> Result<Txn, ErrorCode> {
+        let (parent_path, _) = split(&request.path)?;
+        if path::is_system(&request.path) {
+            return Err(ErrorCode::BAD_ARGUMENTS);
+        }
+        let parent = self.look(parent_path)?;
+        self.permit(&parent, Acl::DELETE)?;
+        let znode = self.look(&request.path)?;
+        next_version(znode.stat.version, request.version)?;
+        if znode.child_count > 0 {
+            return Err(ErrorCode::NOT_EMPTY);
+        }
+        self.remove(parent_path, parent, &request.path);
+        Ok(Txn::Delete { path: request.path.to_string() })
+    }
+
+    fn set_data(&mut self, request: &SetDataRequest<'_>) -> Result<Txn, ErrorCode> {
+        let mut znode = self.look_valid(&request.path)?;
+        self.permit(&znode, Acl::WRITE)?;
+        let version = next_version(znode.stat.version, request.version)?;
+        let data = request.data.map(Bytes::copy_from_slice);
+        change::replace_data(&mut znode.stat, version, self.zxid, self.now_ms);
+        znode.data = FutureData::Replaced(data.clone());
+        self.put(&request.path, Some(znode));
+        Ok(Txn::SetData(SetDataTxn { path: request.path.to_string(), data, version }))
+    }
+
+    fn set_acl(&mut self, request: &SetAclRequest<'_>) -> Result<Txn, ErrorCode> {
+        if !path::is_valid(&request.path) {
+            return Err(ErrorCode::BAD_ARGUMENTS);
+        }
+        let acl = self.normalised(request.acl.as_deref())?;
+        let mut znode = self.look(&request.path)?;
+        self.permit(&znode, Acl::ADMIN)?;
+        let version = next_version(znode.stat.aversion, request.version)?;
+        znode.stat.aversion = version;
+        znode.acl = Some(acl.clone());
+        self.put(&request.path, Some(znode));
+        Ok(Txn::SetAcl { path: request.path.to_string(), acl: Some(acl), version })
+    }
+
+    fn check(&mut self, request: &CheckRequest<'_>) -> Result<Txn, ErrorCode> {
+        let znode = self.look_valid(&request.path)?;
+        self.permit(&znode, Acl::READ)?;
+        let version = next_version(znode.stat.version, request.version)?;
+        Ok(Txn::Check { path: request.path.to_string(), version })
+    }
+
+    /// The session's ephemeral znodes, those that are still on their way included.
+    fn close_session(&mut self) -> Txn {
+        let paths: Vec<String> = self.pending.ephemerals(self.tree, self.request.session).into_iter().collect();
+        for path in &paths {
+            if let Ok((parent_path, _)) = split(path)
+                && let Ok(parent) = self.look(parent_path)
+            {
+                self.remove(parent_path, parent, path);
+            }
+        }
+        Txn::CloseSession { paths: Some(paths) }
+    }
+
+    // ---- several writes ----
+
+    /// Each entry sees what those before it did. The first that fails takes all of it back.
+    fn multi(&mut self, request: &MultiRequest<'_>) -> Txn {
+        let mut txns = Vec::with_capacity(request.ops.len());
+        let mut failed = false;
+        for op in &request.ops {
+            let entry = if failed { Err(ErrorCode::RUNTIME_INCONSISTENCY) } else { self.entry(op) };
+            failed |= entry.is_err();
+            txns.push(entry.unwrap_or_else(Txn::Error));
+        }
+        if failed {
+            let whole = std::mem::replace(&mut self.mark, self.pending.mark());
+            self.pending.roll_back(whole);
+        }
+        Txn::Multi(txns)
+    }
+
+    fn entry(&mut self, op: &MultiOp<'_>) -> Result<Txn, ErrorCode> {
+        match op {
+            MultiOp::Create { op: OpCode::Create2, request } => self.create(request).map(Txn::Create2),
+            MultiOp::Create { op: _, request } => self.create(request).map(Txn::Create),
+            MultiOp::CreateContainer(_) | MultiOp::CreateTtl(..) => Err(ErrorCode::UNIMPLEMENTED),
+            MultiOp::Delete(request) => self.delete(request),
+            MultiOp::SetData(request) => self.set_data(request),
+            MultiOp::Check(request) => self.check(request),
+        }
+    }
+
+    // ---- the future tree ----
+
+    fn look(&self, path: &str) -> Result<FutureZnode, ErrorCode> {
+        self.pending.get(self.tree, path).ok_or(ErrorCode::NO_NODE)
+    }
+
+    fn look_valid(&self, path: &str) -> Result<FutureZnode, ErrorCode> {
+        if path::is_valid(path) { self.look(path) } else { Err(ErrorCode::BAD_ARGUMENTS) }
+    }
+
+    fn permit(&self, znode: &FutureZnode, perms: i32) -> Result<(), ErrorCode> {
+        if acl::check(znode.acl(), perms, self.request.access) { Ok(()) } else { Err(ErrorCode::NO_AUTH) }
+    }
+
+    fn normalised(&self, entries: Option<&[AclEntry<'_>]>) -> Result<AclList, ErrorCode> {
+        acl::normalise(entries, self.request.access.identities)
+    }
+
+    fn put(&mut self, path: &str, znode: Option<FutureZnode>) {
+        self.pending.put(self.tree, &mut self.mark, self.zxid, path, znode);
+    }
+
+    fn remove(&mut self, parent_path: &str, mut parent: FutureZnode, path: &str) {
+        change::lose_child(&mut parent.stat, self.zxid);
+        parent.child_count -= 1;
+        self.put(parent_path, Some(parent));
+        self.put(path, None);
+    }
+}
+
+fn decoded<T>(record: Result<T, DecodeError>) -> Result<T, ErrorCode> {
+    record.map_err(|_| ErrorCode::MARSHALLING_ERROR)
+}
+
+/// The parent's path and the name. All that create and delete ask of a path before they look for the parent: that it has a
+/// slash and no NUL.
+fn split(path: &str) -> Result<(&str, &str), ErrorCode> {
+    path::split(path).filter(|_| !path.contains('\0')).ok_or(ErrorCode::BAD_ARGUMENTS)
+}

@@ -1,0 +1,69 @@
+//! Counts everything again, the slow way, and compares: the indices and sums that every change keeps must be what the
+//! znodes themselves say. For tests and simulations.
+
+use crate::acl_table::AclId;
+use crate::digest;
+use crate::slab::{NONE, Position};
+use crate::tree::{DataTree, ROOT};
+use ensemble_proto::{SessionId, ZnodeKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+#[derive(Default)]
+struct Count {
+    znodes: usize,
+    bytes: usize,
+    digest: u64,
+    ephemerals: BTreeMap<SessionId, BTreeSet<Position>>,
+    acl_uses: BTreeMap<AclId, u32>,
+}
+
+impl DataTree {
+    /// Recomputes counts, digest, ephemerals, ACL uses and links from the znodes.
+    ///
+    /// # Errors
+    /// What differs first, in words.
+    pub fn recount(&self) -> Result<(), String> {
+        let mut count = Count::default();
+        let mut todo = vec![ROOT];
+        while let Some(position) = todo.pop() {
+            self.count(position, &mut count)?;
+            todo.extend(self.children(position));
+        }
+        same("znodes", self.slab.len(), count.znodes)?;
+        same("indexed znodes", self.index.len(), count.znodes - 1)?;
+        same("bytes", self.data_bytes, count.bytes)?;
+        same("digest", self.digest, count.digest)?;
+        same("ephemeral count", self.ephemeral_count, count.ephemerals.values().map(BTreeSet::len).sum())?;
+        same("ephemerals", &self.ephemerals, &count.ephemerals)?;
+        count.acl_uses.remove(&AclId::NULL);
+        same("ACL uses", self.acls.uses(), count.acl_uses)
+    }
+
+    fn count(&self, position: Position, count: &mut Count) -> Result<(), String> {
+        let znode = &self.slab[position];
+        let path = self.path_of(position);
+        let digest = digest::znode(&path, znode.data.as_deref(), &znode.stat);
+        same(&format!("digest of {path}"), znode.digest, digest)?;
+        same(&format!("children of {path}"), znode.child_count as usize, self.children(position).count())?;
+        let mut previous = NONE;
+        for child in self.children(position) {
+            let links = (self.slab[child].parent, self.slab[child].previous_sibling);
+            same(&format!("links of {}", self.path_of(child)), links, (position, previous))?;
+            same("index", self.child(position, &self.slab[child].name), Some(child))?;
+            previous = child;
+        }
+        count.znodes += 1;
+        count.bytes += path.len() + znode.data.as_ref().map_or(0, |data| data.len());
+        count.digest = count.digest.wrapping_add(digest.into());
+        *count.acl_uses.entry(znode.acl).or_default() += 1;
+        if let ZnodeKind::Ephemeral(session) = znode.stat.kind() {
+            count.ephemerals.entry(session).or_default().insert(position);
+        }
+        Ok(())
+    }
+}
+
+fn same<T: PartialEq + Debug>(what: &str, kept: T, counted: T) -> Result<(), String> {
+    if kept == counted { Ok(()) } else { Err(format!("{what}: kept {kept:?}, counted {counted:?}")) }
+}

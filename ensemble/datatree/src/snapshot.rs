@@ -1,0 +1,280 @@
+//! Snapshots without stopping the world, and loading them (`FileSnap.java`, `SerializeUtils.java`, `DataTree.serialize`).
+//!
+//! ```text
+//! sessions   count:int, then count × (session:long timeoutMs:int)
+//! acl table  count:int, then count × (id:long list:vector<ACL>)
+//! znodes     repeated (path:ustring data:buffer acl:long stat:StatPersisted), parents first, the root's path is ""
+//! end        "/"
+//! ```
+//!
+//! A snapshot is *fuzzy*: it is written in slices while transactions go on. It holds every effect of the transactions up
+//! to the zxid at which it was begun, and any effects of later ones; applying those again afterwards gives the tree that was
+//! meant, because applying is idempotent (see `apply`). Three rules make the first half true:
+//!
+//! * The walk is in pre-order, and young siblings come before old ones: a znode that existed at the beginning is either
+//!   ahead of the cursor or has been written. A znode that the walk misses was created later; its creation is applied again.
+//! * A znode under the cursor that is deleted pushes the cursor to its successor.
+//! * Sessions and ACL lists are copied at the beginning. A znode can later get a list that the copied table does not have; it
+//!   is written as if it had none. The transaction that gave it the list is applied again, and a creation sets the
+//!   list even of a znode that exists. A list in the copied table cannot come to mean another: ids are not used again.
+
+use crate::acl_table::AclId;
+use crate::apply::DigestCheck;
+use crate::path;
+use crate::slab::{NONE, Position, Znode};
+use crate::tree::{DataTree, ROOT};
+use bytes::Bytes;
+use ensemble_proto::jute::{Reader, Writer};
+use ensemble_proto::{Acl, DecodeError, SessionId, StatPersisted, Zxid, decode_acl_list, encode_acl_list};
+
+/// How far a snapshot has come.
+pub(crate) struct Cursor {
+    stage: Stage,
+    /// The first ACL id that the snapshot's table does not have.
+    acl_end: AclId,
+}
+
+enum Stage {
+    /// Sessions and ACL table, as they were at the beginning.
+    Head(Vec<u8>),
+    /// The next znode to write; [`NONE`] after the last.
+    Znodes(Position),
+    Finished,
+}
+
+impl DataTree {
+    /// Begins a snapshot of the tree as it is now, and gives its zxid. A snapshot that was under way is given up.
+    pub fn begin_snapshot(&mut self) -> Zxid {
+        self.cursor = Some(Cursor { stage: Stage::Head(self.head()), acl_end: self.acls.next_id() });
+        self.last_zxid
+    }
+
+    /// The next bytes of the snapshot: about `budget_bytes` of znodes, but whole ones and at least one. `None` when the
+    /// snapshot is finished, or none was begun.
+    pub fn snapshot_slice(&mut self, budget_bytes: usize) -> Option<Bytes> {
+        let mut cursor = self.cursor.take()?;
+        let mut out = Vec::new();
+        match cursor.stage {
+            Stage::Head(head) => {
+                out = head;
+                cursor.stage = Stage::Znodes(ROOT);
+            }
+            Stage::Znodes(next) => {
+                let next = self.write_znodes(next, cursor.acl_end, budget_bytes, &mut out);
+                cursor.stage = Stage::Znodes(next);
+                if next == NONE {
+                    out.string(path::ROOT);
+                    cursor.stage = Stage::Finished;
+                }
+            }
+            Stage::Finished => return None,
+        }
+        self.cursor = Some(cursor);
+        Some(out.into())
+    }
+
+    /// Gives up the snapshot that is under way, if there is one.
+    pub fn abort_snapshot(&mut self) {
+        self.cursor = None;
+    }
+
+    /// The whole tree as it is now, in the form of a snapshot, beside any snapshot that is under way.
+    pub fn serialize(&self) -> Vec<u8> {
+        let mut out = self.head();
+        self.write_znodes(ROOT, self.acls.next_id(), usize::MAX, &mut out);
+        out.string(path::ROOT);
+        out
+    }
+
+    fn head(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.count(self.sessions.len());
+        for (session, timeout_ms) in &self.sessions {
+            out.long(session.0);
+            out.int(*timeout_ms);
+        }
+        let lists = self.acls.iter();
+        out.count(lists.len());
+        for (id, list) in lists {
+            out.long(id.on_disk());
+            encode_acl_list(Some(list), &mut out);
+        }
+        out
+    }
+
+    /// Writes znodes from `position` on until the budget is spent; returns the first that is not written.
+    fn write_znodes(&self, mut position: Position, acl_end: AclId, budget_bytes: usize, out: &mut Vec<u8>) -> Position {
+        let mut path = if position == NONE { String::new() } else { self.path_of(position) };
+        if position == ROOT {
+            path.clear();
+        }
+        while position != NONE {
+            self.write_znode(position, &path, acl_end, out);
+            position = self.successor(position, &mut path);
+            if out.len() >= budget_bytes {
+                break;
+            }
+        }
+        position
+    }
+
+    fn write_znode(&self, position: Position, path: &str, acl_end: AclId, out: &mut Vec<u8>) {
+        let znode = &self.slab[position];
+        out.string(path);
+        out.buffer(znode.data.as_deref());
+        out.long(if znode.acl < acl_end { znode.acl } else { AclId::NULL }.on_disk());
+        znode.stat.encode(out);
+    }
+
+    /// The next znode in pre-order, or [`NONE`]; makes `path` its path, where the root's is empty.
+    fn successor(&self, position: Position, path: &mut String) -> Position {
+        match self.slab[position].first_child {
+            NONE => self.successor_beside(position, path),
+            child => {
+                path.push('/');
+                path.push_str(&self.slab[child].name);
+                child
+            }
+        }
+    }
+
+    /// The next znode in pre-order that is not below `position`.
+    fn successor_beside(&self, mut position: Position, path: &mut String) -> Position {
+        while position != ROOT {
+            let Znode { name, next_sibling, parent, .. } = &self.slab[position];
+            path.truncate(path.len() - name.len());
+            if *next_sibling != NONE {
+                path.push_str(&self.slab[*next_sibling].name);
+                return *next_sibling;
+            }
+            path.pop();
+            position = *parent;
+        }
+        NONE
+    }
+
+    /// A znode is about to be removed with everything below it: the cursor must not point there.
+    pub(crate) fn move_cursor_off(&mut self, doomed: Position) {
+        let Some(Cursor { stage: Stage::Znodes(next), .. }) = self.cursor else { return };
+        if next == NONE || !self.is_at_or_below(next, doomed) {
+            return;
+        }
+        let mut path = self.path_of(doomed);
+        let successor = self.successor_beside(doomed, &mut path);
+        if let Some(cursor) = &mut self.cursor {
+            cursor.stage = Stage::Znodes(successor);
+        }
+    }
+
+    fn is_at_or_below(&self, position: Position, ancestor: Position) -> bool {
+        let up = std::iter::successors(Some(position), |position| Some(self.slab[*position].parent));
+        up.take_while(|position| *position != NONE).any(|position| position == ancestor)
+    }
+
+    // ---- loading ----
+
+    /// Reads a snapshot named after `zxid`, up to and including the terminating "/"; what follows is ignored. See
+    /// [`DataTree::new`] for `hash_seed`.
+    ///
+    /// # Errors
+    /// When the bytes end early, a znode comes before its parent or twice, or has an ACL id that the table does not have.
+    pub fn load(hash_seed: u64, zxid: Zxid, bytes: &[u8]) -> Result<DataTree, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let mut tree = DataTree::without_znodes(hash_seed, zxid);
+        tree.digest_check = DigestCheck::UntilEqual;
+        tree.read_head(&mut reader)?;
+        let mut ancestors = Ancestors { previous: "", znodes: Vec::new() };
+        loop {
+            let path = read_path(&mut reader)?;
+            if path == path::ROOT {
+                break;
+            }
+            tree.read_znode(path, &mut ancestors, &mut reader)?;
+        }
+        if tree.slab.len() == 0 {
+            return Err(DecodeError::value("snapshot", "no znode", "a tree with a root"));
+        }
+        tree.acls.purge_unused();
+        tree.ensure_config();
+        Ok(tree)
+    }
+
+    fn read_head(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        const SESSION_BYTES: usize = 12;
+        const LIST_BYTES_MIN: usize = 12;
+        for _ in 0..reader.count("sessions", SESSION_BYTES)?.unwrap_or(0) {
+            let session = SessionId(reader.long("session.id")?);
+            self.sessions.insert(session, reader.int("session.timeout")?);
+        }
+        for _ in 0..reader.count("acl table", LIST_BYTES_MIN)?.unwrap_or(0) {
+            let id = AclId::from_disk(reader.long("acl.id")?)?;
+            let list = decode_acl_list(reader)?.unwrap_or_else(|| [Acl::world(Acl::ALL)].into());
+            self.acls.load(id, list);
+        }
+        Ok(())
+    }
+
+    fn read_znode<'a>(
+        &mut self,
+        path: &'a str,
+        ancestors: &mut Ancestors<'a>,
+        reader: &mut Reader<'a>,
+    ) -> Result<(), DecodeError> {
+        let data = reader.buffer("znode.data")?.map(Box::from);
+        let acl = AclId::from_disk(reader.long("znode.acl")?)?;
+        let stat = StatPersisted::decode(reader)?;
+        let (parent, name) = match path {
+            "" if self.slab.len() == 0 => (NONE, ""),
+            _ => self.place(path, ancestors)?,
+        };
+        let position = self.attach(parent, name, data, None, stat, if path.is_empty() { path::ROOT } else { path });
+        if !self.acls.add_use(acl) {
+            return Err(DecodeError::value("znode.acl", acl.on_disk(), "an id of the snapshot's ACL table"));
+        }
+        self.slab[position].acl = acl;
+        ancestors.znodes.push((position, path.len()));
+        ancestors.previous = path;
+        Ok(())
+    }
+
+    /// The parent of a new znode, which must be there, and its name, which must be new.
+    fn place<'a>(&self, path: &'a str, ancestors: &mut Ancestors<'a>) -> Result<(Position, &'a str), DecodeError> {
+        let misplaced = |expected| DecodeError::value("znode.path", path, expected);
+        let (parent_path, name) = path.rsplit_once('/').ok_or_else(|| misplaced("an absolute path"))?;
+        if name.is_empty() || self.slab.len() == 0 {
+            return Err(misplaced("a path with a name, after the root"));
+        }
+        let parent = ancestors
+            .find(parent_path)
+            .or_else(|| self.find(if parent_path.is_empty() { path::ROOT } else { parent_path }))
+            .ok_or_else(|| misplaced("below a znode that came before"))?;
+        if self.child(parent, name).is_some() {
+            return Err(misplaced("a path that did not come before"));
+        }
+        Ok((parent, name))
+    }
+}
+
+/// The znode read last and those above it: in pre-order the next one's parent is among them.
+struct Ancestors<'a> {
+    previous: &'a str,
+    /// With the length of their paths.
+    znodes: Vec<(Position, usize)>,
+}
+
+impl Ancestors<'_> {
+    fn find(&mut self, path: &str) -> Option<Position> {
+        while let Some((position, path_bytes)) = self.znodes.last() {
+            if self.previous.get(..*path_bytes) == Some(path) {
+                return Some(*position);
+            }
+            self.znodes.pop();
+        }
+        None
+    }
+}
+
+fn read_path<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+    let bytes = reader.buffer("znode.path")?.unwrap_or_default();
+    std::str::from_utf8(bytes).map_err(|error| DecodeError::value("znode.path", error, "UTF-8"))
+}
