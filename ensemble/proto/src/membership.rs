@@ -143,6 +143,11 @@ impl Membership {
         }
     }
 
+    /// The configuration text, as ZooKeeper renders it.
+    pub fn render(&self) -> String {
+        self.to_string()
+    }
+
     /// The servers that vote, ascending.
     pub fn voters(&self) -> impl Iterator<Item = ServerId> + '_ {
         self.servers.iter().filter(|(_, member)| member.role == MemberRole::Participant).map(|(id, _)| *id)

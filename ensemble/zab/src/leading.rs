@@ -1,0 +1,590 @@
+//! The leader (`Leader.java`).
+//!
+//! ```text
+//!  gate A              gate B                         gate C
+//!  AwaitHellos ─▶ PersistAccepted ─▶ AwaitEpochAcks ─▶ AwaitLeaderAcks ─▶ Broadcast
+//!  a quorum says       epoch durable,    a quorum accepts it,  a quorum has this     propose, count,
+//!  what it accepted    then LEADERINFO   none is beyond us     leader's history      commit
+//! ```
+//!
+//! Gate A chooses an epoch above all that a quorum has accepted; gate B makes a quorum promise to follow no earlier leader
+//! and proves that this leader's history is not behind theirs; gate C makes a quorum hold that history. Only then is it
+//! committed, delivered, and followed by transactions of the new epoch.
+//!
+//! A transaction is committed when a quorum has it on disk, this leader being one of many: positions are counted, so a
+//! record is never committed before its predecessor. What a follower acknowledged counts only on the connection it was
+//! acknowledged on: a follower that connects again may have been told to truncate it.
+
+use crate::core::Core;
+use crate::effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
+use crate::learner::{Hello, Learner, Marks, Stage, Summary};
+use crate::sync_queue::SyncQueue;
+use crate::zab::Verdict;
+use bytes::Bytes;
+use ensemble_proto::durable::Ticket;
+use ensemble_proto::quorum::{
+    LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, decode_revalidate_question, decode_touched,
+    encode_revalidate_answer,
+};
+use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Learner connections at once, however far they are; more are closed.
+const LEARNERS_MAX: usize = 1024;
+
+#[derive(Debug)]
+pub(crate) struct Leading {
+    phase: Phase,
+    epoch: Epoch,
+    since: Duration,
+    /// The gate must be open then.
+    gate_deadline: Duration,
+    /// This server's history before its epoch.
+    summary: Summary,
+    /// Who elected this leader.
+    electors: BTreeSet<ServerId>,
+    hellos: BTreeSet<ServerId>,
+    epoch_acks: BTreeSet<ServerId>,
+    leader_acks: BTreeSet<ServerId>,
+    learners: BTreeMap<ConnId, Learner>,
+    proposed: Zxid,
+    committed: Zxid,
+    ping_at: Option<Duration>,
+    pings: u64,
+    /// How far this server's own log is behind.
+    marks: Marks,
+    syncs: SyncQueue,
+    #[cfg(feature = "mutants")]
+    former_acks: BTreeMap<ServerId, Zxid>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    AwaitHellos,
+    PersistAccepted { ticket: Ticket },
+    AwaitEpochAcks,
+    AwaitLeaderAcks { ticket: Ticket },
+    Broadcast,
+}
+
+impl Leading {
+    /// Won an election.
+    pub(crate) fn begin(core: &mut Core, electors: BTreeSet<ServerId>) -> Leading {
+        let epoch = Epoch(core.accepted_epoch.0 + 1);
+        let mut leading = Leading::new(core, Phase::AwaitHellos, epoch);
+        leading.electors = electors;
+        leading.hellos.insert(core.id());
+        leading.epoch_acks.insert(core.id());
+        leading
+    }
+
+    /// Leads nobody: everything in the log is committed.
+    pub(crate) fn standalone(core: &mut Core) -> Leading {
+        let mut leading = Leading::new(core, Phase::Broadcast, core.last.epoch());
+        (leading.proposed, leading.committed) = (core.last, core.last);
+        core.deliver_to(core.last);
+        core.serve(Role::Leading);
+        leading
+    }
+
+    fn new(core: &Core, phase: Phase, epoch: Epoch) -> Leading {
+        Leading {
+            phase,
+            epoch,
+            since: core.now,
+            gate_deadline: core.now + core.config.init_time(),
+            summary: Summary { current_epoch: Some(core.current_epoch), last: core.position() },
+            electors: BTreeSet::new(),
+            hellos: BTreeSet::new(),
+            epoch_acks: BTreeSet::new(),
+            leader_acks: BTreeSet::new(),
+            learners: BTreeMap::new(),
+            proposed: Zxid::ZERO,
+            committed: Zxid::ZERO,
+            ping_at: None,
+            pings: 0,
+            marks: Marks::default(),
+            syncs: SyncQueue::default(),
+            #[cfg(feature = "mutants")]
+            former_acks: BTreeMap::new(),
+        }
+    }
+
+    // ---- getters ----
+
+    pub(crate) fn zab_state(&self) -> ZabState {
+        match self.phase {
+            Phase::AwaitHellos | Phase::PersistAccepted { .. } | Phase::AwaitEpochAcks => ZabState::Discovery,
+            Phase::AwaitLeaderAcks { .. } => ZabState::Synchronization,
+            Phase::Broadcast => ZabState::Broadcast,
+        }
+    }
+
+    pub(crate) fn committed(&self) -> Zxid {
+        self.committed
+    }
+
+    pub(crate) fn learners(&self) -> impl Iterator<Item = LearnerStatus> + '_ {
+        self.learners.values().filter_map(Learner::status)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let gate = (self.phase != Phase::Broadcast).then_some(self.gate_deadline);
+        let reads = self.learners.values().filter_map(|learner| learner.read_deadline);
+        [gate, self.ping_at].into_iter().flatten().chain(reads).min()
+    }
+
+    // ---- requests ----
+
+    pub(crate) fn next_zxid(&self, core: &Core) -> Zxid {
+        match self.proposed.next() {
+            Some(next) if !self.is_exhausted(core) => next,
+            _ => Zxid::new(Epoch(self.proposed.epoch().0 + 1), 1),
+        }
+    }
+
+    /// Whether the epoch has no more zxids. A new epoch has, so the leader steps down (ZOOKEEPER-1277); a standalone server
+    /// goes on in the next epoch.
+    fn is_exhausted(&self, core: &Core) -> bool {
+        self.proposed.counter() >= core.config.zxid_counter_max
+    }
+
+    pub(crate) fn can_propose(&self, core: &Core) -> bool {
+        self.phase == Phase::Broadcast
+            && core.tail.len() < core.config.outstanding_max
+            && (core.config.standalone || !self.is_exhausted(core))
+    }
+
+    pub(crate) fn propose(&mut self, core: &mut Core, zxid: Zxid, payload: Bytes) {
+        assert!(zxid == self.next_zxid(core), "proposal {zxid} is not the next after {}", self.proposed);
+        self.proposed = zxid;
+        core.append(zxid, payload.clone());
+        self.marks.mark(zxid, core.now);
+        let packet = QuorumPacket::with_data(PacketType::Proposal, zxid, payload);
+        for learner in self.learners.values_mut().filter(|learner| learner.is_synchronised() && !learner.is_observer())
+        {
+            learner.live(core, packet.clone());
+        }
+        self.close_overflowing(core);
+    }
+
+    pub(crate) fn sync(&mut self, core: &mut Core, origin: SyncOrigin) -> bool {
+        if self.phase != Phase::Broadcast {
+            return false;
+        }
+        self.syncs.push(origin, self.proposed);
+        self.answer_syncs(core);
+        true
+    }
+
+    pub(crate) fn answer_revalidate(&mut self, core: &mut Core, conn: ConnId, session: SessionId, valid: bool) {
+        if self.learners.get(&conn).is_some_and(|learner| learner.stage == Stage::Active) {
+            let data = encode_revalidate_answer(session, valid);
+            core.send(conn, QuorumPacket::with_data(PacketType::Revalidate, Zxid::NONE, data));
+        }
+    }
+
+    // ---- connections ----
+
+    pub(crate) fn handle_accepted(&mut self, core: &mut Core, conn: ConnId) {
+        if core.config.standalone || self.learners.len() >= LEARNERS_MAX {
+            return core.close(conn, "no more learners");
+        }
+        self.learners.insert(conn, Learner::new(core, conn));
+    }
+
+    pub(crate) fn handle_closed(&mut self, core: &mut Core, conn: ConnId) {
+        let Some(learner) = self.learners.remove(&conn) else { return };
+        let Some(hello) = learner.hello else { return };
+        self.hellos.remove(&hello.id);
+        #[cfg(feature = "mutants")]
+        if core.mutants().stale_ack() && hello.voter {
+            self.former_acks.insert(hello.id, learner.acked);
+        }
+        core.effects.push_back(Effect::LearnerLost { learner: conn });
+    }
+
+    fn close(&mut self, core: &mut Core, conn: ConnId, reason: &'static str) {
+        core.close(conn, reason);
+        self.handle_closed(core, conn);
+    }
+
+    fn close_overflowing(&mut self, core: &mut Core) {
+        let overflowing: Vec<_> =
+            self.learners.values().filter(|learner| learner.is_overflowing()).map(|learner| learner.conn).collect();
+        for conn in overflowing {
+            self.close(core, conn, "too much live traffic to hold back for a learner");
+        }
+    }
+
+    /// The leader's term is over.
+    pub(crate) fn stop(&mut self, core: &mut Core) {
+        for conn in std::mem::take(&mut self.learners).into_keys() {
+            core.close(conn, "leader steps down");
+        }
+    }
+
+    // ---- packets ----
+
+    pub(crate) fn handle_packet(&mut self, core: &mut Core, conn: ConnId, packet: QuorumPacket) -> Verdict {
+        let Some(learner) = self.learners.get_mut(&conn) else { return Verdict::Stay };
+        let done = match learner.stage {
+            Stage::AwaitHello => self.handle_hello(core, conn, &packet),
+            Stage::AwaitAckEpoch => self.handle_ack_epoch(core, conn, &packet),
+            Stage::Synchronising => self.handle_ack_leader(core, conn, &packet),
+            Stage::AwaitEpoch | Stage::AwaitPlan { .. } => Err("learner spoke out of turn"),
+            Stage::Acknowledged => match packet.kind {
+                PacketType::Ping | PacketType::Ack => Ok(()),
+                _ => Err("learner asked for service before UPTODATE"),
+            },
+            Stage::Active => self.handle_active(core, conn, packet),
+        };
+        if let Err(reason) = done {
+            self.close(core, conn, reason);
+        }
+        self.advance(core)
+    }
+
+    fn handle_hello(&mut self, core: &mut Core, conn: ConnId, packet: &QuorumPacket) -> Result<(), &'static str> {
+        if !matches!(packet.kind, PacketType::FollowerInfo | PacketType::ObserverInfo) {
+            return Err("first packet is none of FOLLOWERINFO, OBSERVERINFO");
+        }
+        let info = LearnerInfo::decode(packet.payload()).map_err(|_| "learner info does not decode")?;
+        if info.protocol_version < PROTOCOL_VERSION {
+            return Err("learner speaks a protocol before 1.0");
+        }
+        if info.config_version > core.config_version() {
+            return Err("learner has a later configuration");
+        }
+        if info.id.0 < 0 || info.id == core.id() {
+            return Err("learner claims the leader's id or none");
+        }
+        let observer = packet.kind == PacketType::ObserverInfo;
+        let hello = Hello {
+            id: info.id,
+            voter: !observer && core.voters.contains(info.id),
+            observer,
+            accepted_epoch: packet.zxid.epoch(),
+        };
+        let former = self.learners.values().find(|learner| learner.hello.is_some_and(|other| other.id == info.id));
+        if let Some(former) = former.map(|former| former.conn) {
+            self.close(core, former, "the same server connected again");
+        }
+        let Some(learner) = self.learners.get_mut(&conn) else { return Ok(()) };
+        learner.hello = Some(hello);
+        learner.stage = Stage::AwaitEpoch;
+        learner.read_deadline = None;
+        match self.phase {
+            Phase::AwaitHellos => {
+                self.epoch = self.epoch.max(Epoch(hello.accepted_epoch.0 + 1));
+                if hello.voter {
+                    self.hellos.insert(hello.id);
+                }
+            }
+            Phase::PersistAccepted { .. } => {}
+            _ => learner.offer(core, self.epoch),
+        }
+        Ok(())
+    }
+
+    fn handle_ack_epoch(&mut self, core: &mut Core, conn: ConnId, packet: &QuorumPacket) -> Result<(), &'static str> {
+        if packet.kind != PacketType::AckEpoch {
+            return Err("answer to LEADERINFO is not ACKEPOCH");
+        }
+        let Some(current) = packet.payload().first_chunk().map(|chunk| i32::from_be_bytes(*chunk)) else {
+            return Err("ACKEPOCH without the current epoch");
+        };
+        let current_epoch = (current != -1).then_some(Epoch(current.into()));
+        let summary = Summary { current_epoch, last: packet.zxid };
+        let Some(learner) = self.learners.get_mut(&conn) else { return Ok(()) };
+        learner.stage = Stage::AwaitPlan { last: summary.last };
+        learner.read_deadline = None;
+        match self.phase {
+            Phase::AwaitHellos | Phase::PersistAccepted { .. } => Err("ACKEPOCH before LEADERINFO"),
+            Phase::AwaitEpochAcks => {
+                if summary.is_beyond(&self.summary) && !core.mutants().no_history_check() {
+                    return Err("learner's history is beyond the leader's");
+                }
+                let counts = current_epoch.is_some() && summary.last != Zxid::NONE;
+                if let Some(id) = learner.voter_id().filter(|_| counts) {
+                    self.epoch_acks.insert(id);
+                }
+                Ok(())
+            }
+            Phase::AwaitLeaderAcks { .. } | Phase::Broadcast => {
+                self.synchronise(core, conn);
+                Ok(())
+            }
+        }
+    }
+
+    fn synchronise(&mut self, core: &mut Core, conn: ConnId) {
+        let initial = self.phase != Phase::Broadcast;
+        let Some(learner) = self.learners.get_mut(&conn) else { return };
+        if let Stage::AwaitPlan { last } = learner.stage {
+            learner.synchronise(core, self.epoch, last, initial, self.committed);
+        }
+    }
+
+    fn handle_ack_leader(&mut self, core: &mut Core, conn: ConnId, packet: &QuorumPacket) -> Result<(), &'static str> {
+        if packet.kind != PacketType::Ack || packet.zxid != Zxid::new(self.epoch, 0) {
+            return Err("first packet after the synchronisation is not the ACK of NEWLEADER");
+        }
+        let Some(learner) = self.learners.get_mut(&conn) else { return Ok(()) };
+        learner.stage = Stage::Acknowledged;
+        learner.read_deadline = None;
+        match self.phase {
+            Phase::Broadcast => learner.activate(core),
+            _ => self.leader_acks.extend(learner.voter_id()),
+        }
+        Ok(())
+    }
+
+    fn handle_active(&mut self, core: &mut Core, conn: ConnId, packet: QuorumPacket) -> Result<(), &'static str> {
+        let Some(learner) = self.learners.get_mut(&conn) else { return Ok(()) };
+        learner.heard(core);
+        match packet.kind {
+            PacketType::Ack if learner.ack(packet.zxid) => {}
+            PacketType::Ack => return Err("ACK of what was not proposed, or out of order"),
+            PacketType::Ping => {
+                let sessions = decode_touched(packet.payload()).map_err(|_| "PING does not decode")?;
+                if learner.pong() && !sessions.is_empty() {
+                    core.effects.push_back(Effect::Touched { learner: conn, sessions });
+                }
+                self.answer_syncs(core);
+            }
+            PacketType::Request => {
+                let from = learner.hello.map_or(ServerId(-1), |hello| hello.id);
+                let request = packet.data.unwrap_or_default();
+                core.effects.push_back(Effect::Forwarded { learner: conn, from, request, auth: packet.authinfo });
+            }
+            PacketType::Revalidate => {
+                let asked = decode_revalidate_question(packet.payload()).map_err(|_| "REVALIDATE does not decode")?;
+                let (session, timeout_ms) = (asked.session, asked.timeout_ms);
+                core.effects.push_back(Effect::Revalidate { learner: conn, session, timeout_ms });
+            }
+            _ => return Err("learner sent what a leader sends"),
+        }
+        Ok(())
+    }
+
+    // ---- the gates ----
+
+    /// Goes as far as it can.
+    pub(crate) fn advance(&mut self, core: &mut Core) -> Verdict {
+        loop {
+            match self.phase {
+                Phase::AwaitHellos if core.voters.has_quorum(|id| self.hellos.contains(&id)) => {
+                    self.phase = Phase::PersistAccepted { ticket: core.accept_epoch(self.epoch) };
+                }
+                Phase::PersistAccepted { ticket } if core.is_durable(ticket) => self.offer_epoch(core),
+                Phase::AwaitEpochAcks if core.voters.has_quorum(|id| self.epoch_acks.contains(&id)) => {
+                    self.synchronise_all(core);
+                }
+                Phase::AwaitLeaderAcks { ticket } => {
+                    if core.is_durable(ticket) {
+                        self.leader_acks.insert(core.id());
+                    }
+                    let enough = core.voters.has_quorum(|id| self.leader_acks.contains(&id));
+                    if !enough && !core.mutants().early_up_to_date() {
+                        return Verdict::Stay;
+                    }
+                    self.establish(core);
+                }
+                Phase::Broadcast => return self.commit(core),
+                _ => return Verdict::Stay,
+            }
+        }
+    }
+
+    fn enter(&mut self, core: &Core, phase: Phase) {
+        tracing::debug!(epoch = self.epoch.0, ?phase, "leading");
+        self.phase = phase;
+        self.gate_deadline = core.now + core.config.init_time();
+    }
+
+    /// Gate A is open.
+    fn offer_epoch(&mut self, core: &mut Core) {
+        self.enter(core, Phase::AwaitEpochAcks);
+        for learner in self.learners.values_mut().filter(|learner| learner.stage == Stage::AwaitEpoch) {
+            learner.offer(core, self.epoch);
+        }
+    }
+
+    /// Gate B is open.
+    fn synchronise_all(&mut self, core: &mut Core) {
+        let ticket = core.enter_epoch(self.epoch);
+        self.enter(core, Phase::AwaitLeaderAcks { ticket });
+        (self.proposed, self.committed) = (Zxid::new(self.epoch, 0), Zxid::new(self.epoch, 0));
+        self.ping_at = Some(core.now + core.config.tick / 2);
+        let waiting: Vec<_> = self.learners.keys().copied().collect();
+        for conn in waiting {
+            self.synchronise(core, conn);
+        }
+    }
+
+    /// Gate C is open: the whole log is committed.
+    fn establish(&mut self, core: &mut Core) {
+        self.enter(core, Phase::Broadcast);
+        core.vote.peer_epoch = self.epoch;
+        core.deliver_to(core.last);
+        core.serve(Role::Leading);
+        for learner in self.learners.values_mut().filter(|learner| learner.stage == Stage::Acknowledged) {
+            learner.activate(core);
+        }
+    }
+
+    // ---- broadcast ----
+
+    /// Everything up to here is on a voter's disk, as far as this leader may count it.
+    fn position(&self, core: &Core, id: ServerId) -> Option<Zxid> {
+        if id == core.id() {
+            return Some(core.durable);
+        }
+        let learner = self.learners.values().find(|learner| learner.voter_id() == Some(id));
+        let acked = learner.filter(|learner| learner.stage == Stage::Active).map(|learner| learner.acked);
+        #[cfg(feature = "mutants")]
+        if let Some(former) = self.former_acks.get(&id) {
+            return acked.max(Some(*former));
+        }
+        acked
+    }
+
+    fn commit(&mut self, core: &mut Core) -> Verdict {
+        let reached = match core.mutants().commit_without_quorum() {
+            true => Some(core.durable),
+            false => core.voters.reached(|id| self.position(core, id)),
+        };
+        if let Some(reached) = reached.filter(|reached| *reached > self.committed) {
+            self.announce(core, reached);
+        }
+        core.deliver_to(self.committed);
+        self.answer_syncs(core);
+        if self.is_exhausted(core) && core.delivered == self.proposed && !core.config.standalone {
+            return Verdict::Look("the epoch has no more zxids");
+        }
+        Verdict::Stay
+    }
+
+    fn announce(&mut self, core: &mut Core, reached: Zxid) {
+        let first = core.tail.partition_point(|(zxid, _)| *zxid <= self.committed);
+        let end = core.tail.partition_point(|(zxid, _)| *zxid <= reached);
+        let committed: Vec<_> = core.tail.range(first..end).cloned().collect();
+        self.committed = reached;
+        for learner in self.learners.values_mut().filter(|learner| learner.is_synchronised()) {
+            for (zxid, payload) in &committed {
+                let packet = match learner.is_observer() {
+                    true => QuorumPacket::with_data(PacketType::Inform, *zxid, payload.clone()),
+                    false => QuorumPacket::new(PacketType::Commit, *zxid),
+                };
+                learner.live(core, packet);
+            }
+        }
+        self.close_overflowing(core);
+    }
+
+    fn answer_syncs(&mut self, core: &mut Core) {
+        if self.syncs.wants_round() {
+            self.ping(core);
+        }
+        let round = core.voters.reached(|id| match id == core.id() {
+            true => Some(self.syncs.round()),
+            false => {
+                let learner = self.learners.values().find(|learner| learner.voter_id() == Some(id))?;
+                (learner.stage == Stage::Active).then_some(learner.answered)
+            }
+        });
+        self.syncs.confirm(round.unwrap_or(0));
+        let asks_quorum = !core.mutants().sync_without_quorum();
+        while let Some(origin) = self.syncs.release(self.committed, core.delivered, asks_quorum) {
+            match origin {
+                SyncOrigin::Local(_) => core.effects.push_back(Effect::SyncReleased { origin }),
+                SyncOrigin::Learner(conn) if self.learners.contains_key(&conn) => {
+                    core.send(conn, QuorumPacket::new(PacketType::Sync, Zxid::ZERO));
+                }
+                SyncOrigin::Learner(_) => {}
+            }
+        }
+        if self.syncs.wants_round() {
+            self.ping(core);
+        }
+    }
+
+    // ---- time ----
+
+    fn ping(&mut self, core: &mut Core) {
+        let round = self.syncs.begin_round();
+        for learner in self.learners.values_mut().filter(|learner| learner.is_synchronised()) {
+            learner.ping(core, round, self.proposed);
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, core: &mut Core) -> Verdict {
+        if self.phase != Phase::Broadcast && self.gate_deadline <= core.now {
+            return Verdict::Look("no quorum within initLimit");
+        }
+        let silent: Vec<_> = self
+            .learners
+            .values()
+            .filter(|learner| learner.read_deadline.is_some_and(|deadline| deadline <= core.now))
+            .map(|learner| learner.conn)
+            .collect();
+        for conn in silent {
+            self.close(core, conn, "learner is silent");
+        }
+        match self.ping_at {
+            Some(at) if at <= core.now => self.handle_half_tick(core),
+            _ => Verdict::Stay,
+        }
+    }
+
+    fn handle_half_tick(&mut self, core: &mut Core) -> Verdict {
+        self.ping_at = Some(core.now + core.config.tick / 2);
+        self.pings += 1;
+        let since = core.now.saturating_sub(core.config.sync_time());
+        let lagging: Vec<_> = self
+            .learners
+            .values_mut()
+            .filter_map(|learner| learner.is_lagging(since).then_some(learner.conn))
+            .collect();
+        for conn in lagging {
+            self.close(core, conn, "learner does not acknowledge within syncLimit");
+        }
+        self.ping(core);
+        if self.phase != Phase::Broadcast || !self.pings.is_multiple_of(2) {
+            return Verdict::Stay;
+        }
+        if self.marks.is_lagging(core.durable, since) {
+            return Verdict::Look("own disk does not write within syncLimit");
+        }
+        let alive = |id| {
+            id == core.id()
+                || self
+                    .learners
+                    .values()
+                    .any(|learner| learner.voter_id() == Some(id) && learner.alive_until > core.now)
+        };
+        match core.voters.has_quorum(alive) {
+            true => Verdict::Stay,
+            false => Verdict::Look("no quorum of learners within syncLimit"),
+        }
+    }
+
+    /// A voter is looking. If it elected this leader and is still looking a tick later, without being connected, it has
+    /// changed its mind; unless a quorum is connected, waiting on is in vain.
+    ///
+    /// Differs from ZooKeeper: where this is off (`zookeeper.leader.maxTimeToWaitForEpoch`, ZOOKEEPER-3109).
+    pub(crate) fn handle_looking_voter(&mut self, core: &Core, from: ServerId) -> Verdict {
+        let connected = |id| self.learners.values().any(|learner| learner.voter_id() == Some(id));
+        let waits_in_vain = self.phase != Phase::Broadcast
+            && self.electors.contains(&from)
+            && core.now >= self.since + core.config.tick
+            && !connected(from)
+            && !core.voters.has_quorum(|id| id == core.id() || connected(id));
+        match waits_in_vain {
+            true => Verdict::Look("a voter changed its mind"),
+            false => Verdict::Stay,
+        }
+    }
+}

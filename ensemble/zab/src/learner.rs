@@ -1,0 +1,321 @@
+//! One learner as its leader sees it (`LearnerHandler.java`).
+//!
+//! Its synchronisation ends at a position that every learner may apply, then NEWLEADER follows; live traffic is held back
+//! until UPTODATE has been sent. ZooKeeper sends live traffic in between, which its own learners before 3.9.3 answer with a
+//! crash (ZOOKEEPER-4394).
+
+use crate::core::Core;
+use crate::effect::{ConnId, Effect, LearnerStatus};
+use crate::sync_plan::{Plan, plan};
+use bytes::Bytes;
+use ensemble_proto::quorum::{PROTOCOL_VERSION, PacketType, QuorumPacket};
+use ensemble_proto::{Epoch, ServerId, Zxid};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Bytes of live traffic held back for one learner that is not up to date; more ends its connection. It connects again
+/// and finds a leader whose committed log may hold all it lacks.
+const HELD_BYTES_MAX: usize = 64 << 20;
+/// What a held packet counts beyond its payload.
+const HELD_PACKET_BYTES: usize = 64;
+
+/// Who a learner said it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Hello {
+    pub(crate) id: ServerId,
+    /// Whether its acknowledgements count: it came as a follower, and the configuration lets it vote.
+    pub(crate) voter: bool,
+    pub(crate) observer: bool,
+    pub(crate) accepted_epoch: Epoch,
+}
+
+/// What a learner said about its history in ACKEPOCH.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Summary {
+    /// `None`: it has promised this epoch before and must not be counted.
+    pub(crate) current_epoch: Option<Epoch>,
+    pub(crate) last: Zxid,
+}
+
+impl Summary {
+    /// Histories are ordered by the epoch of their leader, then by how far they go. Two servers with the same current
+    /// epoch both have its whole initial history, so a last zxid of an earlier epoch means just that.
+    fn key(&self) -> (Option<Epoch>, Zxid) {
+        (self.current_epoch, self.current_epoch.map_or(self.last, |epoch| self.last.max(Zxid::new(epoch, 0))))
+    }
+
+    pub(crate) fn is_beyond(&self, other: &Summary) -> bool {
+        self.key() > other.key()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// Connected.
+    AwaitHello,
+    /// Waits for a quorum to propose an epoch to.
+    AwaitEpoch,
+    /// Was told the epoch.
+    AwaitAckEpoch,
+    /// Waits for a quorum to accept the epoch.
+    AwaitPlan { last: Zxid },
+    /// Receives what it lacks.
+    Synchronising,
+    /// Has the leader's history; waits for a quorum to have it.
+    Acknowledged,
+    /// Was called up to date.
+    Active,
+}
+
+#[derive(Debug)]
+pub(crate) struct Learner {
+    pub(crate) conn: ConnId,
+    pub(crate) hello: Option<Hello>,
+    pub(crate) stage: Stage,
+    /// The connection is closed then; `None` while the learner has nothing to say.
+    pub(crate) read_deadline: Option<Duration>,
+    /// Counts as connected until then.
+    pub(crate) alive_until: Duration,
+    /// Everything up to here is on its disk.
+    pub(crate) acked: Zxid,
+    /// The last proposal sent.
+    sent: Zxid,
+    held: Vec<QuorumPacket>,
+    held_bytes: usize,
+    /// Rounds of PINGs not answered yet.
+    pings: VecDeque<u64>,
+    /// The last round of PINGs answered.
+    pub(crate) answered: u64,
+    /// How far proposals had been sent at some times, as long as they are not acknowledged.
+    marks: Marks,
+}
+
+impl Learner {
+    pub(crate) fn new(core: &Core, conn: ConnId) -> Learner {
+        Learner {
+            conn,
+            hello: None,
+            stage: Stage::AwaitHello,
+            read_deadline: Some(core.now + core.config.init_time()),
+            alive_until: core.now + core.config.init_time() + core.config.sync_time(),
+            acked: Zxid::ZERO,
+            sent: Zxid::ZERO,
+            held: Vec::new(),
+            held_bytes: 0,
+            pings: VecDeque::new(),
+            answered: 0,
+            marks: Marks::default(),
+        }
+    }
+
+    pub(crate) fn voter_id(&self) -> Option<ServerId> {
+        self.hello.filter(|hello| hello.voter).map(|hello| hello.id)
+    }
+
+    pub(crate) fn is_observer(&self) -> bool {
+        self.hello.is_some_and(|hello| hello.observer)
+    }
+
+    /// Whether NEWLEADER has been sent: from then on it gets live traffic and PINGs.
+    pub(crate) fn is_synchronised(&self) -> bool {
+        matches!(self.stage, Stage::Synchronising | Stage::Acknowledged | Stage::Active)
+    }
+
+    pub(crate) fn status(&self) -> Option<LearnerStatus> {
+        let hello = self.hello?;
+        Some(LearnerStatus {
+            id: hello.id,
+            conn: self.conn,
+            voter: hello.voter,
+            synced: self.stage == Stage::Active,
+            acked: self.acked,
+        })
+    }
+
+    // ---- synchronisation ----
+
+    /// Proposes the epoch.
+    pub(crate) fn offer(&mut self, core: &mut Core, epoch: Epoch) {
+        let data = Bytes::copy_from_slice(&PROTOCOL_VERSION.to_be_bytes());
+        core.send(self.conn, QuorumPacket::with_data(PacketType::LeaderInfo, Zxid::new(epoch, 0), data));
+        self.stage = Stage::AwaitAckEpoch;
+        self.read_deadline = Some(core.now + core.config.init_time());
+    }
+
+    /// Sends what the learner lacks, then NEWLEADER. `initial` tells that this leader's whole log is to be its history: it
+    /// is not established yet.
+    pub(crate) fn synchronise(&mut self, core: &mut Core, epoch: Epoch, peer: Zxid, initial: bool, committed: Zxid) {
+        let conn = self.conn;
+        let mut history: Vec<_> = core.committed_log.records().cloned().collect();
+        if initial {
+            history.extend(core.tail.iter().cloned());
+        }
+        let zxids: Vec<_> = history.iter().map(|(zxid, _)| *zxid).collect();
+        let end = zxids.last().copied().unwrap_or(core.committed_log.base());
+        let new_leader = QuorumPacket::with_data(PacketType::NewLeader, Zxid::new(epoch, 0), core.config_text());
+        let mut plan = plan(peer, core.committed_log.base(), &zxids);
+        if core.mutants().zkb_16() && peer == Zxid::ZERO {
+            plan = Plan::Diff { after: core.committed_log.base() };
+        }
+        tracing::debug!(?plan, peer = %peer, end = %end, "synchronising a learner");
+        let after = match plan {
+            Plan::Diff { after } => {
+                let informed = if after == end { peer } else { end };
+                core.send(conn, QuorumPacket::new(PacketType::Diff, informed));
+                after
+            }
+            Plan::Trunc { to } => {
+                core.send(conn, QuorumPacket::new(PacketType::Trunc, to));
+                to
+            }
+            Plan::Snap => {
+                if core.mutants().zkb_13() {
+                    core.send(conn, new_leader.clone());
+                }
+                core.send(conn, QuorumPacket::new(PacketType::Snap, core.delivered));
+                core.effects.push_back(Effect::SendSnapshot { conn });
+                core.delivered
+            }
+        };
+        for (zxid, payload) in history.into_iter().filter(|(zxid, _)| *zxid > after) {
+            core.send(conn, QuorumPacket::with_data(PacketType::Proposal, zxid, payload));
+            core.send(conn, QuorumPacket::new(PacketType::Commit, zxid));
+        }
+        (self.acked, self.sent) = (end, end);
+        self.stage = Stage::Synchronising;
+        self.read_deadline = Some(core.now + core.config.init_time());
+        if !initial {
+            self.catch_up(core, committed);
+        }
+        core.send(conn, new_leader);
+    }
+
+    /// What was proposed and is not in the committed log yet is live traffic.
+    fn catch_up(&mut self, core: &mut Core, committed: Zxid) {
+        let open: Vec<_> = core.tail.iter().cloned().collect();
+        for (zxid, payload) in open {
+            if !self.is_observer() {
+                self.live(core, QuorumPacket::with_data(PacketType::Proposal, zxid, payload.clone()));
+            }
+            if zxid <= committed {
+                let packet = match self.is_observer() {
+                    true => QuorumPacket::with_data(PacketType::Inform, zxid, payload),
+                    false => QuorumPacket::new(PacketType::Commit, zxid),
+                };
+                self.live(core, packet);
+            }
+        }
+    }
+
+    /// Sends live traffic, or holds it back.
+    pub(crate) fn live(&mut self, core: &mut Core, packet: QuorumPacket) {
+        if packet.kind == PacketType::Proposal {
+            self.sent = packet.zxid;
+        }
+        if self.stage == Stage::Active || core.mutants().zkb_06() {
+            return core.send(self.conn, packet);
+        }
+        self.held_bytes += HELD_PACKET_BYTES + packet.payload().len();
+        self.held.push(packet);
+    }
+
+    /// Whether more is held back than may be.
+    pub(crate) fn is_overflowing(&self) -> bool {
+        self.held_bytes > HELD_BYTES_MAX
+    }
+
+    /// A quorum has the leader's history, and so has this learner.
+    pub(crate) fn activate(&mut self, core: &mut Core) {
+        core.send(self.conn, QuorumPacket::new(PacketType::UpToDate, Zxid::NONE));
+        self.stage = Stage::Active;
+        self.held_bytes = 0;
+        for packet in std::mem::take(&mut self.held) {
+            core.send(self.conn, packet);
+        }
+        self.heard(core);
+    }
+
+    // ---- liveness ----
+
+    /// An active learner has said something.
+    pub(crate) fn heard(&mut self, core: &Core) {
+        let deadline = core.now + core.config.sync_time();
+        self.read_deadline = Some(deadline);
+        self.alive_until = deadline;
+    }
+
+    pub(crate) fn ping(&mut self, core: &mut Core, round: u64, proposed: Zxid) {
+        core.send(self.conn, QuorumPacket::new(PacketType::Ping, proposed));
+        if self.stage == Stage::Active {
+            self.pings.push_back(round);
+            self.marks.mark(self.sent, core.now);
+        }
+    }
+
+    /// Whether a PING was waiting for this answer.
+    pub(crate) fn pong(&mut self) -> bool {
+        match self.pings.pop_front() {
+            Some(round) => {
+                self.answered = round;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// An ACK of a proposal. False when it is none that could have come: every proposal is acknowledged, in order.
+    pub(crate) fn ack(&mut self, zxid: Zxid) -> bool {
+        if zxid.counter() == 0 || zxid <= self.acked {
+            return true;
+        }
+        if zxid > self.sent || !zxid.follows(self.acked) {
+            return false;
+        }
+        self.acked = zxid;
+        true
+    }
+
+    /// Whether the oldest proposal that is not acknowledged was sent before `since`.
+    pub(crate) fn is_lagging(&mut self, since: Duration) -> bool {
+        !self.is_observer() && self.marks.is_lagging(self.acked, since)
+    }
+}
+
+/// Remembers how far something had been sent at some times, to tell when the oldest part that is not answered was sent.
+/// One mark a PING interval, dropped when answered: bounded by `syncLimit`.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    marks: VecDeque<(Zxid, Duration)>,
+}
+
+impl Marks {
+    pub(crate) fn mark(&mut self, sent: Zxid, now: Duration) {
+        if self.marks.back().is_none_or(|(zxid, _)| *zxid < sent) {
+            self.marks.push_back((sent, now));
+        }
+    }
+
+    pub(crate) fn is_lagging(&mut self, answered: Zxid, since: Duration) -> bool {
+        while self.marks.pop_front_if(|(zxid, _)| *zxid <= answered).is_some() {}
+        self.marks.front().is_some_and(|(_, at)| *at < since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(current_epoch: i64, epoch: i64, counter: u32) -> Summary {
+        Summary { current_epoch: Some(Epoch(current_epoch)), last: Zxid::new(Epoch(epoch), counter) }
+    }
+
+    #[test]
+    fn histories_are_ordered_by_epoch_then_length() {
+        assert!(summary(2, 1, 1).is_beyond(&summary(1, 1, 9)));
+        assert!(summary(2, 2, 2).is_beyond(&summary(2, 2, 1)));
+        assert!(!summary(2, 2, 1).is_beyond(&summary(2, 2, 1)));
+        // led epoch 2 without transactions, and followed it: the same history
+        assert!(!summary(2, 2, 0).is_beyond(&summary(2, 1, 7)));
+        assert!(!summary(2, 1, 7).is_beyond(&summary(2, 2, 0)));
+    }
+}

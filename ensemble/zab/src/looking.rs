@@ -1,0 +1,270 @@
+//! Looking for a leader (`FastLeaderElection.java`): which of two votes wins, and when a vote has won.
+//!
+//! An election is only a hint: it finds the server with the greatest (current epoch, last zxid, id) among those that talk
+//! to each other, so that the leader never has to fetch history. That the leader really has everything committed is
+//! checked again when its followers acknowledge its epoch (`leading`).
+//!
+//! Votes are compared by rounds. A server joins a later round, drops votes of earlier ones, and adopts a better candidate
+//! when it hears of one; a candidate that a quorum names has won if nothing better comes within `finalize_wait`. A server
+//! that comes late learns of a leader in office from a quorum of servers that follow it, the leader among them.
+//!
+//! A server votes with the last record *on its disk*: it is silent until every write of its former role is durable
+//! (ZOOKEEPER-2845, 4712). A server whose store was found empty votes with zxid -1, which nobody counts; it can only join
+//! a leader in office.
+
+use crate::core::Core;
+use crate::vote::Vote;
+use ensemble_proto::quorum::{NOTIFICATION_VERSION, Notification, ServerState};
+use ensemble_proto::{Epoch, ServerId, Zxid};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// An observer waits for a random part of this before it looks again, so that observers do not come all at once
+/// (`zookeeper.observer.election.DelayMs`).
+const OBSERVER_DELAY: Duration = Duration::from_millis(200);
+
+/// How an election ended.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    pub(crate) leader: ServerId,
+    /// The servers known to agree.
+    pub(crate) electors: BTreeSet<ServerId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Election {
+    stage: Stage,
+    initial: Vote,
+    proposal: Vote,
+    /// The last vote of each voter in this round.
+    received: BTreeMap<ServerId, Vote>,
+    /// The last vote of each voter that is not looking, of any round.
+    in_office: BTreeMap<ServerId, Vote>,
+    interval: Duration,
+    resend_at: Duration,
+    /// When the proposal, which has a quorum, has won.
+    decide_at: Option<Duration>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Writes of the former role are on their way to the disk; the last notification of each server waits.
+    Settling { early: BTreeMap<ServerId, Notification> },
+    /// An observer takes its time.
+    Waiting { until: Duration },
+    /// Electing.
+    Open,
+}
+
+impl Election {
+    /// Begins a round as soon as the disk is quiet.
+    pub(crate) fn begin(core: &mut Core) -> (Election, Option<Decision>) {
+        core.recover_epoch();
+        let initial = initial_vote(core);
+        let mut election = Election {
+            stage: Stage::Settling { early: BTreeMap::new() },
+            initial,
+            proposal: initial,
+            received: BTreeMap::new(),
+            in_office: BTreeMap::new(),
+            interval: core.config.notification_interval_min,
+            resend_at: core.now,
+            decide_at: None,
+        };
+        let decision = election.settle(core);
+        (election, decision)
+    }
+
+    /// Something became durable.
+    pub(crate) fn settle(&mut self, core: &mut Core) -> Option<Decision> {
+        let Stage::Settling { early } = &mut self.stage else { return None };
+        if !core.is_settled() {
+            return None;
+        }
+        let early = std::mem::take(early);
+        if !core.is_voter() && core.round > 0 {
+            self.stage = Stage::Waiting { until: core.now + core.random_below(OBSERVER_DELAY) };
+            return None;
+        }
+        self.open(core, early)
+    }
+
+    fn open(&mut self, core: &mut Core, early: BTreeMap<ServerId, Notification>) -> Option<Decision> {
+        self.stage = Stage::Open;
+        core.round += 1;
+        self.initial.round = core.round;
+        self.resend_at = core.now + self.interval;
+        tracing::debug!(round = core.round, zxid = %self.initial.zxid, epoch = self.initial.peer_epoch.0, "looking");
+        self.propose(core, self.initial);
+        for (from, notification) in early {
+            if let Some(decision) = self.handle_notification(core, from, &notification) {
+                return Some(decision);
+            }
+        }
+        self.count(core)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        match self.stage {
+            Stage::Settling { .. } => None,
+            Stage::Waiting { until } => Some(until),
+            Stage::Open => Some(self.decide_at.map_or(self.resend_at, |at| at.min(self.resend_at))),
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, core: &mut Core) -> Option<Decision> {
+        match self.stage {
+            Stage::Settling { .. } => None,
+            Stage::Waiting { until } if until <= core.now => self.open(core, BTreeMap::new()),
+            Stage::Waiting { .. } => None,
+            Stage::Open => {
+                if self.decide_at.is_some_and(|at| at <= core.now) {
+                    return Some(self.decide(core));
+                }
+                if self.resend_at <= core.now {
+                    self.interval = (self.interval * 2).min(core.config.notification_interval_max);
+                    self.resend_at = core.now + self.interval;
+                    self.tell_everybody(core);
+                }
+                None
+            }
+        }
+    }
+
+    /// The election connection to a server is new: it may not know our vote.
+    pub(crate) fn handle_link(&self, core: &mut Core, to: ServerId) {
+        if matches!(self.stage, Stage::Open) && to != core.id() && core.voters.contains(to) {
+            core.notify(to, &self.proposal, core.round, ServerState::Looking);
+        }
+    }
+
+    /// A notification of a voter.
+    pub(crate) fn handle_notification(
+        &mut self,
+        core: &mut Core,
+        from: ServerId,
+        notification: &Notification,
+    ) -> Option<Decision> {
+        match &mut self.stage {
+            Stage::Settling { early } => {
+                early.insert(from, notification.clone());
+                return None;
+            }
+            Stage::Waiting { .. } => return None,
+            Stage::Open => {}
+        }
+        if !core.voters.contains(notification.leader) {
+            return None;
+        }
+        let vote = Vote::of(notification);
+        match vote.state {
+            ServerState::Looking => self.handle_looking(core, from, vote),
+            ServerState::Following | ServerState::Leading => self.handle_in_office(core, from, vote),
+            ServerState::Observing => None,
+        }
+    }
+
+    fn handle_looking(&mut self, core: &mut Core, from: ServerId, vote: Vote) -> Option<Decision> {
+        if vote.round < core.round {
+            core.notify(from, &self.proposal, core.round, ServerState::Looking);
+            return None;
+        }
+        if self.initial.zxid == Zxid::NONE || vote.zxid == Zxid::NONE {
+            return None;
+        }
+        if vote.round > core.round {
+            core.round = vote.round;
+            self.received.clear();
+            let initial = Vote { round: vote.round, ..self.initial };
+            self.propose(core, if vote.beats(&initial) { vote } else { initial });
+        } else if vote.beats(&self.proposal) {
+            self.propose(core, vote);
+        }
+        self.received.insert(from, vote);
+        self.count(core)
+    }
+
+    /// Makes this the candidate, and everybody hear of it.
+    fn propose(&mut self, core: &mut Core, candidate: Vote) {
+        self.proposal =
+            Vote { round: core.round, state: ServerState::Looking, version: NOTIFICATION_VERSION, ..candidate };
+        self.decide_at = None;
+        if core.is_voter() && self.initial.zxid != Zxid::NONE {
+            self.received.insert(core.id(), self.proposal);
+        }
+        self.tell_everybody(core);
+    }
+
+    fn tell_everybody(&self, core: &mut Core) {
+        let others: Vec<_> = core.voters.voters().filter(|id| *id != core.id()).collect();
+        for to in others {
+            core.notify(to, &self.proposal, core.round, ServerState::Looking);
+        }
+    }
+
+    /// Whether the candidate has won, or will have after a quiet while.
+    ///
+    /// Differs from ZooKeeper: when every voter names the candidate, nothing better can come and the wait is skipped.
+    fn count(&mut self, core: &mut Core) -> Option<Decision> {
+        let supporters = supporters(core, &self.received, &self.proposal);
+        if !core.voters.has_quorum(|id| supporters.contains(&id)) {
+            self.decide_at = None;
+            return None;
+        }
+        if core.voters.voters().all(|id| supporters.contains(&id)) {
+            return Some(self.decide(core));
+        }
+        if self.decide_at.is_none() {
+            self.decide_at = Some(core.now + core.config.finalize_wait);
+        }
+        None
+    }
+
+    fn decide(&self, core: &mut Core) -> Decision {
+        let electors = supporters(core, &self.received, &self.proposal);
+        core.vote = self.proposal;
+        Decision { leader: self.proposal.leader, electors }
+    }
+
+    fn handle_in_office(&mut self, core: &mut Core, from: ServerId, vote: Vote) -> Option<Decision> {
+        if vote.round == core.round {
+            // stored without a version: then only the leader is compared (see `Vote::agrees_with`)
+            self.received.insert(from, Vote { version: 0, ..vote });
+            if let Some(electors) = is_led(core, &self.received, &vote) {
+                return Some(join(core, vote, electors));
+            }
+        }
+        self.in_office.insert(from, vote);
+        let electors = is_led(core, &self.in_office, &vote)?;
+        core.round = vote.round;
+        Some(join(core, vote, electors))
+    }
+}
+
+fn initial_vote(core: &Core) -> Vote {
+    let (leader, zxid, peer_epoch) = match core.is_voter() {
+        true => (core.id(), core.position(), core.current_epoch),
+        false => (ServerId(i64::MIN), Zxid(i64::MIN), Epoch(i64::MIN)),
+    };
+    let (round, state) = (core.round, ServerState::Looking);
+    Vote { leader, zxid, round, peer_epoch, state, version: NOTIFICATION_VERSION }
+}
+
+fn supporters(core: &Core, votes: &BTreeMap<ServerId, Vote>, candidate: &Vote) -> BTreeSet<ServerId> {
+    core.voters.voters().filter(|id| votes.get(id).is_some_and(|vote| vote.agrees_with(candidate))).collect()
+}
+
+/// Who agrees that this leader is in office, if they are a quorum and the leader itself says so.
+fn is_led(core: &Core, votes: &BTreeMap<ServerId, Vote>, vote: &Vote) -> Option<BTreeSet<ServerId>> {
+    let agreeing = supporters(core, votes, vote);
+    let says_so = match vote.leader == core.id() {
+        true => vote.round == core.round,
+        false => votes.get(&vote.leader).is_some_and(|vote| vote.state == ServerState::Leading),
+    };
+    (says_so && core.voters.has_quorum(|id| agreeing.contains(&id))).then_some(agreeing)
+}
+
+fn join(core: &mut Core, vote: Vote, electors: BTreeSet<ServerId>) -> Decision {
+    core.vote = vote;
+    Decision { leader: vote.leader, electors }
+}

@@ -1,0 +1,83 @@
+//! Known-wrong variants of the protocol, one a switch. They exist to show that the simulation finds such mistakes; most
+//! are bugs that ZooKeeper once had. Without the feature `mutants` every switch is a constant `false`.
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Which known-wrong variant a server is.
+        #[cfg(feature = "mutants")]
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct Mutants {
+            $($(#[$doc])* pub $name: bool),*
+        }
+
+        #[cfg(feature = "mutants")]
+        impl Mutants {
+            /// Every switch.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+
+            /// The variant with one switch on; `None` when there is no such switch.
+            pub fn only(name: &str) -> Option<Mutants> {
+                let mut mutants = Mutants::default();
+                match name {
+                    $(stringify!($name) => mutants.$name = true,)*
+                    _ => return None,
+                }
+                Some(mutants)
+            }
+
+            $(pub(crate) fn $name(self) -> bool { self.$name })*
+        }
+
+        /// Which known-wrong variant a server is: none.
+        #[cfg(not(feature = "mutants"))]
+        #[derive(Clone, Copy)]
+        pub(crate) struct Mutants;
+
+        #[cfg(not(feature = "mutants"))]
+        impl Mutants {
+            $(pub(crate) const fn $name(self) -> bool { false })*
+        }
+    };
+}
+
+mutants! {
+    /// A follower acknowledges a proposal before it is durable.
+    ack_before_sync,
+    /// A leader commits what it alone has.
+    commit_without_quorum,
+    /// A follower accepts a leader of an epoch below the one that it has promised.
+    accept_old_epoch,
+    /// A leader counts a follower in its epoch whatever the follower's history is.
+    no_history_check,
+    /// A learner forgets in memory, not on disk, what TRUNC removes.
+    lost_truncation,
+    /// An empty store that must not vote does.
+    empty_store_votes,
+    /// A leader counts acknowledgements of records that the follower has truncated since.
+    stale_ack,
+    /// A leader serves, and calls its learners up to date, before a quorum has its history.
+    early_up_to_date,
+    /// A sync is answered without asking a quorum.
+    sync_without_quorum,
+    /// ZOOKEEPER-2845: a server that leaves its role keeps uncommitted transactions in its tree.
+    zkb_01,
+    /// ZOOKEEPER-3911: transactions of a DIFF are acknowledged and served before they are logged.
+    zkb_02,
+    /// ZOOKEEPER-4643: the current epoch is written before the history that it stands for.
+    zkb_03,
+    /// ZOOKEEPER-4646: NEWLEADER is acknowledged before the history is durable.
+    zkb_04,
+    /// ZOOKEEPER-4685: the ACK of a proposal overtakes the ACK of NEWLEADER.
+    zkb_05,
+    /// ZOOKEEPER-4394: proposals from before NEWLEADER are forgotten, so their COMMIT ends the connection; the leader does
+    /// not hold live traffic back.
+    zkb_06,
+    /// ZOOKEEPER-4925: transactions of the synchronisation are missing from the committed log.
+    zkb_10,
+    /// ZOOKEEPER-3642: the position of a snapshot is claimed before the snapshot has arrived.
+    zkb_12,
+    /// ZOOKEEPER-3104: NEWLEADER goes out, and is acknowledged, before the snapshot.
+    zkb_13,
+    /// ZOOKEEPER-4352: a server without history gets a DIFF from whatever the leader still remembers.
+    zkb_16,
+}

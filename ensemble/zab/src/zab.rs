@@ -1,0 +1,433 @@
+//! [`Zab`]: one server of the ensemble as a value. Routes inputs to the role it is in, and changes roles.
+
+use crate::config::{Config, History, HistoryError};
+use crate::core::Core;
+use crate::effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
+use crate::following::Following;
+use crate::leading::Leading;
+use crate::looking::{Decision, Election};
+use crate::responder;
+use bytes::Bytes;
+use ensemble_proto::durable::Ticket;
+use ensemble_proto::membership::Membership;
+use ensemble_proto::quorum::{AuthId, Notification, QuorumPacket, ServerState};
+use ensemble_proto::{Epoch, Now, ServerId, SessionId, Zxid};
+use std::time::Duration;
+
+/// One server's part in atomic broadcast.
+///
+/// Methods are getters, `handle_*` (something happened), requests of the owner, and [`Zab::poll_effect`]. After every call
+/// that changes something, drain the effects and look at [`Zab::deadline`] again.
+#[derive(Debug)]
+pub struct Zab {
+    core: Core,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Looking(Election),
+    Following(Following),
+    Leading(Leading),
+}
+
+/// What an input means for the role.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Verdict {
+    /// Go on.
+    Stay,
+    /// The role is over, and why: look for a leader.
+    Look(&'static str),
+}
+
+impl Zab {
+    /// A server that starts with what its disk holds.
+    ///
+    /// # Errors
+    /// When it must not take part with such a disk.
+    pub fn new(config: Config, history: History, now: Now, seed: u64) -> Result<Zab, HistoryError> {
+        if !config.standalone && !config.membership.servers.contains_key(&config.id) {
+            return Err(HistoryError::NotAMember(config.id));
+        }
+        history.validate(config.standalone)?;
+        let mut core = Core::new(config, history, now.elapsed, seed);
+        if core.config.standalone {
+            let leading = Leading::standalone(&mut core);
+            return Ok(Zab { core, state: State::Leading(leading) });
+        }
+        let (election, decision) = Election::begin(&mut core);
+        let mut zab = Zab { core, state: State::Looking(election) };
+        zab.decided(decision);
+        Ok(zab)
+    }
+
+    // ---- getters ----
+
+    /// What this server is, whether it serves yet or not.
+    pub fn role(&self) -> Role {
+        match &self.state {
+            State::Looking(_) => Role::Looking,
+            State::Following(following) => following.role(&self.core),
+            State::Leading(_) => Role::Leading,
+        }
+    }
+
+    /// How far its term has come.
+    pub fn zab_state(&self) -> ZabState {
+        match &self.state {
+            State::Looking(_) => ZabState::Election,
+            State::Following(following) => following.zab_state(),
+            State::Leading(leading) => leading.zab_state(),
+        }
+    }
+
+    /// The leader it follows, or itself.
+    pub fn leader(&self) -> Option<ServerId> {
+        match self.role() {
+            Role::Looking => None,
+            Role::Leading => Some(self.core.id()),
+            Role::Following { leader } | Role::Observing { leader } => Some(leader),
+        }
+    }
+
+    /// The epoch whose initial history it holds (`currentEpoch`).
+    pub fn epoch(&self) -> Epoch {
+        self.core.current_epoch
+    }
+
+    /// The epoch it has promised (`acceptedEpoch`).
+    pub fn accepted_epoch(&self) -> Epoch {
+        self.core.accepted_epoch
+    }
+
+    /// The position it votes with: its last logged record; [`Zxid::NONE`] when its store may not vote.
+    pub fn last_logged(&self) -> Zxid {
+        self.core.position()
+    }
+
+    /// The last record it knows to be committed.
+    pub fn last_committed(&self) -> Zxid {
+        match &self.state {
+            State::Looking(_) => self.core.delivered,
+            State::Following(following) if following.zab_state() == ZabState::Broadcast => following.committed(),
+            State::Following(_) => self.core.delivered,
+            State::Leading(leading) => leading.committed().max(self.core.delivered),
+        }
+    }
+
+    /// The last record it has delivered: the tree's position.
+    pub fn last_delivered(&self) -> Zxid {
+        self.core.delivered
+    }
+
+    /// The ensemble.
+    pub fn membership(&self) -> &Membership {
+        &self.core.config.membership
+    }
+
+    /// The learners that have said who they are; none unless leading.
+    pub fn learners(&self) -> impl Iterator<Item = LearnerStatus> + '_ {
+        let leading = match &self.state {
+            State::Leading(leading) => Some(leading),
+            State::Looking(_) | State::Following(_) => None,
+        };
+        leading.into_iter().flat_map(Leading::learners)
+    }
+
+    // ---- inputs ----
+
+    /// Another server told its vote.
+    pub fn handle_notification(&mut self, now: Now, from: ServerId, notification: Notification) {
+        self.at(now);
+        if from == self.core.id() {
+            return;
+        }
+        let state = self.server_state();
+        if !responder::answer(&mut self.core, from, &notification, state) {
+            return;
+        }
+        match &mut self.state {
+            State::Looking(election) => {
+                let decision = election.handle_notification(&mut self.core, from, &notification);
+                self.decided(decision);
+            }
+            State::Following(_) => {}
+            State::Leading(leading) if notification.state == ServerState::Looking => {
+                let verdict = leading.handle_looking_voter(&self.core, from);
+                self.judge(verdict);
+            }
+            State::Leading(_) => {}
+        }
+    }
+
+    /// The election connection to a server is new: it hears our vote again.
+    pub fn handle_election_link(&mut self, now: Now, server: ServerId) {
+        self.at(now);
+        if let State::Looking(election) = &self.state {
+            election.handle_link(&mut self.core, server);
+        }
+    }
+
+    /// Somebody connected to our quorum port. Closed at once unless leading.
+    pub fn handle_learner_accepted(&mut self, now: Now, conn: ConnId) {
+        self.at(now);
+        match &mut self.state {
+            State::Leading(leading) => leading.handle_accepted(&mut self.core, conn),
+            State::Looking(_) | State::Following(_) => self.core.close(conn, "not a leader"),
+        }
+    }
+
+    /// [`Effect::Connect`] succeeded.
+    pub fn handle_leader_connected(&mut self, now: Now, attempt: u64, conn: ConnId) {
+        self.at(now);
+        match &mut self.state {
+            State::Following(following) => following.handle_connected(&mut self.core, attempt, conn),
+            State::Looking(_) | State::Leading(_) => self.core.close(conn, "not following"),
+        }
+    }
+
+    /// [`Effect::Connect`] failed.
+    pub fn handle_leader_unreachable(&mut self, now: Now, attempt: u64) {
+        self.at(now);
+        if let State::Following(following) = &mut self.state {
+            let verdict = following.handle_unreachable(&mut self.core, attempt);
+            self.judge(verdict);
+        }
+    }
+
+    /// A packet arrived. Packets of connections that are closed are dropped.
+    pub fn handle_packet(&mut self, now: Now, conn: ConnId, packet: QuorumPacket) {
+        self.at(now);
+        tracing::trace!(conn = conn.0, kind = ?packet.kind, zxid = %packet.zxid, "packet");
+        match &mut self.state {
+            State::Following(following) if following.conn() == Some(conn) => {
+                let verdict = following.handle_packet(&mut self.core, conn, packet);
+                self.judge(verdict);
+            }
+            State::Leading(leading) => {
+                let verdict = leading.handle_packet(&mut self.core, conn, packet);
+                self.judge(verdict);
+            }
+            State::Looking(_) | State::Following(_) => {}
+        }
+    }
+
+    /// A part of a packet or snapshot arrived: the other side is alive, though nothing is complete yet.
+    pub fn handle_progress(&mut self, now: Now, conn: ConnId) {
+        self.at(now);
+        if let State::Following(following) = &mut self.state
+            && following.conn() == Some(conn)
+        {
+            following.handle_progress(&self.core);
+        }
+    }
+
+    /// The snapshot stream after SNAP arrived, whole, its signature checked; up to the terminating "/".
+    pub fn handle_snapshot(&mut self, now: Now, conn: ConnId, snapshot: Bytes) {
+        self.at(now);
+        if let State::Following(following) = &mut self.state
+            && following.conn() == Some(conn)
+        {
+            let verdict = following.handle_snapshot(&mut self.core, snapshot);
+            self.judge(verdict);
+        }
+    }
+
+    /// A quorum connection ended. Reporting one that we closed is allowed and changes nothing.
+    pub fn handle_closed(&mut self, now: Now, conn: ConnId) {
+        self.at(now);
+        match &mut self.state {
+            State::Following(following) if following.conn() == Some(conn) => {
+                let verdict = following.handle_closed(&mut self.core);
+                self.judge(verdict);
+            }
+            State::Leading(leading) => {
+                leading.handle_closed(&mut self.core, conn);
+                let verdict = leading.advance(&mut self.core);
+                self.judge(verdict);
+            }
+            State::Looking(_) | State::Following(_) => {}
+        }
+    }
+
+    /// Every write up to `ticket` is durable.
+    ///
+    /// # Panics
+    /// When the ticket was never issued.
+    pub fn handle_persisted(&mut self, now: Now, ticket: Ticket) {
+        self.at(now);
+        self.core.handle_persisted(ticket);
+        match &mut self.state {
+            State::Looking(election) => {
+                let decision = election.settle(&mut self.core);
+                self.decided(decision);
+            }
+            State::Following(following) => {
+                if let Some(conn) = following.conn() {
+                    following.handle_persisted(&mut self.core, conn);
+                }
+            }
+            State::Leading(leading) => {
+                let verdict = leading.advance(&mut self.core);
+                self.judge(verdict);
+            }
+        }
+    }
+
+    /// [`Zab::deadline`] has come. Called earlier it changes nothing.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.at(now);
+        match &mut self.state {
+            State::Looking(election) => {
+                let decision = election.handle_timeout(&mut self.core);
+                self.decided(decision);
+            }
+            State::Following(following) => {
+                let verdict = following.handle_timeout(&mut self.core);
+                self.judge(verdict);
+            }
+            State::Leading(leading) => {
+                let verdict = leading.handle_timeout(&mut self.core);
+                self.judge(verdict);
+            }
+        }
+    }
+
+    // ---- requests ----
+
+    /// The zxid that the next proposal must have; [`Zxid::NONE`] unless leading.
+    pub fn next_zxid(&self) -> Zxid {
+        match &self.state {
+            State::Leading(leading) => leading.next_zxid(&self.core),
+            State::Looking(_) | State::Following(_) => Zxid::NONE,
+        }
+    }
+
+    /// Whether a proposal would be taken: leading, established, not too many outstanding, zxids left.
+    pub fn can_propose(&self) -> bool {
+        matches!(&self.state, State::Leading(leading) if leading.can_propose(&self.core))
+    }
+
+    /// Puts a transaction into the order. False, and nothing done, unless [`Zab::can_propose`].
+    ///
+    /// # Panics
+    /// When `zxid` is not [`Zab::next_zxid`].
+    pub fn propose(&mut self, now: Now, zxid: Zxid, payload: Bytes) -> bool {
+        self.at(now);
+        let can = self.can_propose();
+        if let State::Leading(leading) = &mut self.state
+            && can
+        {
+            leading.propose(&mut self.core, zxid, payload);
+        }
+        can
+    }
+
+    /// Learner: sends a client's request ([`ensemble_proto::quorum::ForwardedRequest`]) to the leader. False, and nothing
+    /// done, unless serving behind one: then [`Effect::Stopped`] is on its way.
+    pub fn forward(&mut self, now: Now, request: Bytes, auth: Vec<AuthId>) -> bool {
+        self.at(now);
+        match &mut self.state {
+            State::Following(following) => following.forward(&mut self.core, request, auth),
+            State::Looking(_) | State::Leading(_) => false,
+        }
+    }
+
+    /// Learner: asks the leader whether a session may be served here; [`Effect::Revalidated`] answers. False as
+    /// [`Zab::forward`].
+    pub fn revalidate(&mut self, session: SessionId, timeout_ms: i32) -> bool {
+        match &mut self.state {
+            State::Following(following) => following.revalidate(&mut self.core, session, timeout_ms),
+            State::Looking(_) | State::Leading(_) => false,
+        }
+    }
+
+    /// Leader: answers [`Effect::Revalidate`]. Nothing is done if the learner is gone.
+    pub fn answer_revalidate(&mut self, conn: ConnId, session: SessionId, valid: bool) {
+        if let State::Leading(leading) = &mut self.state {
+            leading.answer_revalidate(&mut self.core, conn, session, valid);
+        }
+    }
+
+    /// Leader: answers when everything committed anywhere before now is committed here, and a quorum has confirmed that
+    /// this is still its leader. False, and nothing done, unless established.
+    pub fn sync(&mut self, now: Now, origin: SyncOrigin) -> bool {
+        self.at(now);
+        match &mut self.state {
+            State::Leading(leading) => leading.sync(&mut self.core, origin),
+            State::Looking(_) | State::Following(_) => false,
+        }
+    }
+
+    /// Learner: a session's client has been heard; the leader is told with the next PING. One entry a session.
+    pub fn touch(&mut self, session: SessionId, timeout_ms: i32) {
+        if let State::Following(following) = &mut self.state {
+            following.touch(session, timeout_ms);
+        }
+    }
+
+    // ---- outputs ----
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.core.effects.pop_front()
+    }
+
+    /// When [`Zab::handle_timeout`] must be called, on the elapsed clock; [`Duration::MAX`] when only an input can change
+    /// anything.
+    pub fn deadline(&self) -> Duration {
+        match &self.state {
+            State::Looking(election) => election.deadline(),
+            State::Following(following) => Some(following.deadline()),
+            State::Leading(leading) => leading.deadline(),
+        }
+        .unwrap_or(Duration::MAX)
+    }
+
+    // ---- roles ----
+
+    fn at(&mut self, now: Now) {
+        self.core.now = self.core.now.max(now.elapsed);
+    }
+
+    fn server_state(&self) -> ServerState {
+        match self.role() {
+            Role::Looking => ServerState::Looking,
+            Role::Following { .. } => ServerState::Following,
+            Role::Leading => ServerState::Leading,
+            Role::Observing { .. } => ServerState::Observing,
+        }
+    }
+
+    fn judge(&mut self, verdict: Verdict) {
+        let Verdict::Look(reason) = verdict else { return };
+        tracing::debug!(reason, role = ?self.role(), "role is over");
+        match &mut self.state {
+            State::Looking(_) => {}
+            State::Following(following) => {
+                if let Some(conn) = following.conn() {
+                    self.core.close(conn, reason);
+                }
+            }
+            State::Leading(leading) => leading.stop(&mut self.core),
+        }
+        self.core.stop();
+        let (election, decision) = Election::begin(&mut self.core);
+        self.state = State::Looking(election);
+        self.decided(decision);
+    }
+
+    fn decided(&mut self, decision: Option<Decision>) {
+        let Some(Decision { leader, electors }) = decision else { return };
+        tracing::debug!(leader = leader.0, round = self.core.round, "elected");
+        if leader != self.core.id() {
+            self.state = State::Following(Following::begin(&mut self.core, leader));
+            return;
+        }
+        let mut leading = Leading::begin(&mut self.core, electors);
+        let verdict = leading.advance(&mut self.core);
+        self.state = State::Leading(leading);
+        self.judge(verdict);
+    }
+}
