@@ -1,0 +1,16 @@
+"""The cluster harness: a real kind cluster on this machine, load on foreign clients, faults, and a judge.
+
+Where is ...                               Look in
+  the command line                         __main__.py
+  versions of everything that is fetched   versions.py
+  where files go                           places.py
+  an engine where the machine has none     engine.py
+  the node image where no registry answers node_image.py, ../node/
+  kind, kubectl, node faults               cluster.py
+  the binaries and the image               build.py
+  an ensemble as its admin ports show it   ensemble.py
+  the writer, reader, owner and watcher    load.py
+  what may and may not be lost             history.py
+  the levels of `e2e/test`                 levels.py
+  how a scenario is run and reported       runner.py
+"""

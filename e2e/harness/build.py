@@ -1,0 +1,58 @@
+"""The binaries and the image, from this repository."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from . import places
+from .engine import Engine
+from .shell import run
+
+IMAGE = "zookeeper-ensemble:dev"
+TARGET = "x86_64-unknown-linux-gnu"
+PROGRAMS = {"ensemble": "ensemble-server", "operator": "operator-controller"}
+IMAGE_BYTES_MAX = 30_000_000
+
+
+def cargo_env() -> dict[str, str]:
+    """What every cargo of the harness is given."""
+    return {"CARGO_TARGET_DIR": str(places.TARGET)}
+
+
+def static_env() -> dict[str, str]:
+    """What a cargo that makes static binaries is given: a binary of `FROM scratch` has no libc to load."""
+    return {**cargo_env(), "RUSTFLAGS": "-C target-feature=+crt-static"}
+
+
+def binaries(log: Path) -> dict[str, Path]:
+    """Builds the static release binaries and returns their paths. One cargo run each: features of one must not leak into the other."""
+    for program, package in PROGRAMS.items():
+        arguments = ["build", "--release", "--locked", "--target", TARGET, "--package", package, "--bin", program]
+        run(["cargo", *arguments], cwd=places.REPOSITORY, env=static_env(), log=log)
+    return {program: places.TARGET / TARGET / "release" / program for program in PROGRAMS}
+
+
+def image(engine: Engine, log: Path) -> str:
+    """Builds the image from the binaries that cargo just built, and returns its size in words."""
+    built = binaries(log)
+    with tempfile.TemporaryDirectory(prefix="zke-image.") as folder:
+        for program, path in built.items():
+            run(["strip", "-o", Path(folder) / program, path])
+        shutil.copy(places.REPOSITORY / "Dockerfile", folder)
+        run(["docker", "build", "--target", "prebuilt", "--tag", IMAGE, folder], env=engine.env, log=log)
+    return check_size(engine)
+
+
+def image_from_source(engine: Engine, log: Path) -> str:
+    """Builds the image as a stranger would, from the Dockerfile's compiling stage, and returns its size in words."""
+    if engine.makes_node_image:
+        _offer_rust_image(engine, log)
+    run(["docker", "build", "--tag", IMAGE, "."], cwd=places.REPOSITORY, env=engine.env, log=log)
+    return check_size(engine)
+
+
+def check_size(engine: Engine) -> str:
+    """The image's size in words. Raises AssertionError when it is over the limit."""
+    size = int(run(["docker", "image", "inspect", "--format", "{{.Size}}", IMAGE], env=engine.env))
+    assert size <= IMAGE_BYTES_MAX, f"image {IMAGE} has {size / 1e6:.1f} MB, at most {IMAGE_BYTES_MAX / 1e6:.0f} MB are allowed"
+    return f"{size / 1e6:.1f} MB"

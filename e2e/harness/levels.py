@@ -1,0 +1,158 @@
+"""The levels of `e2e/test`: unit, sim, process, cluster. Each returns a tally of its own cases; cargo's own summaries go to the terminal."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from . import build, engine, node_image, places, runner
+from .cluster import Cluster
+from .operator import Operator
+from .processes import Processes
+from .runner import Tally
+from .shell import run, step
+from .world import World
+
+NAMES = ("unit", "sim", "process", "cluster")
+SEEDS = 10_000_000
+UNIT = {
+    "format": ["fmt", "--all", "--check"],
+    "lints": ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+    "unit tests": ["test", "--workspace", "--locked"],
+}
+
+
+def unit() -> Tally:
+    """Format, lints, unit tests and the repository's rules; and the judge of the load is judged."""
+    tally = Tally()
+    judge = subprocess.run([sys.executable, "-m", "unittest", "-q", "harness.test_history"], stdin=subprocess.DEVNULL)
+    _count(tally, "judge of the load", judge.returncode == 0)
+    for what, arguments in UNIT.items():
+        _count(tally, what, _cargo(arguments, build.cargo_env()))
+    return tally
+
+
+def simulation(minutes: float) -> Tally:
+    """Fresh seeds for some minutes, chosen by commit: each commit runs others, and a commit's run can be repeated."""
+    first = int(run(["git", "rev-parse", "--short=8", "HEAD"], cwd=places.REPOSITORY)[:8], 16) * SEEDS
+    arguments = ["run", "--release", "--locked", "--target", build.TARGET, "--package", "ensemble-sim", "--"]
+    arguments += ["--seeds", f"{first}..{first + SEEDS}", "--minutes", f"{minutes:g}"]
+    tally = Tally()
+    _count(tally, "simulation", _cargo(arguments, build.static_env()))
+    return tally
+
+
+def process(names: list[str], artifacts: Path) -> Tally:
+    """Servers as processes on loopback, with a foreign client."""
+    cases = runner.select(runner.find("process"), names)
+    log = artifacts / "build.log"
+    with step("building the binaries"):
+        binaries = build.binaries(log)
+    with tempfile.TemporaryDirectory(prefix="zke-process.") as folder, Processes(binaries["ensemble"], Path(folder)) as world:
+        return runner.run(cases, world, artifacts / "process")
+
+
+def has_cases(package: str, names: list[str]) -> bool:
+    """Whether any of the names selects a case of the package."""
+    return bool(names and runner.select(runner.find(package), names))
+
+
+def case_names() -> list[str]:
+    """The first words of all cases, each once."""
+    return list(dict.fromkeys(case.name.split()[0] for package in ("process", "scenarios") for case in runner.find(package)))
+
+
+class NodePreparation(threading.Thread):
+    """Makes the slow parts of the node image while something else is compiled."""
+
+    def __init__(self, chosen: engine.Engine, log: Path):
+        super().__init__(name="node image", daemon=True)
+        self.engine, self.log, self.error = chosen, log, None
+
+    def run(self) -> None:
+        """Does it, and keeps the error for whoever waits."""
+        try:
+            if self.engine.makes_node_image:
+                node_image.prepare(self.log)
+        except Exception as error:
+            self.error = error
+
+    def wait(self) -> None:
+        """Waits for the end. Raises what went wrong."""
+        self.join()
+        if self.error:
+            raise self.error
+
+
+def cluster(names: list[str], artifacts: Path, chosen: engine.Engine, *, from_source: bool, keep: bool) -> Tally:
+    """Scenarios on a kind cluster made for this run."""
+    log = artifacts / "cluster.log"
+    cluster = start_engine(chosen, "zke-test", log)
+    try:
+        bring_up(cluster, log, from_source=from_source)
+        return _inside(cluster, names, artifacts)
+    finally:
+        if not keep:
+            with step("removing the cluster"):
+                tear_down(cluster)
+
+
+def start_engine(chosen: engine.Engine, name: str, log: Path) -> Cluster:
+    """Starts the engine, and returns the cluster of that name, existing or not."""
+    with step("starting the engine"):
+        chosen.start()
+    return Cluster(chosen, name, log)
+
+
+def bring_up(cluster: Cluster, log: Path, *, from_source: bool = False) -> None:
+    """Creates the cluster with the image and the operator of this repository."""
+    with step("building the image"):
+        size = build.image_from_source(cluster.engine, log) if from_source else build.image(cluster.engine, log)
+    with step(f"creating the cluster {cluster.name}: a control plane and three workers in three zones"):
+        cluster.create()
+    with step(f"loading the image ({size}) and installing the operator"):
+        cluster.load(build.IMAGE)
+        Operator(cluster).install()
+
+
+def tear_down(cluster: Cluster) -> None:
+    """Removes the cluster, and the engine with the last one."""
+    cluster.delete()
+    if not run(["docker", "ps", "-aq", "--filter", "label=io.x-k8s.kind.cluster"], env=cluster.engine.env).split():
+        cluster.engine.stop()
+
+
+def _inside(cluster: Cluster, names: list[str], artifacts: Path) -> Tally:
+    """Runs the scenarios in a process of its own in the engine's network namespace, where pods can be reached."""
+    result = artifacts / "scenarios.txt"
+    command = [*cluster.engine.enter, sys.executable, "-m", "harness", "scenarios", "--artifacts", str(artifacts), "--result", str(result), *names]
+    subprocess.run(command, stdin=subprocess.DEVNULL, env={**os.environ, **cluster.engine.env})
+    if not result.exists():
+        print("FAILED scenarios: ended before a result")
+        return Tally(0, 1)
+    passed, failed = result.read_text().split()
+    return Tally(int(passed), int(failed))
+
+
+def scenarios(names: list[str], artifacts: Path, result: Path) -> Tally:
+    """The inner half of `cluster`."""
+    existing = Cluster(engine.current(), "zke-test", artifacts / "cluster.log")
+    existing.adopt()
+    tally = runner.run(runner.select(runner.find("scenarios"), names), World(existing), artifacts)
+    result.write_text(f"{tally.passed} {tally.failed}")
+    return tally
+
+
+def _cargo(arguments: list[str], env: dict[str, str]) -> bool:
+    print(f"$ cargo {' '.join(arguments)}", flush=True)
+    done = subprocess.run(["cargo", *arguments], cwd=places.REPOSITORY, env={**os.environ, **env}, stdin=subprocess.DEVNULL)
+    return done.returncode == 0
+
+
+def _count(tally: Tally, what: str, good: bool) -> None:
+    tally += Tally(int(good), int(not good))
+    print(f"{'ok    ' if good else 'FAILED'} {what}", flush=True)
+
+

@@ -1,0 +1,321 @@
+"""Load while things break: a writer, a reader, an owner of an ephemeral znode and a watcher, on kazoo, each with a session of its own.
+
+What they see goes into a History, which judges it at the end. The load goes on by itself when servers fail; only the judge decides what was wrong.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import ConnectionLoss, KazooException, NoNodeError, SessionExpiredError, SessionMovedError
+from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.protocol.states import KazooState, WatchedEvent
+
+from .history import History, sequence_number
+
+# Session timeouts must outlive an election on a busy machine, so that ephemerals survive every single failure.
+SESSION_SECONDS = 20.0
+CONNECT_SECONDS = 120.0
+FINISH_SECONDS = 180.0
+WRITE_EVERY_SECONDS = 0.01
+READ_EVERY_SECONDS = 0.5
+OWNER_EVERY_SECONDS = 0.5
+BEAT_EVERY_WRITES = 10
+
+PATIENT = {"max_tries": -1, "delay": 0.1, "backoff": 1, "max_delay": 1}
+
+# After these nobody knows whether a request was carried out.
+UNKNOWN = (ConnectionLoss, SessionExpiredError, SessionMovedError, KazooTimeoutError)
+
+logging.getLogger("kazoo").setLevel(logging.CRITICAL)
+
+
+class LoadFailed(AssertionError):
+    """A rule was broken. The message lists what."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a load saw."""
+
+    acknowledged: int
+    unknown: int
+    reads: int
+    watch_events: int
+    sessions_lost: int
+    longest_stall_seconds: float
+
+    def __str__(self) -> str:
+        lost = f", {self.sessions_lost} sessions lost" if self.sessions_lost else ""
+        return (
+            f"{self.acknowledged} writes acknowledged and present, {self.unknown} unknown, no gap; {self.reads} reads, "
+            f"{self.watch_events} watch events{lost}; longest stall {self.longest_stall_seconds:.1f} s"
+        )
+
+
+class Load:
+    """A running load on `hosts` (a connect string). Use `running`, or `start` and `finish`."""
+
+    def __init__(self, hosts: str):
+        self.hosts = hosts
+        self.root = f"/e2e-{uuid.uuid4().hex[:8]}"
+        self.history = History()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._clients: list[KazooClient] = []
+        self._last_acknowledged = time.monotonic()
+        self._longest_stall = 0.0
+        self._watch_events = 0
+        self._watched = ""
+        self._sessions_lost = 0
+
+    def start(self) -> None:
+        """Connects, makes the parents, and starts the four."""
+        judge = connect(self.hosts)
+        try:
+            for path in (self.root, f"{self.root}/log"):
+                judge.create(path)
+            judge.create(f"{self.root}/beat", b"0")
+        finally:
+            close(judge)
+        for work in (self._write, self._read, self._own, self._watch):
+            client = connect(self.hosts)
+            client.add_listener(self._count_lost)
+            self._clients.append(client)
+            thread = threading.Thread(target=self._guard, args=(work, client), name=work.__name__.strip("_"), daemon=True)
+            self._threads.append(thread)
+        self._last_acknowledged = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+
+    def acknowledged(self) -> int:
+        """How many writes were acknowledged up to now."""
+        return len(self.history.acknowledged)
+
+    def wait_for_writes(self, count: int, seconds: float) -> float:
+        """Waits until so many more writes are acknowledged, and returns how long that took. Raises LoadFailed."""
+        start, goal = time.monotonic(), self.acknowledged() + count
+        while self.acknowledged() < goal:
+            if time.monotonic() - start > seconds:
+                raise LoadFailed(f"only {self.acknowledged() - goal + count} of {count} writes were acknowledged in {seconds:.0f} s")
+            time.sleep(0.05)
+        return time.monotonic() - start
+
+    def finish(self) -> Summary:
+        """Stops the load and judges it. Raises LoadFailed with every rule broken."""
+        try:
+            self._stop.set()
+            deadline = time.monotonic() + FINISH_SECONDS
+            writer, reader, owner, watcher = self._threads
+            for thread in (writer, reader, owner):
+                thread.join(max(0.0, deadline - time.monotonic()))
+                if thread.is_alive():
+                    self.history.violate(f"the {thread.name} thread got no answer for {FINISH_SECONDS:.0f} s")
+            self._check_watch(deadline)
+            final = self._final_state(deadline)
+        finally:
+            self.abandon()
+        violations = self.history.judge(final)
+        if violations:
+            raise LoadFailed("; ".join(violations[:5]) + (f"; and {len(violations) - 5} more" if len(violations) > 5 else ""))
+        return Summary(
+            acknowledged=len(self.history.acknowledged),
+            unknown=len(self.history.unknown),
+            reads=self.history.reads,
+            watch_events=self._watch_events,
+            sessions_lost=self._sessions_lost,
+            longest_stall_seconds=self._longest_stall,
+        )
+
+    def abandon(self) -> None:
+        """Stops the load without judging it."""
+        self._stop.set()
+        for client in self._clients:
+            close(client)
+        self._clients.clear()
+
+    # The four
+
+    def _guard(self, work, client: KazooClient) -> None:
+        try:
+            work(client)
+        except Exception as error:  # a thread that dies must not look like a load that saw nothing
+            if not self._stop.is_set():
+                self.history.violate(f"the {work.__name__.strip('_')} thread died: {error!r}")
+
+    def _write(self, client: KazooClient) -> None:
+        while not self._stop.is_set():
+            attempt = self.history.attempt()
+            try:
+                znode = client.create(f"{self.root}/log/n-", str(attempt).encode(), sequence=True)
+            except UNKNOWN:
+                self._pause()
+                continue
+            except KazooException as error:
+                self.history.refuse(attempt, repr(error))
+                self.history.violate(f"a create was refused: {error!r}")
+                continue
+            self.history.acknowledge(attempt, znode)
+            now = time.monotonic()
+            self._longest_stall = max(self._longest_stall, now - self._last_acknowledged)
+            self._last_acknowledged = now
+            if attempt % BEAT_EVERY_WRITES == 0:
+                with contextlib.suppress(*UNKNOWN):
+                    client.set(f"{self.root}/beat", str(attempt).encode())
+            self._stop.wait(WRITE_EVERY_SECONDS)
+
+    def _read(self, client: KazooClient) -> None:
+        parent, session, seen = f"{self.root}/log", None, set[int]()
+        while not self._stop.is_set():
+            try:
+                if client.client_id and client.client_id[0] != session:
+                    session, seen = client.client_id[0], set()  # the promise is one session's
+                before = client.client_id
+                now_seen = numbers(client, parent)
+                if client.client_id == before:
+                    self.history.read(now_seen, seen, "this session had seen it before")
+                acknowledged = self.history.acknowledged_numbers()
+                client.sync(parent)
+                fresh = numbers(client, parent)
+                self.history.read(fresh, acknowledged, "it was acknowledged before the sync that preceded the read")
+                if client.client_id == before:
+                    seen = fresh
+            except UNKNOWN:
+                self._pause()
+            self._stop.wait(READ_EVERY_SECONDS)
+
+    def _own(self, client: KazooClient) -> None:
+        path, owner = f"{self.root}/owner", None
+        while not self._stop.is_set():
+            try:
+                session = client.client_id[0] if client.client_id else None
+                if owner != session:
+                    client.create(path, ephemeral=True)
+                    owner = session if client.client_id and client.client_id[0] == session else None
+                stat = client.exists(path)
+                still = client.client_id[0] if client.client_id else None
+                if owner is not None and owner == still and (stat is None or stat.ephemeralOwner != owner):
+                    self.history.violate(f"the session {owner:#x} lives and its ephemeral znode is {'gone' if stat is None else 'of another session'}")
+            except UNKNOWN:
+                self._pause()
+            except KazooException:
+                self._pause()  # the znode of an expired session of ours is still there, or was created by an attempt of unknown outcome
+                with contextlib.suppress(KazooException, KazooTimeoutError):
+                    stat = client.exists(path)
+                    if stat and client.client_id and stat.ephemeralOwner == client.client_id[0]:
+                        owner = client.client_id[0]
+            self._stop.wait(OWNER_EVERY_SECONDS)
+
+    def _watch(self, client: KazooClient) -> None:
+        """Reads only when told to: by a watch event, or by a new connection (kazoo does not carry watches over)."""
+        told = threading.Event()
+
+        def on_event(event: WatchedEvent) -> None:
+            if event.type == "CHANGED":
+                self._watch_events += 1
+            told.set()
+
+        def on_state(state: KazooState) -> None:
+            if state == KazooState.CONNECTED:
+                told.set()
+
+        client.add_listener(on_state)
+        told.set()
+        while client in self._clients:
+            if not told.wait(0.5):
+                continue
+            told.clear()
+            try:
+                self._watched = client.get(f"{self.root}/beat", watch=on_event)[0].decode()
+            except UNKNOWN:
+                self._pause()
+                told.set()
+
+    def _count_lost(self, state: KazooState) -> None:
+        if state == KazooState.LOST and not self._stop.is_set():
+            self._sessions_lost += 1
+
+    def _pause(self) -> None:
+        time.sleep(0.1)
+
+    # The end
+
+    def _check_watch(self, deadline: float) -> None:
+        """The last change must reach the watcher, which reads only when a watch fires."""
+        last = f"last {uuid.uuid4().hex[:8]}"
+        client = connect(self.hosts)
+        try:
+            client.retry(client.set, f"{self.root}/beat", last.encode())
+        finally:
+            close(client)
+        while self._watched != last:
+            if time.monotonic() > deadline:
+                self.history.violate(f"a watch was lost: the watcher last read {self._watched!r}, the znode holds {last!r}")
+                return
+            time.sleep(0.1)
+
+    def _final_state(self, deadline: float) -> dict[str, bytes]:
+        """Closes the owner's session, checks that its znode goes with it, and reads the log of writes."""
+        owner = self._clients[2]
+        close(owner)
+        client = connect(self.hosts)
+        try:
+            client.retry(client.sync, self.root)
+            while client.retry(client.exists, f"{self.root}/owner"):
+                if time.monotonic() > deadline:
+                    self.history.violate("the ephemeral znode of a closed session is still there")
+                    break
+                time.sleep(0.2)
+            return client.retry(contents, client, f"{self.root}/log")
+        finally:
+            close(client)
+
+
+@contextlib.contextmanager
+def running(hosts: str) -> Iterator[Load]:
+    """A load for the time of a `with` block; judged by calling `finish` in it, stopped in any case."""
+    load = Load(hosts)
+    try:
+        load.start()
+        yield load
+    finally:
+        load.abandon()
+
+
+def connect(hosts: str) -> KazooClient:
+    """A connected client; whoever calls closes it."""
+    client = KazooClient(hosts=hosts, timeout=SESSION_SECONDS, connection_retry=PATIENT, command_retry=PATIENT)
+    try:
+        client.start(timeout=CONNECT_SECONDS)
+    except Exception:
+        close(client)
+        raise
+    return client
+
+
+def close(client: KazooClient) -> None:
+    """Closes a client and its session, whatever state it is in."""
+    with contextlib.suppress(Exception):
+        client.stop()
+    with contextlib.suppress(Exception):
+        client.close()
+
+
+def numbers(client: KazooClient, parent: str) -> set[int]:
+    """The sequence numbers of the children."""
+    return {sequence_number(child) for child in client.get_children(parent)}
+
+
+def contents(client: KazooClient, parent: str) -> dict[str, bytes]:
+    """The children and their data."""
+    pending = {child: client.get_async(f"{parent}/{child}") for child in client.get_children(parent)}
+    found = {}
+    for child, result in pending.items():
+        with contextlib.suppress(NoNodeError):
+            found[child] = result.get(timeout=FINISH_SECONDS)[0]
+    return found

@@ -1,0 +1,90 @@
+"""Cases and how they are run: one after the other, a line each with what it saw, and the remains of a failure kept."""
+
+import importlib
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ERROR_CHARS = 1500
+
+
+@dataclass(frozen=True)
+class Case:
+    """A behaviour to prove. `run` takes a world, says in one line what it saw, and raises when that is not what it should be."""
+
+    name: str
+    run: Callable[[Any], str]
+
+
+@dataclass
+class Tally:
+    """How many passed and failed."""
+
+    passed: int = 0
+    failed: int = 0
+
+    def __iadd__(self, other: "Tally") -> "Tally":
+        self.passed += other.passed
+        self.failed += other.failed
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed"
+
+
+_registered: dict[str, list[Case]] = {}  # by package
+
+
+def case(name: str) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
+    """Registers a function as a case."""
+
+    def register(function: Callable[[Any], str]) -> Callable[[Any], str]:
+        _registered.setdefault(function.__module__.split(".")[0], []).append(Case(name, function))
+        return function
+
+    return register
+
+
+def find(package: str) -> list[Case]:
+    """All cases of a package: its modules in order of their names, the cases of one in order of their definition."""
+    for file in sorted((Path(__file__).resolve().parents[1] / package).glob("[a-z]*.py")):
+        importlib.import_module(f"{package}.{file.stem}")
+    return _registered.get(package, [])
+
+
+def select(cases: Iterable[Case], names: list[str]) -> list[Case]:
+    """The cases whose name begins with one of the names or has it as a word; all of them when there are no names."""
+    wanted = [name.lower() for name in names]
+
+    def matches(case: Case) -> bool:
+        name = case.name.lower()
+        return any(name.startswith(want) or want in name.split() for want in wanted)
+
+    return [case for case in cases if not wanted or matches(case)]
+
+
+def run(cases: Iterable[Case], world: Any, artifacts: Path) -> Tally:
+    """Runs cases in a world that has `begin(case)` and `keep(folder)`."""
+    tally = Tally()
+    for case in cases:
+        start = time.monotonic()
+        try:
+            world.begin(case)
+            saw = case.run(world)
+        except (Exception, SystemExit) as error:
+            took = time.monotonic() - start
+            folder = artifacts / case.name.replace(" ", "-").replace(",", "")
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "failure.txt").write_text(traceback.format_exc())
+            world.keep(folder)
+            tally.failed += 1
+            print(f"FAILED {case.name} ({took:.0f} s): {str(error)[:ERROR_CHARS] or type(error).__name__}\n       kept: {folder}", flush=True)
+        else:
+            tally.passed += 1
+            print(f"ok     {case.name} ({time.monotonic() - start:.0f} s): {saw}", flush=True)
+    sys.stdout.flush()
+    return tally

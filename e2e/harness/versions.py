@@ -1,0 +1,10 @@
+"""Versions of everything the harness fetches. Changing one makes new cache entries; the old ones can be deleted at any time."""
+
+KUBERNETES = "1.34.2"
+KIND = "0.30.0"
+COREDNS = "1.12.4"
+LOCAL_PATH_PROVISIONER = "0.0.30"
+DEBIAN = "bookworm"
+
+# The node image that kind 0.30 was released with; used where a registry answers.
+NODE_IMAGE = f"kindest/node:v{KUBERNETES}"
