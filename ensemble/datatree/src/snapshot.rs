@@ -167,8 +167,8 @@ impl DataTree {
     }
 
     fn is_at_or_below(&self, position: Position, ancestor: Position) -> bool {
-        let up = std::iter::successors(Some(position), |position| Some(self.slab[*position].parent));
-        up.take_while(|position| *position != NONE).any(|position| position == ancestor)
+        let up = |position: &Position| Some(self.slab[*position].parent).filter(|parent| *parent != NONE);
+        std::iter::successors(Some(position), up).any(|position| position == ancestor)
     }
 
     // ---- loading ----

@@ -132,8 +132,8 @@ impl DataTree {
     }
 
     pub(crate) fn children(&self, parent: Position) -> impl Iterator<Item = Position> + '_ {
-        let first = Some(self.slab[parent].first_child);
-        std::iter::successors(first, |child| Some(self.slab[*child].next_sibling)).take_while(|child| *child != NONE)
+        let link = |position: Position| (position != NONE).then_some(position);
+        std::iter::successors(link(self.slab[parent].first_child), move |child| link(self.slab[*child].next_sibling))
     }
 
     pub(crate) fn path_of(&self, position: Position) -> String {

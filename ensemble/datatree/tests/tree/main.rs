@@ -1,0 +1,5 @@
+//! The tree from outside: recorded files, the order of checks, and random histories.
+
+mod common;
+mod fixtures;
+mod wire;
