@@ -1,0 +1,207 @@
+//! What follows from what zab decides: committed transactions are applied, watchers told, clients answered.
+
+use crate::client::Slot;
+use crate::{ClientId, Effect, Peer};
+use bytes::Bytes;
+use ensemble_datatree::{Access, Event, EventKind, Outcome, acl};
+use ensemble_proto::client::{EventType, MultiResult, OpCode, WatcherEvent, reply};
+use ensemble_proto::jute::Writer;
+use ensemble_proto::quorum::SNAPSHOT_SIGNATURE;
+use ensemble_proto::txn::TxnRecord;
+use ensemble_proto::{Acl, ErrorCode, Now, Zxid};
+use ensemble_zab::{ConnId, Effect as Zab, SyncOrigin};
+
+impl Peer {
+    /// Carries out what zab wants, until it wants nothing more.
+    pub(crate) fn pump(&mut self, now: Now) {
+        loop {
+            while let Some(effect) = self.zab.poll_effect() {
+                self.carry_out(now, effect);
+            }
+            if !self.submit_waiting(now) {
+                break;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Now, effect: Zab) {
+        match effect {
+            Zab::Notify { to, notification } => self.effects.push_back(Effect::Notify { to, notification }),
+            Zab::Connect { leader, attempt } => self.effects.push_back(Effect::Connect { leader, attempt }),
+            Zab::Send { conn, packet } => self.effects.push_back(Effect::Send { conn, packet }),
+            Zab::Close { conn } => self.effects.push_back(Effect::Close { conn }),
+            Zab::Persist { ticket, write } => self.effects.push_back(Effect::Persist { ticket, write }),
+            Zab::SendSnapshot { conn } => self.send_snapshot(conn),
+            Zab::Deliver { zxid, payload } => self.deliver(now, zxid, &payload),
+            Zab::Install { zxid, .. } => self.install(zxid),
+            Zab::Role(role) => self.take_office(now, role),
+            Zab::Stopped => self.leave_office(),
+            Zab::Forwarded { learner, request, auth, .. } => self.forwarded(now, learner, &request, auth),
+            Zab::Touched { sessions, .. } => {
+                for (session, timeout_ms) in sessions {
+                    self.leader.sessions.touch(session, Some(timeout_ms), now.elapsed);
+                }
+            }
+            Zab::Revalidate { learner, session, timeout_ms } => {
+                let owner = crate::session::Owner::Learner(learner);
+                let valid = self.leader.sessions.attach(session, timeout_ms, owner, now.elapsed);
+                self.zab.answer_revalidate(learner, session, valid);
+            }
+            Zab::Revalidated { session, valid } => self.revalidated(now, session, valid),
+            Zab::SyncReleased { origin: SyncOrigin::Local(token) } => self.sync_done(now, Some(token)),
+            Zab::SyncReleased { origin: SyncOrigin::Learner(_) } => {}
+            Zab::SyncAnswered => self.sync_done(now, None),
+            Zab::LearnerLost { .. } => {}
+        }
+    }
+
+    fn send_snapshot(&mut self, conn: ConnId) {
+        let mut stream = self.tree.serialize();
+        stream.string(SNAPSHOT_SIGNATURE);
+        self.effects.push_back(Effect::SendBytes { conn, bytes: Bytes::from(stream) });
+    }
+
+    fn install(&mut self, zxid: Zxid) {
+        match self.incoming.take() {
+            Some(tree) => {
+                assert_eq!(tree.last_zxid(), zxid, "the snapshot installed is the one that was received");
+                self.tree = tree;
+                self.publish_config();
+            }
+            None => self.halt(format!("no snapshot was received that could be installed at {zxid}")),
+        }
+    }
+
+    fn halt(&mut self, reason: String) {
+        self.effects.push_back(Effect::Halt { reason });
+    }
+
+    /// The office ended: nobody is served, and what was on its way is for the next leader to decide.
+    fn leave_office(&mut self) {
+        self.office = None;
+        self.leader.reset();
+        self.local_writes.clear();
+        self.syncs.clear();
+        self.paused.clear();
+        for id in self.clients.ids() {
+            self.close_client(id);
+        }
+        self.effects.push_back(Effect::Office(None));
+    }
+
+    /// Applies a committed transaction: the tree, then the watchers, then the session's end, then the client's answer.
+    fn deliver(&mut self, now: Now, zxid: Zxid, payload: &Bytes) {
+        let record = match self.leader.proposed.pop_front() {
+            Some(record) => record,
+            None => match TxnRecord::decode(payload) {
+                Ok(record) => record,
+                Err(error) => return self.halt(format!("committed transaction {zxid} cannot be decoded: {error}")),
+            },
+        };
+        assert_eq!(record.header.zxid, zxid, "a transaction is delivered under its own zxid");
+        let outcome = self.tree.apply(&record);
+        self.leader.pending.applied(zxid);
+        self.counters.commits += 1;
+        self.counters.digest_mismatches += u64::from(outcome.digest_mismatch.is_some());
+        for event in &outcome.events {
+            self.fire(event, zxid);
+        }
+        let ended = outcome.closed_session;
+        if let Some(session) = ended {
+            self.leader.sessions.remove(session);
+        }
+        let header = &record.header;
+        if self.local_writes.front().is_some_and(|head| head.session == header.session && head.cxid == header.cxid)
+            && let Some(write) = self.local_writes.pop_front()
+            && let Some(client) = write.client
+        {
+            self.complete(now, client, &record, &outcome);
+        }
+        if let Some(client) = ended.and_then(|session| self.clients.bound(session)) {
+            self.close_client(client);
+        }
+        self.resume_readers();
+    }
+
+    // ---- watches ----
+
+    fn fire(&mut self, event: &Event<'_>, zxid: Zxid) {
+        let kind = match event.kind {
+            EventKind::Created => EventType::NodeCreated,
+            EventKind::DataChanged => EventType::NodeDataChanged,
+            EventKind::Deleted => EventType::NodeDeleted,
+        };
+        let told = self.data_watches.take(&event.path);
+        self.notify(&told, kind, &event.path, &event.acl, zxid);
+        if event.kind == EventKind::Deleted {
+            let mut others = self.child_watches.take(&event.path);
+            others.retain(|client| !told.contains(client));
+            self.notify(&others, kind, &event.path, &event.acl, zxid);
+        }
+        if let Some(acl) = &event.parent_acl {
+            let parent = event.parent_path();
+            let watchers = self.child_watches.take(parent);
+            self.notify(&watchers, EventType::NodeChildrenChanged, parent, acl, zxid);
+        }
+    }
+
+    /// Tells each watcher that may read the znode; the others have used up their watch all the same (CVE-2024-23944).
+    fn notify(&mut self, watchers: &[ClientId], kind: EventType, path: &str, list: &[Acl], zxid: Zxid) {
+        if watchers.is_empty() {
+            return;
+        }
+        let mut frame = Vec::new();
+        WatcherEvent::notify(&mut frame, kind, path, zxid);
+        for &id in watchers {
+            let Some(client) = self.clients.get_mut(id) else { continue };
+            let access = Access { identities: &client.identities, skip_acl: self.config.skip_acl };
+            if acl::check(list, Acl::READ, access) {
+                client.output.extend_from_slice(&frame);
+                client.sent += 1;
+                self.counters.sent += 1;
+                self.announce(id);
+            }
+        }
+    }
+
+    // ---- answers to writes ----
+
+    /// Answers the client whose write this was.
+    fn complete(&mut self, now: Now, id: ClientId, record: &TxnRecord, outcome: &Outcome<'_>) {
+        if record.txn.op() == OpCode::CreateSession {
+            return self.answer_connect(now, id, Some(record.header.session));
+        }
+        if outcome.error == ErrorCode::SESSION_MOVED {
+            return self.close_client(id);
+        }
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let Some(slot) = client.slots.iter_mut().find(|slot| matches!(slot, Slot::InFlight { .. })) else { return };
+        let Slot::InFlight { xid, op, since } = *slot else { return };
+        assert_eq!(xid, record.header.cxid, "answers to writes come in the order of the writes");
+        let mut bytes = Vec::with_capacity(128);
+        reply(&mut bytes, xid, record.header.zxid, outcome.error, |out| {
+            if outcome.error.is_ok() {
+                write_body(out, op, outcome);
+            }
+        });
+        *slot = Slot::Done { reply: bytes };
+        self.counters.latency.record(now.elapsed.saturating_sub(since));
+        self.drain(now, id);
+    }
+}
+
+/// What a successful write answers: create its path, create2 path and Stat, setData and setACL the Stat, multi a
+/// result for each entry, the others nothing.
+fn write_body(out: &mut Vec<u8>, op: i32, outcome: &Outcome<'_>) {
+    if op == OpCode::Multi.code() {
+        return MultiResult::encode_all(&outcome.multi, out);
+    }
+    if let Some(path) = outcome.path {
+        out.string(path);
+    }
+    if op != OpCode::Create.code()
+        && let Some(stat) = &outcome.stat
+    {
+        stat.encode(out);
+    }
+}

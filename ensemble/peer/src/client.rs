@@ -1,0 +1,162 @@
+//! One client connection: its handshake, its identities, and the order of its replies.
+//!
+//! Replies leave in the order of the requests, so a connection keeps a queue of *slots*. A read is answered at once while the
+//! queue is empty; behind a write that is not committed yet it waits, and is executed when it reaches the head: after that
+//! write, and before any later one is applied. Writes are sent to the leader when they arrive. Notifications do not
+//! queue: they are written when the change is applied, which is before any reply that shows it.
+
+use crate::ClientId;
+use ensemble_proto::SessionId;
+use ensemble_proto::quorum::AuthId;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Nothing received yet: the first frame must be a ConnectRequest.
+    New,
+    /// The ConnectRequest waits for a commit (new session) or for the leader's word (re-attach).
+    Resolving,
+    /// The session is this connection's.
+    Open(SessionId),
+    /// Nothing more is read; what is queued is still sent.
+    Closing,
+}
+
+/// A request that has not been answered yet.
+pub(crate) enum Slot {
+    /// A write on its way; answered when its transaction is applied.
+    InFlight { xid: i32, op: i32, since: Duration },
+    /// A sync on its way; answered when the leader has confirmed it.
+    Sync { xid: i32, path: String, since: Duration },
+    /// A read behind a write.
+    Waiting { frame: Vec<u8>, identities: Arc<[AuthId]>, since: Duration },
+    /// Answered, behind something that is not.
+    Done { reply: Vec<u8> },
+    /// After everything before it has been sent, the connection ends.
+    Close,
+}
+
+pub(crate) struct Client {
+    pub(crate) address: IpAddr,
+    pub(crate) phase: Phase,
+    /// Replaced as a whole by an auth packet: a request keeps those that it came with.
+    pub(crate) identities: Arc<[AuthId]>,
+    /// Frames that came behind a ConnectRequest that is still being resolved; reading is paused, so they are few.
+    pub(crate) backlog: Vec<Vec<u8>>,
+    pub(crate) slots: VecDeque<Slot>,
+    /// Framed bytes to send.
+    pub(crate) output: Vec<u8>,
+    /// Whether the owner has been told that there is output.
+    pub(crate) announced: bool,
+    pub(crate) paused: bool,
+    /// Whether the client sent the readOnly byte, and so expects one (absent: go-zk, clients before 3.4).
+    pub(crate) read_only_byte: bool,
+    /// The session that this connection speaks for, from the ConnectRequest's acceptance until it is unbound.
+    pub(crate) bound: Option<SessionId>,
+    /// Negotiated; zero until then.
+    pub(crate) timeout_ms: i32,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
+impl Client {
+    fn new(address: IpAddr) -> Client {
+        let implicit = AuthId { scheme: "ip".to_string(), id: address.to_string() };
+        Client {
+            address,
+            phase: Phase::New,
+            identities: Arc::new([implicit]),
+            backlog: Vec::new(),
+            slots: VecDeque::new(),
+            output: Vec::new(),
+            announced: false,
+            paused: false,
+            read_only_byte: true,
+            bound: None,
+            timeout_ms: 0,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// The session, once there is one.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        match self.phase {
+            Phase::Open(session) => Some(session),
+            Phase::New | Phase::Resolving | Phase::Closing => None,
+        }
+    }
+}
+
+/// Every connection of this server.
+pub(crate) struct Clients {
+    by_id: HashMap<ClientId, Client, FixedState>,
+    by_session: HashMap<SessionId, ClientId, FixedState>,
+}
+
+impl Clients {
+    pub(crate) fn new(seed: u64) -> Clients {
+        let hasher = FixedState::with_seed(seed);
+        Clients { by_id: HashMap::with_hasher(hasher.clone()), by_session: HashMap::with_hasher(hasher) }
+    }
+
+    pub(crate) fn open(&mut self, id: ClientId, address: IpAddr) {
+        let previous = self.by_id.insert(id, Client::new(address));
+        assert!(previous.is_none(), "a client id is never reused");
+    }
+
+    pub(crate) fn get(&self, id: ClientId) -> Option<&Client> {
+        self.by_id.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(crate) fn remove(&mut self, id: ClientId) -> Option<Client> {
+        self.unbind(id);
+        self.by_id.remove(&id)
+    }
+
+    /// Binds a session to a connection, which had none; returns the connection that had it.
+    pub(crate) fn bind(&mut self, session: SessionId, id: ClientId) -> Option<ClientId> {
+        if let Some(client) = self.by_id.get_mut(&id) {
+            client.bound = Some(session);
+        }
+        self.by_session.insert(session, id).filter(|previous| *previous != id)
+    }
+
+    /// The connection that a session is bound to.
+    pub(crate) fn bound(&self, session: SessionId) -> Option<ClientId> {
+        self.by_session.get(&session).copied()
+    }
+
+    /// The connection speaks for no session any more.
+    pub(crate) fn unbind(&mut self, id: ClientId) {
+        let Some(session) = self.by_id.get_mut(&id).and_then(|client| client.bound.take()) else { return };
+        if self.bound(session) == Some(id) {
+            self.by_session.remove(&session);
+        }
+    }
+
+    /// Every connection's id, ascending.
+    pub(crate) fn ids(&self) -> Vec<ClientId> {
+        let mut ids: Vec<_> = self.by_id.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ClientId, &Client)> {
+        self.by_id.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}

@@ -1,0 +1,92 @@
+//! The client's handshake: a new session, or the re-attachment of one (`ZooKeeperServer.processConnectRequest`).
+//!
+//! The order of the checks is ZooKeeper's: serving, not behind the client, time-out negotiated, the session's other
+//! connection here closed, password, and then the word of the leader. A client that has seen more than this server is sent
+//! away without a reply; "expired" is said only of a session that the leader does not know.
+
+use crate::client::Phase;
+use crate::session::Owner;
+use crate::{ClientId, Effect, Peer};
+use bytes::Bytes;
+use ensemble_proto::client::{ConnectRequest, ConnectResponse, OpCode, frame, password};
+use ensemble_proto::jute::Reader;
+use ensemble_proto::{Now, SessionId};
+use ensemble_zab::Role;
+use std::time::Duration;
+
+impl Peer {
+    pub(crate) fn connect(&mut self, now: Now, id: ClientId, bytes: &[u8]) {
+        let Ok(request) = ConnectRequest::decode(&mut Reader::new(bytes)) else { return self.close_client(id) };
+        if self.office.is_none() || request.last_zxid_seen > self.tree.last_zxid() {
+            return self.close_client(id);
+        }
+        let timeout_ms =
+            request.timeout_ms.clamp(self.config.session_timeout_min_ms, self.config.session_timeout_max_ms);
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.phase = Phase::Resolving;
+        client.timeout_ms = timeout_ms;
+        client.read_only_byte = request.read_only.is_some();
+        self.effects.push_back(Effect::PauseReading { client: id, on: true });
+        self.idle.touch(id, now.elapsed, Duration::from_millis(timeout_ms as u64));
+        match request.session {
+            SessionId(0) => self.create_session(now, id, timeout_ms),
+            session => self.attach(now, id, session, timeout_ms, request.password),
+        }
+    }
+
+    fn create_session(&mut self, now: Now, id: ClientId, timeout_ms: i32) {
+        let session = self.session_ids.next();
+        self.clients.bind(session, id);
+        let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
+        self.write(now, id, session, 0, OpCode::CreateSession.code(), body);
+    }
+
+    fn attach(&mut self, now: Now, id: ClientId, session: SessionId, timeout_ms: i32, given: &[u8]) {
+        if let Some(other) = self.clients.bound(session) {
+            self.close_client(other);
+        }
+        if given != password(session) {
+            return self.answer_connect(now, id, None);
+        }
+        self.clients.bind(session, id);
+        if self.office == Some(Role::Leading) {
+            let alive = self.leader.sessions.attach(session, timeout_ms, Owner::Local, now.elapsed);
+            self.answer_connect(now, id, alive.then_some(session));
+        } else {
+            self.zab.revalidate(session, timeout_ms);
+        }
+    }
+
+    /// The leader's word on a session that a client of this learner wants back.
+    pub(crate) fn revalidated(&mut self, now: Now, session: SessionId, valid: bool) {
+        let Some(id) = self.clients.bound(session) else { return };
+        if self.clients.get(id).is_some_and(|client| client.phase == Phase::Resolving) {
+            self.answer_connect(now, id, valid.then_some(session));
+        }
+    }
+
+    /// Ends the handshake: with a session, or with the word that it has expired, which ends the connection too.
+    pub(crate) fn answer_connect(&mut self, now: Now, id: ClientId, session: Option<SessionId>) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let read_only = client.read_only_byte.then_some(false);
+        let response = match session {
+            Some(session) => ConnectResponse::granted(session, client.timeout_ms, read_only),
+            None => ConnectResponse::expired(read_only),
+        };
+        frame(&mut client.output, |out| response.encode(out));
+        client.sent += 1;
+        self.counters.sent += 1;
+        match session {
+            None => self.close_client(id),
+            Some(session) => {
+                client.phase = Phase::Open(session);
+                let backlog = std::mem::take(&mut client.backlog);
+                self.announce(id);
+                self.effects.push_back(Effect::PauseReading { client: id, on: false });
+                for bytes in backlog {
+                    self.request(now, id, session, &bytes);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What only a leader does: turn requests into transactions, in one order, and end the sessions whose clients are gone.
+//!
+//! A request is checked against the tree *and* everything proposed and not applied yet (`Pending`). A request that fails its
+//! checks becomes an error transaction: it has a zxid and a place in the order like any other, which is also how the
+//! server that the client is connected to learns of the failure.
+
+use crate::session::{Owner, Sessions};
+use crate::{Effect, Peer};
+use bytes::Bytes;
+use ensemble_datatree::prep::{self, Request};
+use ensemble_datatree::{Access, Pending};
+use ensemble_proto::client::OpCode;
+use ensemble_proto::quorum::{AuthId, ForwardedRequest};
+use ensemble_proto::txn::{Txn, TxnRecord};
+use ensemble_proto::{ErrorCode, Now, SessionId};
+use ensemble_zab::{ConnId, Role, SyncOrigin};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a leader keeps while it is in office.
+pub(crate) struct Leader {
+    pub(crate) sessions: Sessions,
+    /// The changes of proposals that are not applied yet.
+    pub(crate) pending: Pending,
+    /// The records of those proposals, ascending: they need not be decoded again at commit.
+    pub(crate) proposed: VecDeque<TxnRecord>,
+    /// Requests that came while no more could be outstanding. Bounded by what clients and learners may have in flight.
+    waiting: VecDeque<Submission>,
+    tick: Duration,
+    seed: u64,
+}
+
+impl Leader {
+    pub(crate) fn new(tick: Duration, seed: u64) -> Leader {
+        Leader {
+            sessions: Sessions::new(tick, seed),
+            pending: Pending::new(seed),
+            proposed: VecDeque::new(),
+            waiting: VecDeque::new(),
+            tick,
+            seed,
+        }
+    }
+
+    /// Forgets everything: an office ended or begins.
+    pub(crate) fn reset(&mut self) {
+        *self = Leader::new(self.tick, self.seed);
+    }
+}
+
+/// A write on its way into the order.
+pub(crate) struct Submission {
+    /// Who speaks for the session; `None` is the leader itself, ending a session.
+    pub(crate) from: Option<Owner>,
+    pub(crate) session: SessionId,
+    pub(crate) cxid: i32,
+    /// The opcode as it came: one that is no write becomes an error transaction.
+    pub(crate) op: i32,
+    pub(crate) body: Bytes,
+    pub(crate) identities: Arc<[AuthId]>,
+}
+
+impl Peer {
+    /// Puts a write into the order, or has it wait until zab takes more.
+    pub(crate) fn submit(&mut self, now: Now, submission: Submission) {
+        if self.leader.waiting.is_empty() && self.zab.can_propose() {
+            self.propose(now, &submission);
+        } else {
+            self.leader.waiting.push_back(submission);
+        }
+    }
+
+    /// Proposes what waited, as far as zab takes it. True when something was proposed.
+    pub(crate) fn submit_waiting(&mut self, now: Now) -> bool {
+        let mut proposed = false;
+        while self.zab.can_propose()
+            && let Some(submission) = self.leader.waiting.pop_front()
+        {
+            self.propose(now, &submission);
+            proposed = true;
+        }
+        proposed
+    }
+
+    fn propose(&mut self, now: Now, submission: &Submission) {
+        let zxid = self.zab.next_zxid();
+        let Submission { session, cxid, .. } = *submission;
+        let request = Request {
+            session,
+            cxid,
+            op: submission.op,
+            body: &submission.body,
+            access: Access { identities: &submission.identities, skip_acl: self.config.skip_acl },
+        };
+        let allowed = self.may_write(submission);
+        let pending = &mut self.leader.pending;
+        let record = match allowed {
+            Ok(()) => prep::prep(&self.tree, pending, now.wall_ms, zxid, &request),
+            Err(code) => prep::error(&self.tree, pending, now.wall_ms, zxid, &request, code),
+        };
+        self.track(now, submission, &record);
+        self.counters.proposals += 1;
+        self.zab.propose(now, zxid, record.encode());
+        self.leader.proposed.push_back(record);
+    }
+
+    fn may_write(&mut self, submission: &Submission) -> Result<(), ErrorCode> {
+        match submission.from {
+            Some(from) if submission.op != OpCode::CreateSession.code() => {
+                self.leader.sessions.check(submission.session, from)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sessions begin and end for the tracker when they are proposed, not when they are applied.
+    fn track(&mut self, now: Now, submission: &Submission, record: &TxnRecord) {
+        match record.txn {
+            Txn::CreateSession { timeout_ms } => {
+                self.leader.sessions.track(submission.session, timeout_ms, submission.from, now.elapsed);
+            }
+            Txn::CloseSession { .. } => self.leader.sessions.closing(submission.session),
+            _ => {}
+        }
+    }
+
+    /// This server took office: every session starts afresh.
+    pub(crate) fn take_office(&mut self, now: Now, role: Role) {
+        self.leader.reset();
+        self.office = Some(role);
+        if role == Role::Leading {
+            for (&session, &timeout_ms) in self.tree.sessions() {
+                self.leader.sessions.track(session, timeout_ms, None, now.elapsed);
+            }
+        }
+        self.effects.push_back(Effect::Office(Some(role)));
+    }
+
+    /// Ends every session whose client has been silent for too long.
+    pub(crate) fn expire(&mut self, now: Now) {
+        for client in self.idle.expired(now.elapsed) {
+            self.close_client(client);
+        }
+        if self.office != Some(Role::Leading) {
+            return;
+        }
+        for session in self.leader.sessions.expired(now.elapsed) {
+            tracing::debug!(%session, "session expired");
+            self.counters.sessions_expired += 1;
+            self.leader.sessions.closing(session);
+            self.submit(
+                now,
+                Submission {
+                    from: None,
+                    session,
+                    cxid: 0,
+                    op: OpCode::CloseSession.code(),
+                    body: Bytes::new(),
+                    identities: Arc::new([]),
+                },
+            );
+        }
+    }
+
+    /// A REQUEST from a learner. One that cannot be read ends the connection: the learner is not to be trusted.
+    pub(crate) fn forwarded(&mut self, now: Now, learner: ConnId, request: &Bytes, auth: Vec<AuthId>) {
+        match ForwardedRequest::decode(request) {
+            Ok(request) if request.op == OpCode::Sync.code() => {
+                self.zab.sync(now, SyncOrigin::Learner(learner));
+            }
+            Ok(ForwardedRequest { session, cxid, op, body }) => {
+                self.leader.sessions.touch(session, None, now.elapsed);
+                let from = Some(Owner::Learner(learner));
+                self.submit(now, Submission { from, session, cxid, op, body, identities: auth.into() });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "request from a learner does not decode");
+                self.effects.push_back(Effect::Close { conn: learner });
+                self.zab.handle_closed(now, learner);
+            }
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! One whole server of the ensemble as a value: atomic broadcast, the tree, sessions and watches.
+//!
+//! ```text
+//!   client frames ──► request ──► prep (leader) ──► zab.propose ──► Persist, PROPOSAL
+//!                        │            ▲                                  │ synced, quorum
+//!                        │            └── REQUEST from learners          ▼
+//!                        └─► read ◄── tree ◄── apply ◄──────────── Deliver (commit)
+//!                                               │
+//!                              watch events, then the reply
+//! ```
+//!
+//! The owner (a server process, or a simulated world) feeds what happened through the `handle_*` methods and then drains
+//! [`Peer::poll_effect`] until it is empty; between two inputs there is no hidden work. Time and seeds are arguments. The
+//! same inputs give the same effects.
+//!
+//! What holds after every input:
+//!
+//! * a write is answered only after it is committed and applied here; an ACK only after it is durable (zab's rule);
+//! * replies of a connection leave in the order of its requests, and a session's reads see its earlier writes and
+//!   none of its later ones;
+//! * the events of a transaction are in the output of every watcher before any reply that shows it;
+//! * a session ends by exactly one transaction, and only a leader that could still commit starts one;
+//! * nobody is served unless zab says that this server is in office or in sync.
+//!
+//! It must not know sockets, files, threads or Kubernetes. Sources: `PrepRequestProcessor`, `CommitProcessor`,
+//! `FinalRequestProcessor`, `FollowerRequestProcessor`, `LearnerHandler` of Apache ZooKeeper 3.9.
+
+mod apply;
+mod client;
+mod connect;
+mod expiry;
+mod leader;
+mod read;
+mod request;
+mod session;
+mod status;
+mod watch;
+
+pub use status::{ClientStatus, Status};
+
+use bytes::Bytes;
+use client::Clients;
+use ensemble_datatree::DataTree;
+use ensemble_proto::durable::{Ticket, Write};
+use ensemble_proto::quorum::{Notification, PacketType, QuorumPacket};
+use ensemble_proto::{Now, ServerId, SessionId, Zxid};
+use ensemble_zab::{ConnId, History, HistoryError, Role, Zab};
+use expiry::ExpiryQueue;
+use leader::Leader;
+use session::SessionIds;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+use watch::Registry;
+
+/// The limits and habits of one server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Replication.
+    pub zab: ensemble_zab::Config,
+    /// Shortest session timeout a client can get, in milliseconds (`minSessionTimeout`).
+    pub session_timeout_min_ms: i32,
+    /// Longest session timeout a client can get, in milliseconds (`maxSessionTimeout`); not below the shortest.
+    pub session_timeout_max_ms: i32,
+    /// Unanswered requests of all clients above which a connection that has one is not read (`globalOutstandingLimit`).
+    pub client_outstanding_max: usize,
+    /// `zookeeper.skipACL`: every access is allowed.
+    pub skip_acl: bool,
+    /// `zookeeper.DigestAuthenticationProvider.superDigest`: the digest identity that may do anything.
+    pub super_digest: Option<String>,
+    /// How long a connection may exist without a session (`zookeeper.nio.sessionlessCnxnTimeout`).
+    pub sessionless_timeout: Duration,
+}
+
+/// What a server starts from.
+pub struct Recovered {
+    /// The state at `history.snapshot`.
+    pub tree: DataTree,
+    /// Epochs, and the log after the snapshot.
+    pub history: History,
+}
+
+/// A client connection, named by the owner and never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClientId(pub u64);
+
+/// What the owner must do, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// The connection has bytes to send: [`Peer::take_output`]. Announced once until they are taken.
+    Output {
+        /// The connection.
+        client: ClientId,
+    },
+    /// Send what is waiting, then close. The owner reports [`Peer::handle_client_closed`] as for any other end.
+    CloseClient {
+        /// The connection.
+        client: ClientId,
+    },
+    /// Stop (`on`) or resume reading from the connection: back-pressure.
+    PauseReading {
+        /// The connection.
+        client: ClientId,
+        /// Whether to stop.
+        on: bool,
+    },
+    /// Send a notification on the election plane; the newest to a peer replaces one not sent yet.
+    Notify {
+        /// The receiver.
+        to: ServerId,
+        /// The vote.
+        notification: Notification,
+    },
+    /// Dial a leader's quorum port; answer by [`Peer::handle_leader_connected`] or [`Peer::handle_leader_unreachable`].
+    Connect {
+        /// Whose port.
+        leader: ServerId,
+        /// To be given back.
+        attempt: u64,
+    },
+    /// Send a packet on a quorum connection.
+    Send {
+        /// The connection.
+        conn: ConnId,
+        /// The packet.
+        packet: QuorumPacket,
+    },
+    /// Send raw bytes on a quorum connection: the snapshot that follows a SNAP packet.
+    SendBytes {
+        /// The connection.
+        conn: ConnId,
+        /// The stream, signature included.
+        bytes: Bytes,
+    },
+    /// Close a quorum connection, after sending what was queued on it.
+    Close {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Make a write durable, in order; report by [`Peer::handle_persisted`].
+    Persist {
+        /// To be reported.
+        ticket: Ticket,
+        /// The write.
+        write: Write,
+    },
+    /// The server's office changed; `None` means that it is looking for one and serves nobody.
+    Office(Option<Role>),
+    /// This server cannot go on without risking what it promised: stop the process and say why.
+    Halt {
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A write that this server's clients wait for, in the order in which it was sent to the leader.
+struct LocalWrite {
+    session: SessionId,
+    cxid: i32,
+    client: Option<ClientId>,
+}
+
+/// What the peer counts, for metrics.
+#[derive(Clone, Copy, Default, Debug)]
+struct Counters {
+    received: u64,
+    sent: u64,
+    proposals: u64,
+    commits: u64,
+    latency: Latency,
+    digest_mismatches: u64,
+    sessions_expired: u64,
+}
+
+/// Request latency since the start, in milliseconds.
+#[derive(Clone, Copy, Default, Debug)]
+struct Latency {
+    min_ms: u64,
+    max_ms: u64,
+    total_ms: u64,
+    count: u64,
+}
+
+impl Latency {
+    fn record(&mut self, took: Duration) {
+        let took_ms = took.as_millis() as u64;
+        self.min_ms = if self.count == 0 { took_ms } else { self.min_ms.min(took_ms) };
+        self.max_ms = self.max_ms.max(took_ms);
+        self.total_ms += took_ms;
+        self.count += 1;
+    }
+}
+
+/// One server. See the module's header.
+pub struct Peer {
+    config: Config,
+    seed: u64,
+    zab: Zab,
+    tree: DataTree,
+    /// A received snapshot, decoded and not installed yet.
+    incoming: Option<DataTree>,
+    incoming_zxid: Zxid,
+    /// The office in which clients are served.
+    office: Option<Role>,
+    /// What only a leader keeps; emptied whenever an office ends.
+    leader: Leader,
+    clients: Clients,
+    session_ids: SessionIds,
+    idle: ExpiryQueue<ClientId>,
+    data_watches: Registry,
+    child_watches: Registry,
+    local_writes: VecDeque<LocalWrite>,
+    /// Learner: syncs sent to the leader, answered in order. Leader: syncs of own clients, by token.
+    syncs: VecDeque<(u64, ClientId)>,
+    next_sync: u64,
+    /// Unanswered requests of all clients.
+    outstanding: usize,
+    paused: Vec<ClientId>,
+    counters: Counters,
+    effects: VecDeque<Effect>,
+}
+
+impl Peer {
+    /// A server that starts looking for a leader (or, standalone, serves at once).
+    ///
+    /// # Errors
+    /// When epochs and log contradict each other, so that the server must not vote.
+    pub fn new(config: Config, recovered: Recovered, now: Now, seed: u64) -> Result<Peer, HistoryError> {
+        let tick = config.zab.tick;
+        let server = config.zab.id;
+        let zab = Zab::new(config.zab.clone(), recovered.history, now, seed)?;
+        let session_ids = SessionIds::new(server.0 as u8, now.wall_ms, recovered.tree.sessions().keys().copied());
+        let mut peer = Peer {
+            seed,
+            zab,
+            tree: recovered.tree,
+            incoming: None,
+            incoming_zxid: Zxid::ZERO,
+            office: None,
+            leader: Leader::new(tick, seed),
+            clients: Clients::new(seed),
+            session_ids,
+            idle: ExpiryQueue::new(tick, seed),
+            data_watches: Registry::new(seed),
+            child_watches: Registry::new(seed),
+            local_writes: VecDeque::new(),
+            syncs: VecDeque::new(),
+            next_sync: 0,
+            outstanding: 0,
+            paused: Vec::new(),
+            counters: Counters::default(),
+            effects: VecDeque::new(),
+            config,
+        };
+        peer.publish_config();
+        peer.pump(now);
+        Ok(peer)
+    }
+
+    // ---- inputs: election and quorum planes ----
+
+    /// A notification from another server.
+    pub fn handle_notification(&mut self, now: Now, from: ServerId, notification: Notification) {
+        self.zab.handle_notification(now, from, notification);
+        self.pump(now);
+    }
+
+    /// The election connection to a server was (re-)established.
+    pub fn handle_election_link(&mut self, now: Now, server: ServerId) {
+        self.zab.handle_election_link(now, server);
+        self.pump(now);
+    }
+
+    /// Somebody connected to the quorum port.
+    pub fn handle_learner_accepted(&mut self, now: Now, conn: ConnId) {
+        self.zab.handle_learner_accepted(now, conn);
+        self.pump(now);
+    }
+
+    /// The leader's quorum port was reached.
+    pub fn handle_leader_connected(&mut self, now: Now, attempt: u64, conn: ConnId) {
+        self.zab.handle_leader_connected(now, attempt, conn);
+        self.pump(now);
+    }
+
+    /// The leader's quorum port was not reached.
+    pub fn handle_leader_unreachable(&mut self, now: Now, attempt: u64) {
+        self.zab.handle_leader_unreachable(now, attempt);
+        self.pump(now);
+    }
+
+    /// A packet on a quorum connection.
+    pub fn handle_packet(&mut self, now: Now, conn: ConnId, packet: QuorumPacket) {
+        if packet.kind == PacketType::Snap {
+            self.incoming_zxid = packet.zxid;
+        }
+        self.zab.handle_packet(now, conn, packet);
+        self.pump(now);
+    }
+
+    /// The snapshot stream that followed a SNAP packet, complete. One that does not decode ends the connection
+    /// before it could replace anything.
+    pub fn handle_snapshot(&mut self, now: Now, conn: ConnId, stream: Bytes) {
+        match DataTree::load(self.seed, self.incoming_zxid, &stream) {
+            Ok(tree) => {
+                self.incoming = Some(tree);
+                self.zab.handle_snapshot(now, conn, stream);
+                self.pump(now);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "snapshot from the leader does not decode");
+                self.effects.push_back(Effect::Close { conn });
+                self.handle_closed(now, conn);
+            }
+        }
+    }
+
+    /// A quorum connection ended.
+    pub fn handle_closed(&mut self, now: Now, conn: ConnId) {
+        self.zab.handle_closed(now, conn);
+        self.pump(now);
+    }
+
+    /// Every write up to `ticket` is durable.
+    pub fn handle_persisted(&mut self, now: Now, ticket: Ticket) {
+        self.zab.handle_persisted(now, ticket);
+        self.pump(now);
+    }
+
+    /// [`Peer::deadline`] has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.zab.handle_timeout(now);
+        self.expire(now);
+        self.pump(now);
+    }
+
+    // ---- inputs: client port ----
+
+    /// A client connected from `address`.
+    pub fn handle_client_open(&mut self, now: Now, client: ClientId, address: IpAddr) {
+        self.clients.open(client, address);
+        self.idle.touch(client, now.elapsed, self.config.sessionless_timeout);
+    }
+
+    /// A frame of a client, without its length.
+    pub fn handle_client_frame(&mut self, now: Now, client: ClientId, frame: &[u8]) {
+        self.receive(now, client, frame);
+        self.pump(now);
+    }
+
+    /// A client's connection ended, whoever ended it.
+    pub fn handle_client_closed(&mut self, now: Now, client: ClientId) {
+        self.forget_client(client);
+        self.resume_readers();
+        self.pump(now);
+    }
+
+    // ---- outputs ----
+
+    /// The next thing to do. Drain until `None` after every input.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Peer::handle_timeout`] must be called, on the elapsed clock.
+    pub fn deadline(&self) -> Duration {
+        let sessions = if self.office == Some(Role::Leading) { self.leader.sessions.next_expiry() } else { None };
+        [sessions, self.idle.next()].into_iter().flatten().fold(self.zab.deadline(), Duration::min)
+    }
+
+    /// Moves the bytes waiting for a client to the end of `into`: one write call a turn.
+    pub fn take_output(&mut self, client: ClientId, into: &mut Vec<u8>) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.announced = false;
+            if into.is_empty() {
+                std::mem::swap(&mut client.output, into);
+            } else {
+                into.append(&mut client.output);
+            }
+        }
+    }
+
+    // ---- the local snapshot, in slices ----
+
+    /// Begins a fuzzy snapshot of the present state; returns the zxid that names it. Replaces one in progress.
+    pub fn begin_snapshot(&mut self) -> Zxid {
+        self.tree.begin_snapshot()
+    }
+
+    /// The next bytes of the snapshot, about `budget_bytes` of them; `None` when it is complete.
+    pub fn snapshot_slice(&mut self, budget_bytes: usize) -> Option<Bytes> {
+        self.tree.snapshot_slice(budget_bytes)
+    }
+
+    /// The last applied transaction and the tree's digest after it: what a snapshot's trailer says.
+    pub fn applied(&self) -> (Zxid, u64) {
+        (self.tree.last_zxid(), self.tree.digest())
+    }
+
+    /// The tree, for reading.
+    pub fn tree(&self) -> &DataTree {
+        &self.tree
+    }
+
+    /// Replication, for reading.
+    pub fn zab(&self) -> &Zab {
+        &self.zab
+    }
+
+    /// Writes the membership into `/zookeeper/config`, unlogged, as every server does by itself.
+    fn publish_config(&mut self) {
+        let membership = self.zab.membership();
+        if !membership.servers.is_empty() {
+            let version = membership.version;
+            let text = membership.render();
+            self.tree.set_config(text.as_bytes(), version);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Reads: answered from this server's tree, at the state of now, with the watches they leave behind.
+
+use crate::client::Slot;
+use crate::request::reply_xid;
+use crate::{ClientId, Peer};
+use ensemble_datatree::{Access, DataTree, read};
+use ensemble_proto::client::{
+    EventType, OpCode, PathRequest, ReadRequest, RequestHeader, SetWatches, WatcherEvent, reply,
+};
+use ensemble_proto::jute::{Reader, Writer};
+use ensemble_proto::quorum::AuthId;
+use ensemble_proto::{ErrorCode, Now, Zxid};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A watch that a read leaves behind.
+enum Watch<'a> {
+    Data(Cow<'a, str>),
+    Child(Cow<'a, str>),
+}
+
+impl Peer {
+    /// Executes a read at once, or queues it behind a write of the same connection.
+    pub(crate) fn read(&mut self, now: Now, id: ClientId, header: RequestHeader, body: Reader<'_>, frame: &[u8]) {
+        let Some(client) = self.clients.get(id) else { return };
+        let identities = client.identities.clone();
+        if client.slots.is_empty() {
+            self.answer_read(id, header, body, &identities);
+            self.counters.latency.record(Duration::ZERO);
+            self.announce(id);
+        } else {
+            self.push_slot(id, Slot::Waiting { frame: frame.to_vec(), identities, since: now.elapsed });
+        }
+    }
+
+    /// Executes a read that waited.
+    pub(crate) fn execute(
+        &mut self,
+        now: Now,
+        id: ClientId,
+        frame: &[u8],
+        identities: &Arc<[AuthId]>,
+        since: Duration,
+    ) {
+        let mut reader = Reader::new(frame);
+        if let Ok(header) = RequestHeader::decode(&mut reader) {
+            self.answer_read(id, header, reader, identities);
+            self.counters.latency.record(now.elapsed.saturating_sub(since));
+        }
+    }
+
+    fn answer_read(&mut self, id: ClientId, header: RequestHeader, body: Reader<'_>, identities: &[AuthId]) {
+        if header.op == OpCode::SetWatches.code() {
+            return self.set_watches(id, header.xid, body);
+        }
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let access = Access { identities, skip_acl: self.config.skip_acl };
+        let watch = answer(&self.tree, access, header, body, &mut client.output);
+        client.sent += 1;
+        self.counters.sent += 1;
+        match watch {
+            Some(Watch::Data(path)) => self.data_watches.add(&path, id),
+            Some(Watch::Child(path)) => self.child_watches.add(&path, id),
+            None => {}
+        }
+    }
+
+    /// Watches from an earlier connection: each fires at once if it would have fired since `relative_zxid`, and is
+    /// registered again if not. The events come before the reply and carry no zxid.
+    fn set_watches(&mut self, id: ClientId, xid: i32, mut body: Reader<'_>) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let output = &mut client.output;
+        let zxid = self.tree.last_zxid();
+        let Ok(watches) = SetWatches::decode(&mut body) else {
+            return reply(output, xid, zxid, ErrorCode::MARSHALLING_ERROR, |_| ());
+        };
+        for path in &watches.data {
+            match self.tree.get(path).map(|node| node.stat()) {
+                None => WatcherEvent::notify(output, EventType::NodeDeleted, path, Zxid::NONE),
+                Some(stat) if stat.mzxid > watches.relative_zxid => {
+                    WatcherEvent::notify(output, EventType::NodeDataChanged, path, Zxid::NONE);
+                }
+                Some(_) => self.data_watches.add(path, id),
+            }
+        }
+        for path in &watches.exist {
+            match self.tree.get(path) {
+                Some(_) => WatcherEvent::notify(output, EventType::NodeCreated, path, Zxid::NONE),
+                None => self.data_watches.add(path, id),
+            }
+        }
+        for path in &watches.child {
+            match self.tree.get(path).map(|node| node.stat()) {
+                None => WatcherEvent::notify(output, EventType::NodeDeleted, path, Zxid::NONE),
+                Some(stat) if stat.pzxid > watches.relative_zxid => {
+                    WatcherEvent::notify(output, EventType::NodeChildrenChanged, path, Zxid::NONE);
+                }
+                Some(_) => self.child_watches.add(path, id),
+            }
+        }
+        reply(output, xid, zxid, ErrorCode::OK, |_| ());
+    }
+}
+
+/// Writes the framed reply to a read; returns the watch it leaves.
+fn answer<'a>(
+    tree: &DataTree,
+    access: Access<'_>,
+    header: RequestHeader,
+    mut body: Reader<'a>,
+    output: &mut Vec<u8>,
+) -> Option<Watch<'a>> {
+    let start = output.len();
+    let zxid = tree.last_zxid();
+    let xid = reply_xid(header);
+    let mut error = ErrorCode::OK;
+    let mut watch = None;
+    reply(output, xid, zxid, ErrorCode::OK, |out| match answer_body(tree, access, header.op, &mut body, out) {
+        Ok(left) => watch = left,
+        Err((code, left)) => {
+            error = code;
+            watch = left;
+        }
+    });
+    if !error.is_ok() {
+        output.truncate(start);
+        reply(output, xid, zxid, error, |_| ());
+    }
+    watch
+}
+
+/// The body of a successful reply, or the error and, for exists on a missing znode, the watch it leaves all the same.
+fn answer_body<'a>(
+    tree: &DataTree,
+    access: Access<'_>,
+    op: i32,
+    body: &mut Reader<'a>,
+    out: &mut Vec<u8>,
+) -> Result<Option<Watch<'a>>, (ErrorCode, Option<Watch<'a>>)> {
+    const UNDECODABLE: (ErrorCode, Option<Watch<'static>>) = (ErrorCode::MARSHALLING_ERROR, None);
+    let plain = |code| (code, None);
+    match OpCode::try_from(op) {
+        Ok(OpCode::Ping) => Ok(None),
+        Ok(OpCode::Exists) => {
+            let request = ReadRequest::decode(body).map_err(|_| UNDECODABLE)?;
+            let found = read::exists(tree, access, &request.path);
+            let watch = request.watch.then_some(Watch::Data(request.path));
+            match found {
+                Ok(stat) => {
+                    stat.encode(out);
+                    Ok(watch)
+                }
+                Err(ErrorCode::NO_NODE) => Err((ErrorCode::NO_NODE, watch)),
+                Err(code) => Err(plain(code)),
+            }
+        }
+        Ok(OpCode::GetData) => {
+            let request = ReadRequest::decode(body).map_err(|_| UNDECODABLE)?;
+            let (data, stat) = read::get_data(tree, access, &request.path).map_err(plain)?;
+            out.buffer(data);
+            stat.encode(out);
+            Ok(request.watch.then_some(Watch::Data(request.path)))
+        }
+        Ok(OpCode::GetChildren | OpCode::GetChildren2) => {
+            let request = ReadRequest::decode(body).map_err(|_| UNDECODABLE)?;
+            let node = read::get_children(tree, access, &request.path).map_err(plain)?;
+            out.count(node.children_count());
+            for name in node.children() {
+                out.string(name);
+            }
+            if op == OpCode::GetChildren2.code() {
+                node.stat().encode(out);
+            }
+            Ok(request.watch.then_some(Watch::Child(request.path)))
+        }
+        Ok(OpCode::GetAcl) => {
+            let request = PathRequest::decode(body).map_err(|_| UNDECODABLE)?;
+            let (acl, stat) = read::get_acl(tree, access, &request.path).map_err(plain)?;
+            out.count(acl.len());
+            for entry in &acl {
+                entry.encode(out);
+            }
+            stat.encode(out);
+            Ok(None)
+        }
+        _ => Err(plain(ErrorCode::UNIMPLEMENTED)),
+    }
+}

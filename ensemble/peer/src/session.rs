@@ -1,0 +1,199 @@
+//! How a session expires, and who may speak for it (`SessionTrackerImpl.java`, `LeaderSessionTracker.java`).
+//!
+//! Only the leader (or a standalone server) tracks sessions. It learns of their activity from its own clients, and
+//! from the tables that learners send with their answers to PING. When a new leader takes office every session that
+//! the tree knows starts with a full timeout and no owner; the first server that speaks for it becomes its owner, and
+//! a re-attach elsewhere moves it. A session that is closing answers no touch: it ends by exactly one transaction.
+
+use crate::expiry::ExpiryQueue;
+use ensemble_proto::{ErrorCode, SessionId};
+use ensemble_zab::ConnId;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::time::Duration;
+
+/// The server that a session's client is connected to, as the leader knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// The leader's own client port.
+    Local,
+    /// A learner, by its connection: a learner that comes back is another owner.
+    Learner(ConnId),
+}
+
+struct Tracked {
+    timeout: Duration,
+    owner: Option<Owner>,
+    closing: bool,
+}
+
+/// Every global session of the ensemble, on the leader.
+pub(crate) struct Sessions {
+    tracked: HashMap<SessionId, Tracked, FixedState>,
+    expiry: ExpiryQueue<SessionId>,
+}
+
+impl Sessions {
+    /// No session yet; deadlines are rounded to `tick`.
+    pub(crate) fn new(tick: Duration, seed: u64) -> Sessions {
+        Sessions { tracked: HashMap::with_hasher(FixedState::with_seed(seed)), expiry: ExpiryQueue::new(tick, seed) }
+    }
+
+    /// Begins to track a session, with a full timeout.
+    pub(crate) fn track(&mut self, session: SessionId, timeout_ms: i32, owner: Option<Owner>, now: Duration) {
+        let timeout = timeout(timeout_ms);
+        self.tracked.insert(session, Tracked { timeout, owner, closing: false });
+        self.expiry.touch(session, now, timeout);
+    }
+
+    /// Heard of the session's client. False when the session is unknown or closing.
+    pub(crate) fn touch(&mut self, session: SessionId, timeout_ms: Option<i32>, now: Duration) -> bool {
+        match self.tracked.get_mut(&session) {
+            Some(tracked) if !tracked.closing => {
+                tracked.timeout = timeout_ms.map_or(tracked.timeout, timeout);
+                self.expiry.touch(session, now, tracked.timeout);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Moves the session to `owner` after a re-attach there. False when the session is unknown or closing.
+    pub(crate) fn attach(&mut self, session: SessionId, timeout_ms: i32, owner: Owner, now: Duration) -> bool {
+        let alive = self.touch(session, Some(timeout_ms), now);
+        if alive && let Some(tracked) = self.tracked.get_mut(&session) {
+            tracked.owner = Some(owner);
+        }
+        alive
+    }
+
+    /// Whether a request of `session` that came through `from` may go on; the first to speak for a session owns it.
+    ///
+    /// # Errors
+    /// `SESSION_EXPIRED` when unknown or closing, `SESSION_MOVED` when another server owns it.
+    pub(crate) fn check(&mut self, session: SessionId, from: Owner) -> Result<(), ErrorCode> {
+        match self.tracked.get_mut(&session) {
+            Some(tracked) if !tracked.closing => match tracked.owner {
+                Some(owner) if owner != from => Err(ErrorCode::SESSION_MOVED),
+                _ => {
+                    tracked.owner = Some(from);
+                    Ok(())
+                }
+            },
+            _ => Err(ErrorCode::SESSION_EXPIRED),
+        }
+    }
+
+    /// Marks the session as closing: its closeSession has been proposed.
+    pub(crate) fn closing(&mut self, session: SessionId) {
+        if let Some(tracked) = self.tracked.get_mut(&session) {
+            tracked.closing = true;
+            self.expiry.remove(session);
+        }
+    }
+
+    /// The session's end has been applied.
+    pub(crate) fn remove(&mut self, session: SessionId) {
+        self.tracked.remove(&session);
+        self.expiry.remove(session);
+    }
+
+    /// Takes the sessions whose time has come; each must be closed by a transaction.
+    pub(crate) fn expired(&mut self, now: Duration) -> Vec<SessionId> {
+        self.expiry.expired(now)
+    }
+
+    /// When the next session may expire.
+    pub(crate) fn next_expiry(&self) -> Option<Duration> {
+        self.expiry.next()
+    }
+}
+
+fn timeout(timeout_ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0))
+}
+
+/// Gives every new session of this server an id that no other session has or had
+/// (`SessionTrackerImpl.initializeNextSessionId`): the server's id in the top byte, 40 bits of time, 16 of counter.
+pub(crate) struct SessionIds {
+    next: i64,
+}
+
+impl SessionIds {
+    /// Starts above the present time and above every session of this server that `known` names.
+    ///
+    /// Differs from ZooKeeper: the time is the wall clock's, and ids in use are skipped, so that a restart, even with a
+    /// clock that was set back, does not hand out the id of a living session.
+    pub(crate) fn new(server: u8, wall_ms: i64, known: impl Iterator<Item = SessionId>) -> SessionIds {
+        let top = (i64::from(server) << 56) as u64;
+        let by_time = top | (((wall_ms as u64) << 24) >> 8);
+        let above_known = known.map(|id| id.0 as u64).filter(|id| id >> 56 == top >> 56).max().map_or(0, |id| id + 1);
+        SessionIds { next: by_time.max(above_known) as i64 }
+    }
+
+    /// The next id.
+    pub(crate) fn next(&mut self) -> SessionId {
+        if self.next == i64::MIN || self.next == 0 {
+            self.next += 1; // 0x8000000000000000 marks container znodes and 0 is no session
+        }
+        let id = SessionId(self.next);
+        self.next = self.next.wrapping_add(1);
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: SessionId = SessionId(0xa);
+    const ELSEWHERE: Owner = Owner::Learner(ConnId(7));
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn sessions() -> Sessions {
+        let mut sessions = Sessions::new(at(1000), 0);
+        sessions.track(A, 4000, None, at(0));
+        sessions
+    }
+
+    #[test]
+    fn the_first_server_to_speak_for_a_session_owns_it_and_a_re_attach_moves_it() {
+        let mut sessions = sessions();
+        assert_eq!(sessions.check(A, Owner::Local), Ok(()));
+        assert_eq!(sessions.check(A, ELSEWHERE), Err(ErrorCode::SESSION_MOVED));
+        assert!(sessions.attach(A, 4000, ELSEWHERE, at(10)));
+        assert_eq!(sessions.check(A, Owner::Local), Err(ErrorCode::SESSION_MOVED));
+        assert_eq!(sessions.check(A, ELSEWHERE), Ok(()));
+    }
+
+    #[test]
+    fn a_closing_session_is_neither_touched_nor_attached_nor_expired_again() {
+        let mut sessions = sessions();
+        assert_eq!(sessions.expired(at(5000)), vec![A]);
+        sessions.closing(A);
+        assert!(!sessions.touch(A, None, at(5000)));
+        assert!(!sessions.attach(A, 4000, Owner::Local, at(5000)));
+        assert_eq!(sessions.check(A, Owner::Local), Err(ErrorCode::SESSION_EXPIRED));
+        assert_eq!(sessions.expired(at(60_000)), vec![]);
+    }
+
+    #[test]
+    fn session_ids_carry_the_server_and_never_repeat_a_living_one() {
+        let mut ids = SessionIds::new(3, 1_700_000_000_000, std::iter::empty());
+        let first = ids.next();
+        assert_eq!(first.0 >> 56, 3);
+        assert_eq!(ids.next().0, first.0 + 1);
+        let living = SessionId(first.0 + 500);
+        let mut restarted = SessionIds::new(3, 0, [living, SessionId(4 << 56)].into_iter());
+        assert_eq!(restarted.next().0, living.0 + 1);
+    }
+
+    #[test]
+    fn session_ids_skip_the_values_that_mean_something_else() {
+        assert_eq!(SessionIds { next: i64::MIN }.next(), SessionId(i64::MIN + 1));
+        assert_eq!(SessionIds::new(0, 0, std::iter::empty()).next(), SessionId(1));
+    }
+}

@@ -1,0 +1,328 @@
+//! What a client sees: handshake, order, watches, sessions, on a standalone server and on an ensemble of three.
+
+mod common;
+
+use common::{Received, World, new_session};
+use ensemble_peer::ClientId;
+use ensemble_proto::client::{
+    AclEntry, AuthRequest, ConnectRequest, CreateRequest, DeleteRequest, EventType, OpCode, ReadRequest,
+    SetDataRequest, password, xid,
+};
+use ensemble_proto::jute::Writer;
+use ensemble_proto::{Acl, ErrorCode, SessionId, Zxid};
+use std::time::Duration;
+
+const OK: ErrorCode = ErrorCode::OK;
+
+fn create(world: &mut World, server: usize, client: ClientId, xid: i32, path: &str, flags: i32) {
+    let acl = Some(vec![AclEntry::world(Acl::ALL)]);
+    let request = CreateRequest { path: path.into(), data: Some(b"data"), acl, flags };
+    world.request(server, client, xid, OpCode::Create, |out| request.encode(out));
+}
+
+fn set(world: &mut World, server: usize, client: ClientId, xid: i32, path: &str) {
+    let request = SetDataRequest { path: path.into(), data: Some(b"new"), version: -1 };
+    world.request(server, client, xid, OpCode::SetData, |out| request.encode(out));
+}
+
+fn delete(world: &mut World, server: usize, client: ClientId, xid: i32, path: &str) {
+    let request = DeleteRequest { path: path.into(), version: -1 };
+    world.request(server, client, xid, OpCode::Delete, |out| request.encode(out));
+}
+
+fn read(world: &mut World, server: usize, client: ClientId, xid: i32, op: OpCode, path: &str, watch: bool) {
+    let request = ReadRequest { path: path.into(), watch };
+    world.request(server, client, xid, op, |out| request.encode(out));
+}
+
+fn xids(messages: &[Received]) -> Vec<i32> {
+    messages.iter().map(|m| if let Received::Reply { xid, .. } = m { *xid } else { xid::NOTIFICATION }).collect()
+}
+
+fn events(messages: &[Received]) -> Vec<(EventType, String)> {
+    let event = |m: &Received| {
+        if let Received::Event { event, .. } = m { Some((event.kind, event.path.clone())) } else { None }
+    };
+    messages.iter().filter_map(event).collect()
+}
+
+#[test]
+fn a_timeout_is_clamped_and_an_old_client_gets_no_read_only_byte() {
+    let mut world = World::standalone();
+    for (asked, got) in [(0, 4000), (-1, 4000), (10_000, 10_000), (i32::MAX, 40_000)] {
+        let client = world.open(0);
+        let request = ConnectRequest { read_only: None, ..new_session(asked) };
+        let response = world.handshake(0, client, &request).expect("a response");
+        assert_eq!((response.timeout_ms, response.read_only), (got, None));
+        assert_eq!(response.password, password(response.session));
+    }
+}
+
+#[test]
+fn a_client_that_has_seen_the_future_is_sent_away_without_a_word() {
+    let mut world = World::standalone();
+    let client = world.open(0);
+    let request = ConnectRequest { last_zxid_seen: Zxid(1000), ..new_session(10_000) };
+    assert!(world.handshake(0, client, &request).is_none());
+    assert_eq!(world.closed, vec![(0, client)]);
+}
+
+#[test]
+fn an_unknown_session_and_a_wrong_password_are_answered_as_expired() {
+    for servers in [0, 3] {
+        let mut world = World::new(servers);
+        let (_, living) = world.session(0);
+        let good = password(SessionId(99));
+        for (session, password) in [(SessionId(99), &good[..]), (living, &[0; 16][..]), (living, &[][..])] {
+            let client = world.open(0);
+            let response = world.handshake(0, client, &ConnectRequest { session, password, ..new_session(10_000) });
+            let response = response.expect("the word that it has expired");
+            assert_eq!((response.timeout_ms, response.session, response.password), (0, SessionId(0), [0; 16]));
+            assert!(world.closed.contains(&(0, client)));
+        }
+    }
+}
+
+#[test]
+fn replies_leave_in_the_order_of_the_requests_and_reads_see_the_writes_before_them() {
+    for servers in [0, 3] {
+        let mut world = World::new(servers);
+        for server in 0..world.peers.len() {
+            let (client, _) = world.session(server);
+            let path = format!("/order{server}");
+            world.sync = false;
+            create(&mut world, server, client, 1, &path, 0);
+            read(&mut world, server, client, 2, OpCode::GetData, &path, false);
+            set(&mut world, server, client, 3, &path);
+            world.request(server, client, 4, OpCode::Ping, |_| ());
+            assert_eq!(world.received(server, client), vec![], "nothing is answered before it is durable");
+            world.sync = true;
+            world.settle();
+            let messages = world.received(server, client);
+            assert_eq!(xids(&messages), vec![1, 2, 3, xid::PING]);
+            let Received::Reply { error, body, .. } = &messages[1] else { panic!("a reply") };
+            assert_eq!((*error, &body[4..8]), (OK, &b"data"[..]), "the read is older than the second write");
+        }
+    }
+}
+
+#[test]
+fn an_event_comes_before_the_reply_of_the_write_that_caused_it() {
+    for servers in [0, 3] {
+        let mut world = World::new(servers);
+        let server = world.peers.len() - 1;
+        let (client, _) = world.session(server);
+        create(&mut world, server, client, 1, "/w", 0);
+        read(&mut world, server, client, 2, OpCode::GetData, "/w", true);
+        read(&mut world, server, client, 3, OpCode::GetChildren, "/", true);
+        read(&mut world, server, client, 4, OpCode::GetChildren, "/w", true);
+        world.received(server, client);
+        delete(&mut world, server, client, 5, "/w");
+        let messages = world.received(server, client);
+        let expected = [(EventType::NodeDeleted, "/w"), (EventType::NodeChildrenChanged, "/")];
+        assert_eq!(events(&messages), expected.map(|(kind, path)| (kind, path.to_string())), "one NodeDeleted");
+        assert_eq!(xids(&messages), vec![-1, -1, 5]);
+        create(&mut world, server, client, 6, "/w", 0);
+        assert_eq!(events(&world.received(server, client)), vec![], "a watch fires once");
+    }
+}
+
+#[test]
+fn exists_on_a_missing_znode_leaves_a_watch_and_the_other_reads_do_not() {
+    let mut world = World::standalone();
+    let (client, _) = world.session(0);
+    read(&mut world, 0, client, 1, OpCode::GetData, "/m", true);
+    read(&mut world, 0, client, 2, OpCode::GetChildren, "/m", true);
+    read(&mut world, 0, client, 3, OpCode::Exists, "/m", true);
+    assert_eq!(world.errors(0, client), vec![ErrorCode::NO_NODE; 3]);
+    create(&mut world, 0, client, 4, "/m", 0);
+    assert_eq!(events(&world.received(0, client)), vec![(EventType::NodeCreated, "/m".to_string())]);
+}
+
+#[test]
+fn set_watches_fires_what_was_missed_and_registers_the_rest() {
+    let mut world = World::standalone();
+    let (writer, _) = world.session(0);
+    for (xid, path) in [(1, "/same"), (2, "/changed"), (3, "/parent")] {
+        create(&mut world, 0, writer, xid, path, 0);
+    }
+    let seen = world.peers[0].status().zxid;
+    set(&mut world, 0, writer, 4, "/changed");
+    create(&mut world, 0, writer, 5, "/parent/child", 0);
+    let (client, _) = world.session(0);
+    world.request(0, client, xid::SET_WATCHES, OpCode::SetWatches, |out| {
+        out.long(seen.0);
+        out.strings(&["/same", "/changed", "/gone"]);
+        out.strings(&["/same", "/absent"]);
+        out.strings(&["/parent", "/same"]);
+    });
+    let messages = world.received(0, client);
+    use EventType as E;
+    let expected = [
+        (E::NodeDataChanged, "/changed"),
+        (E::NodeDeleted, "/gone"),
+        (E::NodeCreated, "/same"),
+        (E::NodeChildrenChanged, "/parent"),
+    ];
+    assert_eq!(events(&messages), expected.map(|(kind, path)| (kind, path.to_string())));
+    assert!(messages.iter().all(|m| !matches!(m, Received::Event { zxid, .. } if *zxid != Zxid::NONE)));
+    assert_eq!(xids(&messages).last(), Some(&xid::SET_WATCHES));
+    set(&mut world, 0, writer, 6, "/same");
+    create(&mut world, 0, writer, 7, "/absent", 0);
+    let expected = [(E::NodeDataChanged, "/same"), (E::NodeCreated, "/absent")];
+    assert_eq!(events(&world.received(0, client)), expected.map(|(kind, path)| (kind, path.to_string())));
+}
+
+#[test]
+fn nobody_hears_of_a_znode_that_he_may_not_read() {
+    let mut world = World::standalone();
+    let (watcher, _) = world.session(0);
+    let (owner, _) = world.session(0);
+    world.request(0, owner, xid::AUTH, OpCode::Auth, |out| {
+        AuthRequest { scheme: "digest".into(), auth: b"u:p" }.encode(out);
+    });
+    read(&mut world, 0, watcher, 1, OpCode::Exists, "/secret", true);
+    let acl = Some(vec![AclEntry { perms: Acl::ALL, scheme: Some("auth".into()), id: None }]);
+    let request = CreateRequest { path: "/secret".into(), data: None, acl, flags: 0 };
+    world.request(0, owner, 2, OpCode::Create, |out| request.encode(out));
+    read(&mut world, 0, watcher, 3, OpCode::GetData, "/secret", false);
+    assert_eq!(events(&world.received(0, owner)), vec![]);
+    let messages = world.received(0, watcher);
+    assert_eq!(events(&messages), vec![]);
+    assert!(matches!(messages.last(), Some(Received::Reply { error: ErrorCode::NO_AUTH, .. })));
+}
+
+#[test]
+fn an_unknown_scheme_and_an_unknown_opcode_are_answered_before_the_connection_ends() {
+    let mut world = World::standalone();
+    let (client, _) = world.session(0);
+    world.request(0, client, xid::AUTH, OpCode::Auth, |out| {
+        AuthRequest { scheme: "kerberos".into(), auth: b"x" }.encode(out);
+    });
+    assert_eq!(world.errors(0, client), vec![ErrorCode::AUTH_FAILED]);
+    assert!(world.closed.contains(&(0, client)));
+    for op in [OpCode::AddWatch, OpCode::CreateSession, OpCode::Check, OpCode::Reconfig] {
+        let (client, _) = world.session(0);
+        world.request(0, client, 1, op, |_| ());
+        assert_eq!(world.errors(0, client), vec![ErrorCode::UNIMPLEMENTED], "{op:?}");
+        assert!(world.closed.contains(&(0, client)), "{op:?}");
+    }
+}
+
+#[test]
+fn a_session_moves_and_the_server_it_left_closes_its_connection() {
+    let mut world = World::new(3);
+    let (from, to) = (world.leader(), world.follower());
+    let (old, session) = world.session(from);
+    create(&mut world, from, old, 1, "/e", 1);
+    let new = world.open(to);
+    let password = password(session);
+    let response = world.handshake(to, new, &ConnectRequest { session, password: &password, ..new_session(10_000) });
+    assert_eq!(response.expect("a response").session, session);
+    set(&mut world, to, new, 1, "/e");
+    assert_eq!(world.errors(to, new), vec![OK]);
+    world.received(from, old);
+    set(&mut world, from, old, 2, "/e");
+    assert_eq!(world.received(from, old), vec![], "a moved session is a closed connection, never an answer");
+    assert!(world.closed.contains(&(from, old)));
+}
+
+#[test]
+fn a_silent_session_expires_everywhere_and_one_that_pings_a_follower_does_not() {
+    let mut world = World::new(3);
+    let server = world.follower();
+    let (silent, gone) = world.session(server);
+    create(&mut world, server, silent, 1, "/silent", 1);
+    let (pinging, living) = world.session(server);
+    create(&mut world, server, pinging, 1, "/pinging", 1);
+    for _ in 0..8 {
+        world.advance(Duration::from_secs(2));
+        world.request(server, pinging, xid::PING, OpCode::Ping, |_| ());
+    }
+    for peer in &world.peers {
+        assert!(peer.tree().get("/silent").is_none() && peer.tree().get("/pinging").is_some());
+        let sessions: Vec<_> = peer.tree().sessions().keys().copied().collect();
+        assert_eq!(sessions, vec![living], "{gone} has expired");
+    }
+    assert!(world.closed.contains(&(server, silent)));
+}
+
+#[test]
+fn closing_a_session_takes_its_ephemerals_and_ignores_what_is_pipelined_behind_it() {
+    for servers in [0, 3] {
+        let mut world = World::new(servers);
+        let server = world.peers.len() - 1;
+        let (client, _) = world.session(server);
+        create(&mut world, server, client, 1, "/e", 1);
+        world.sync = false;
+        world.request(server, client, 2, OpCode::CloseSession, |_| ());
+        create(&mut world, server, client, 3, "/late", 1);
+        world.sync = true;
+        world.settle();
+        assert_eq!(xids(&world.received(server, client)), vec![1, 2]);
+        assert!(world.closed.contains(&(server, client)));
+        for peer in &world.peers {
+            assert!(peer.tree().get("/e").is_none() && peer.tree().get("/late").is_none());
+        }
+    }
+}
+
+#[test]
+fn a_sync_is_answered_after_what_was_committed_before_it() {
+    let mut world = World::new(3);
+    let (leader, follower) = (world.leader(), world.follower());
+    let (writer, _) = world.session(leader);
+    let (reader, _) = world.session(follower);
+    create(&mut world, leader, writer, 1, "/s", 0);
+    let written = world.peers[leader].status().zxid;
+    for (server, client) in [(follower, reader), (leader, writer)] {
+        world.received(server, client);
+        world.request(server, client, 9, OpCode::Sync, |out| out.string("/s"));
+        let messages = world.received(server, client);
+        let [Received::Reply { xid: 9, zxid, error: OK, body }] = &messages[..] else { panic!("{messages:?}") };
+        assert!(*zxid >= written && body == b"\0\0\0\x02/s");
+    }
+}
+
+#[test]
+fn a_connection_with_unanswered_requests_is_not_read_while_all_have_too_many() {
+    let mut world = World::standalone();
+    let (client, _) = world.session(0);
+    world.sync = false;
+    for xid in 1..=5 {
+        create(&mut world, 0, client, xid, &format!("/p{xid}"), 0);
+    }
+    assert_eq!(world.paused[&(0, client)], true);
+    world.sync = true;
+    world.settle();
+    assert_eq!(world.paused[&(0, client)], false);
+    assert_eq!(world.errors(0, client), vec![OK; 5]);
+}
+
+#[test]
+fn garbage_ends_the_connection_and_nothing_else() {
+    let mut world = World::standalone();
+    let (other, _) = world.session(0);
+    for garbage in [&b""[..], b"\0", &[0xff; 44], &[0; 7]] {
+        let fresh = world.open(0);
+        world.frame(0, fresh, |out| out.put(garbage));
+        assert!(world.closed.contains(&(0, fresh)), "before the handshake: {garbage:?}");
+    }
+    let (client, _) = world.session(0);
+    world.frame(0, client, |out| out.put(&[1, 2, 3]));
+    assert!(world.closed.contains(&(0, client)));
+    let (client, _) = world.session(0);
+    world.request(0, client, 1, OpCode::GetData, |out| out.int(i32::MAX));
+    world.request(0, client, 2, OpCode::Create, |out| out.int(-7));
+    assert_eq!(world.errors(0, client), vec![ErrorCode::MARSHALLING_ERROR; 2]);
+    create(&mut world, 0, other, 1, "/fine", 0);
+    assert_eq!(world.errors(0, other), vec![OK]);
+}
+
+#[test]
+fn a_connection_without_a_session_and_one_without_traffic_are_closed() {
+    let mut world = World::standalone();
+    let mute = world.open(0);
+    world.advance(Duration::from_secs(13));
+    assert!(world.closed.contains(&(0, mute)));
+}
