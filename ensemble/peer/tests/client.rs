@@ -292,10 +292,10 @@ fn a_connection_with_unanswered_requests_is_not_read_while_all_have_too_many() {
     for xid in 1..=5 {
         create(&mut world, 0, client, xid, &format!("/p{xid}"), 0);
     }
-    assert_eq!(world.paused[&(0, client)], true);
+    assert!(world.paused[&(0, client)]);
     world.sync = true;
     world.settle();
-    assert_eq!(world.paused[&(0, client)], false);
+    assert!(!world.paused[&(0, client)]);
     assert_eq!(world.errors(0, client), vec![OK; 5]);
 }
 
