@@ -141,7 +141,7 @@ pub enum PullPolicy {
 }
 
 /// The volumes of each server.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(
     validation = Rule::new("self.type != 'Ephemeral' || self.acknowledgeDataLoss")
         .message("storage of type Ephemeral goes away with its pod: a single server never comes back, and the data is lost when a majority of pods is deleted; set acknowledgeDataLoss: true, or use type: Persistent"),
@@ -157,7 +157,7 @@ pub struct Storage {
     #[serde(default)]
     pub acknowledge_data_loss: bool,
     /// Snapshots and the identity of the server. The claim stays when the ensemble is deleted.
-    #[serde(default = "default_data_volume")]
+    #[serde(default)]
     pub data: Volume,
     /// The transaction log: a disk of its own keeps its syncs apart from the writing of snapshots.
     #[serde(default)]
@@ -484,9 +484,6 @@ fn default_data_size() -> Quantity {
 fn default_txn_log_size() -> Quantity {
     Quantity("5Gi".to_owned())
 }
-fn default_data_volume() -> Volume {
-    Volume::default()
-}
 fn default_tick_time_ms() -> i32 {
     2000
 }
@@ -541,18 +538,6 @@ impl Default for ZooKeeperEnsembleSpec {
             myid_offset: default_myid_offset(),
             cluster_domain: None,
             paused: false,
-        }
-    }
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        Self {
-            type_: StorageType::default(),
-            acknowledge_data_loss: false,
-            data: Volume::default(),
-            txn_log: TxnLogVolume::default(),
-            size_limit: None,
         }
     }
 }

@@ -76,7 +76,8 @@ fn every_field_is_described() {
 fn defaults_of_the_schema_are_the_defaults_of_the_type() {
     let mut filled = json!({});
     fill(&schema()["properties"]["spec"], &mut filled);
-    let spec: operator_api::ZooKeeperEnsembleSpec = serde_json::from_value(filled.clone()).expect("defaults fit the type");
+    let spec: operator_api::ZooKeeperEnsembleSpec =
+        serde_json::from_value(filled.clone()).expect("defaults fit the type");
     assert_eq!(spec, operator_api::ZooKeeperEnsembleSpec::default());
     assert_eq!(filled["replicas"], 3);
     assert_eq!(filled["storage"]["txnLog"]["enabled"], true);

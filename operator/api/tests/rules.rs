@@ -17,7 +17,11 @@ fn ensemble(name: &str, spec: &Value) -> ZooKeeperEnsemble {
 
 /// Asserts that a spec is refused with a message that contains `want`, or accepted when `want` is empty.
 fn check(name: &str, spec: Value, want: &str) {
-    verdict(&format!("{name} {spec}"), validate_cel(&ensemble(name, &spec)).err().map(|errors| errors.to_string()), want);
+    verdict(
+        &format!("{name} {spec}"),
+        validate_cel(&ensemble(name, &spec)).err().map(|errors| errors.to_string()),
+        want,
+    );
 }
 
 /// The same for a change of the spec from `old` to `new`.
@@ -98,7 +102,15 @@ fn extra_keys() {
     for key in ["dataDir", "skipACL", "standaloneEnabled", "zookeeper.db.autocreate", "forceSync"] {
         check("zk", json!({ "config": { "extra": { key: "x" } } }), "a key that the operator decides");
     }
-    for key in ["server.1", "clientPort", "clientPortAddress", "admin.serverPort", "ssl.keyStore.location", "sslQuorum", "ensemble.id"] {
+    for key in [
+        "server.1",
+        "clientPort",
+        "clientPortAddress",
+        "admin.serverPort",
+        "ssl.keyStore.location",
+        "sslQuorum",
+        "ensemble.id",
+    ] {
         check("zk", json!({ "config": { "extra": { key: "x" } } }), "a key that begins with");
     }
     for key in ["tickTime", "4lw.commands.whitelist"] {
@@ -109,7 +121,11 @@ fn extra_keys() {
 #[test]
 fn environment() {
     check("zk", json!({ "podTemplate": { "env": [{ "name": "RUST_LOG", "value": "debug" }] } }), "");
-    check("zk", json!({ "podTemplate": { "env": [{ "name": "ENSEMBLE_ORDINAL", "value": "0" }] } }), "belong to the operator");
+    check(
+        "zk",
+        json!({ "podTemplate": { "env": [{ "name": "ENSEMBLE_ORDINAL", "value": "0" }] } }),
+        "belong to the operator",
+    );
 }
 
 #[test]

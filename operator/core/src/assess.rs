@@ -1,0 +1,174 @@
+//! What the members' answers mean together: who leads, who is synced, what is wrong with the rest.
+//!
+//! Absence of evidence is no evidence: a member that does not answer, or answers as somebody else, counts for nothing.
+
+use std::collections::BTreeSet;
+
+use crate::founded::Founded;
+use crate::member::{BootstrapState, MemberStatus, Role, StoreState};
+use crate::observed::Observed;
+use crate::pod::EXIT_IDENTITY;
+use operator_api::names;
+
+/// What the members' answers mean together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment {
+    /// The ordinal of the leader that a majority of the voters names.
+    pub leader: Option<i32>,
+    /// The voters that follow it, or are it, and hold its history.
+    pub synced: BTreeSet<i32>,
+    /// What is wrong with each voter that is not synced and ready.
+    pub problems: Vec<Problem>,
+}
+
+/// What is wrong with one voter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// Which.
+    pub ordinal: i32,
+    /// What kind of trouble.
+    pub kind: ProblemKind,
+    /// In plain words, beginning with the pod's name.
+    pub text: String,
+}
+
+/// Kinds of trouble, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProblemKind {
+    /// Its volume is another's. It does not heal by itself.
+    StaleVolume,
+    /// It does not run or does not answer.
+    MemberDown,
+    /// It runs and does not serve yet.
+    MemberOutOfSync,
+}
+
+impl ProblemKind {
+    /// The reason in the condition `Degraded`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::StaleVolume => "StaleVolume",
+            Self::MemberDown => "MemberDown",
+            Self::MemberOutOfSync => "MemberOutOfSync",
+        }
+    }
+}
+
+impl Assessment {
+    /// Whether a leader and a majority of the voters are synced: the ensemble serves.
+    pub fn is_available(&self, founded: &Founded) -> bool {
+        self.leader.is_some() && self.synced_count() >= founded.quorum()
+    }
+
+    /// How many voters are synced.
+    pub fn synced_count(&self) -> i32 {
+        i32::try_from(self.synced.len()).expect("there are at most 7 voters")
+    }
+}
+
+/// Puts the answers together.
+pub fn assess(observed: &Observed, founded: &Founded) -> Assessment {
+    let leader = founded.ordinals().find(|ordinal| leads(observed, founded, *ordinal));
+    let synced = founded.ordinals().filter(|ordinal| is_synced(observed, founded, leader, *ordinal)).collect();
+    let problems = founded.ordinals().filter_map(|ordinal| problem(observed, founded, &synced, ordinal)).collect();
+    Assessment { leader, synced, problems }
+}
+
+/// The answer of a voter, if it comes from that voter of this ensemble.
+pub(crate) fn answer<'a>(observed: &'a Observed, founded: &Founded, ordinal: i32) -> Option<&'a MemberStatus> {
+    let status = observed.members.get(&ordinal)?.as_ref().ok()?;
+    let ours =
+        status.ensemble_id.as_deref() == Some(&founded.ensemble_id) && Some(status.myid) == founded.myid(ordinal);
+    ours.then_some(status)
+}
+
+/// Whether a voter says that it leads and a majority of the voters, itself included, name it.
+fn leads(observed: &Observed, founded: &Founded, ordinal: i32) -> bool {
+    let Some(candidate) = answer(observed, founded, ordinal) else { return false };
+    let says_so = match candidate.role {
+        Role::Leading => candidate.leader == Some(candidate.myid),
+        Role::Standalone => founded.voter_count() == 1,
+        Role::Looking | Role::Following | Role::Observing => false,
+    };
+    let followers = founded.ordinals().filter(|other| {
+        *other != ordinal
+            && answer(observed, founded, *other)
+                .is_some_and(|status| status.role == Role::Following && status.leader == Some(candidate.myid))
+    });
+    says_so && 1 + followers.count() >= usize::try_from(founded.quorum()).unwrap_or(usize::MAX)
+}
+
+fn is_synced(observed: &Observed, founded: &Founded, leader: Option<i32>, ordinal: i32) -> bool {
+    let (Some(leader), Some(status)) = (leader, answer(observed, founded, ordinal)) else { return false };
+    let in_its_ensemble =
+        ordinal == leader || (status.role == Role::Following && status.leader == founded.myid(leader));
+    in_its_ensemble && status.store_state == StoreState::Synced
+}
+
+/// What keeps a voter from being synced and ready. The cluster's word comes before the member's: it names the cause.
+fn problem(observed: &Observed, founded: &Founded, synced: &BTreeSet<i32>, ordinal: i32) -> Option<Problem> {
+    let name = names::pod(observed.name(), ordinal);
+    let some = |kind, text: String| Some(Problem { ordinal, kind, text: format!("{name} {text}") });
+    let Some(pod) = observed.pods.get(&ordinal) else {
+        return some(ProblemKind::MemberDown, "does not exist".to_owned());
+    };
+    if synced.contains(&ordinal) && pod.ready {
+        return None;
+    }
+    if let Some(text) = foreign_claim(observed, founded, ordinal) {
+        return some(ProblemKind::StaleVolume, text);
+    }
+    if let Some(trouble) = &pod.trouble {
+        let stale = pod.exit_code == Some(EXIT_IDENTITY);
+        let kind = if stale { ProblemKind::StaleVolume } else { ProblemKind::MemberDown };
+        return some(kind, trouble.clone());
+    }
+    if pod.deleting {
+        let node = pod.node.as_deref().map(|node| format!(" on node {node}")).unwrap_or_default();
+        return some(ProblemKind::MemberDown, format!("is being deleted{node}"));
+    }
+    match observed.members.get(&ordinal) {
+        None => some(ProblemKind::MemberDown, "has no address yet".to_owned()),
+        Some(Err(error)) => some(ProblemKind::MemberDown, format!("does not answer on its admin port: {error}")),
+        Some(Ok(status)) if answer(observed, founded, ordinal).is_none() => {
+            let id = status.ensemble_id.as_deref().unwrap_or("none");
+            some(ProblemKind::StaleVolume, format!("answers as server {} of ensemble {id}", status.myid))
+        }
+        Some(Ok(_)) if synced.contains(&ordinal) => {
+            some(ProblemKind::MemberOutOfSync, "is synced and not ready".to_owned())
+        }
+        Some(Ok(status)) => some(ProblemKind::MemberOutOfSync, out_of_sync(founded, ordinal, status).to_owned()),
+    }
+}
+
+/// A volume claim of this ordinal that was made for another ensemble, for one of the same name that was deleted.
+fn foreign_claim(observed: &Observed, founded: &Founded, ordinal: i32) -> Option<String> {
+    let name = observed.name();
+    let ours = [names::data_claim(name, ordinal), names::txn_log_claim(name, ordinal)];
+    let claim = observed.claims.iter().find(|claim| {
+        ours.contains(&claim.name) && claim.ensemble_id.as_ref().is_some_and(|id| *id != founded.ensemble_id)
+    })?;
+    let id = claim.ensemble_id.as_deref().unwrap_or_default();
+    Some(format!(
+        "has volume claim {}, made for ensemble {id}; delete the claim and the pod if its data may go",
+        claim.name
+    ))
+}
+
+fn out_of_sync(founded: &Founded, ordinal: i32, status: &MemberStatus) -> &'static str {
+    let granted = founded.bootstrap.volume(ordinal);
+    let replaced = granted.is_some() && granted != status.volume_id.as_deref();
+    match (status.role, status.store_state) {
+        (_, StoreState::Uninitialized) if founded.is_complete() || replaced => {
+            "has an empty volume and waits for a leader's history; it does not vote until it holds it"
+        }
+        (_, StoreState::Uninitialized) if status.bootstrap == BootstrapState::AwaitingGrant => {
+            "has an empty volume and waits for its vote"
+        }
+        (Role::Looking, _) => "has no leader",
+        (_, StoreState::Uninitialized | StoreState::Syncing) => "receives its leader's history",
+        (Role::Following | Role::Leading | Role::Observing | Role::Standalone, StoreState::Synced) => {
+            "is not with the leader that a majority names"
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The objects of an ensemble, as functions of a valid spec and the recorded facts.
+//!
+//! The rendered pod template must not depend on the operator's version: upgrading the operator must not make a single
+//! pod outdated. `tests/golden/` holds what is rendered; a change there is a change for every user.
+
+mod client_service;
+mod config_map;
+mod headless_service;
+mod metrics_service;
+mod pod_disruption_budget;
+mod service_account;
+mod stateful_set;
+
+use operator_api::{GROUP, ZooKeeperEnsemble, names};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+pub use config_map::zoo_cfg;
+
+use crate::founded::Founded;
+use crate::step::{Kind, Object};
+use crate::validate::ValidEnsemble;
+
+/// Every object of the ensemble, in the order in which they are applied: what a pod needs comes before the pods.
+pub fn build(ensemble: &ValidEnsemble, founded: &Founded) -> Vec<Object> {
+    let name = &ensemble.name;
+    let config = zoo_cfg(ensemble, founded);
+    let config_hash = sha256(config.as_bytes());
+    [
+        (Kind::ServiceAccount, names::stateful_set(name), service_account::body()),
+        (Kind::ConfigMap, names::config_map(name), config_map::body(&config)),
+        (Kind::Service, names::headless_service(name), headless_service::body(name)),
+        (Kind::Service, names::client_service(name), client_service::body(name)),
+        (Kind::Service, names::metrics_service(name), metrics_service::body(name)),
+        (Kind::PodDisruptionBudget, names::stateful_set(name), pod_disruption_budget::body(ensemble)),
+        (Kind::StatefulSet, names::stateful_set(name), stateful_set::body(ensemble, founded, &config_hash)),
+    ]
+    .into_iter()
+    .map(|(kind, object, body)| complete(ensemble, kind, object, body))
+    .collect()
+}
+
+/// The metadata of the superuser `Secret`.
+pub fn secret_metadata(ensemble: &ValidEnsemble) -> Value {
+    metadata(ensemble, &names::superuser_secret(&ensemble.name))
+}
+
+/// The SHA-256 of the `zoo.cfg` that the spec asks for; a server reports the one it loaded.
+pub fn config_hash(ensemble: &ValidEnsemble, founded: &Founded) -> String {
+    sha256(zoo_cfg(ensemble, founded).as_bytes())
+}
+
+/// Lower-case hex of the SHA-256.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Adds what all objects have, and the hash of it all, by which a later pass sees that a field was taken away.
+fn complete(ensemble: &ValidEnsemble, kind: Kind, name: String, body: Value) -> Object {
+    let mut manifest = body;
+    manifest["apiVersion"] = kind.api_version().into();
+    manifest["kind"] = kind.as_str().into();
+    manifest["metadata"] = metadata(ensemble, &name);
+    let hash = sha256(manifest.to_string().as_bytes());
+    manifest["metadata"]["annotations"] = json!({ names::applied_hash_annotation(): hash });
+    Object { kind, name, manifest }
+}
+
+/// Name, labels and the owner: the garbage collector removes the objects with the ensemble, so no finalizer is needed.
+fn metadata(ensemble: &ValidEnsemble, name: &str) -> Value {
+    json!({
+        "name": name,
+        "namespace": ensemble.namespace,
+        "labels": names::labels(&ensemble.name),
+        "ownerReferences": [{
+            "apiVersion": format!("{GROUP}/v1alpha1"),
+            "kind": <ZooKeeperEnsemble as kube::Resource>::kind(&()),
+            "name": ensemble.name,
+            "uid": ensemble.uid,
+            "controller": true,
+            "blockOwnerDeletion": true,
+        }],
+    })
+}

@@ -1,0 +1,49 @@
+//! What the operator decides, as functions of values: no Kubernetes client, no clock, no entropy, no I/O.
+//!
+//! ```text
+//!   watch ──► shell reads ──► Observed ──► plan ──► [Step, Step, …] ──► shell carries out
+//!             live objects       │                        ▲
+//!             pods, claims       ├─ validate: spec ──► ValidEnsemble ─┐
+//!             GET /status        ├─ found:  status ──► Founded        ├─ build ──► objects
+//!             fresh UUIDs, now   └─ assess: members ──► Assessment ───┴─ status ─► conditions
+//! ```
+//!
+//! A pass begins with nothing but what was read, and ends with a list of steps. Progress is never remembered: a pass
+//! that dies anywhere is repeated from the start by the next one, and each step is harmless when repeated. What must
+//! not be forgotten (the identity of the ensemble, its frozen voters, the volumes that were granted their vote) is
+//! *recorded* in the status of the resource, under the resource version it was read at, and a step that depends on a
+//! record is only planned by a later pass that has read the record back.
+//!
+//! The promise that this crate defends, together with the server: **one resource founds at most one ensemble, and no
+//! empty volume ever votes in an ensemble that may have acknowledged a write.** [`plan::bootstrap`] argues it.
+//!
+//! Invariants, each checked by `tests/properties.rs` on random observations:
+//! * Objects are built from [`Founded`], so none exists before the identity is recorded. The type makes it so.
+//! * The number of pods and the `server.N` lines come from the recorded voters, never from the spec.
+//! * A grant goes only to the volume that is recorded for its ordinal, and only while the phase is `InProgress`.
+//! * A recorded fact never changes; a phase never goes back.
+//! * Nothing here deletes. The only destructive act of the operator is to give a voter its vote.
+//!
+//! "Not yet safe" is no error but [`Step::Wait`] with a reason.
+
+mod assess;
+pub mod build;
+mod conditions;
+mod diff;
+mod founded;
+mod member;
+mod observed;
+pub mod plan;
+mod pod;
+mod status;
+mod step;
+mod validate;
+
+pub use assess::{Assessment, assess};
+pub use founded::Founded;
+pub use member::{BootstrapState, MemberStatus, Role, StoreState};
+pub use observed::{Claim, Identity, Observed, Token, TokenState};
+pub use plan::{Plan, plan};
+pub use pod::PodFacts;
+pub use step::{Event, EventType, Fact, Grant, Kind, Object, Step};
+pub use validate::{ValidEnsemble, validate};

@@ -1,0 +1,98 @@
+//! What a server answers to `GET /status` on its admin port (contract item C4).
+
+use serde::{Deserialize, Serialize};
+
+/// The answer of one server. Fields that the operator does not use are ignored.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    /// Its version.
+    pub version: String,
+    /// Its id.
+    pub myid: i32,
+    /// The ensemble it belongs to.
+    #[serde(default)]
+    pub ensemble_id: Option<String>,
+    /// The volume it runs on: a UUID drawn when the volume was first used.
+    #[serde(default)]
+    pub volume_id: Option<String>,
+    /// Its role.
+    pub role: Role,
+    /// The leader it follows, or itself.
+    #[serde(default)]
+    pub leader: Option<i32>,
+    /// Its current epoch.
+    #[serde(default)]
+    pub epoch: i64,
+    /// Whether its store holds the leader's history.
+    pub store_state: StoreState,
+    /// The SHA-256 of the `zoo.cfg` that it loaded.
+    #[serde(default)]
+    pub config_hash: Option<String>,
+    /// Whether its volume may vote.
+    pub bootstrap: BootstrapState,
+}
+
+/// The role of a server.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It looks for a leader.
+    Looking,
+    /// It follows one.
+    Following,
+    /// It leads.
+    Leading,
+    /// It follows without a vote.
+    Observing,
+    /// It runs alone, without quorum ports.
+    Standalone,
+}
+
+impl Role {
+    /// The word in the answer and in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Looking => "looking",
+            Self::Following => "following",
+            Self::Leading => "leading",
+            Self::Observing => "observing",
+            Self::Standalone => "standalone",
+        }
+    }
+}
+
+/// Whether a store holds the leader's history.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreState {
+    /// The volume is empty, and waits to be told what it is.
+    Uninitialized,
+    /// It loads, or receives the leader's history.
+    Syncing,
+    /// It holds the leader's history.
+    Synced,
+}
+
+impl StoreState {
+    /// The word in the answer and in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Uninitialized => "uninitialized",
+            Self::Syncing => "syncing",
+            Self::Synced => "synced",
+        }
+    }
+}
+
+/// Whether a volume may vote.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootstrapState {
+    /// It is not asked: it holds history, or it takes it from a leader first.
+    Closed,
+    /// It is empty and waits for a grant, or for a leader that has history.
+    AwaitingGrant,
+    /// It was granted its vote while empty.
+    Granted,
+}

@@ -1,0 +1,97 @@
+//! Everything a pass knows. The shell fills it; nothing else reaches a decision.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use operator_api::{ZooKeeperEnsemble, names};
+use serde_json::Value;
+
+use crate::member::MemberStatus;
+use crate::pod::PodFacts;
+
+/// What was read at the start of a pass.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The wall clock when the pass began.
+    pub now: Time,
+    /// The resource, read live: no cache stands between this and the API server.
+    pub ensemble: ZooKeeperEnsemble,
+    /// The image that runs when the spec names none.
+    pub default_image: String,
+    /// Random values drawn for this pass, used when something is made for the first time.
+    pub fresh: Identity,
+    /// The children that exist, as the API server holds them, with `kind` and `metadata`.
+    pub objects: Vec<Value>,
+    /// The superuser token.
+    pub token: TokenState,
+    /// The pods of the ensemble, by ordinal.
+    pub pods: BTreeMap<i32, PodFacts>,
+    /// The volume claims that have a name of this ensemble.
+    pub claims: Vec<Claim>,
+    /// What each pod answered to `GET /status`, or why it did not, by ordinal.
+    pub members: BTreeMap<i32, Result<MemberStatus, String>>,
+}
+
+/// Random values for one pass.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// A UUID, the identity of an ensemble that has none yet.
+    pub ensemble_id: String,
+    /// A token for an ensemble that has none yet.
+    pub token: Token,
+}
+
+/// The bearer token of the admin port. Its text does not appear in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// The superuser `Secret`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// There is none.
+    Absent,
+    /// It holds a token.
+    Present(Token),
+    /// It exists and holds no token that can be used, for this reason. It may be a user's: it is not replaced.
+    Unusable(String),
+}
+
+/// A volume claim that has a name of this ensemble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its name.
+    pub name: String,
+    /// The ensemble it was made for, by its annotation. None when the operator did not make it.
+    pub ensemble_id: Option<String>,
+}
+
+impl Claim {
+    /// What matters of a claim.
+    pub fn of(claim: &PersistentVolumeClaim) -> Self {
+        let annotations = claim.metadata.annotations.as_ref();
+        Self {
+            name: claim.metadata.name.clone().unwrap_or_default(),
+            ensemble_id: annotations.and_then(|all| all.get(&names::ensemble_id_annotation())).cloned(),
+        }
+    }
+}
+
+impl Observed {
+    /// The name of the resource.
+    pub fn name(&self) -> &str {
+        self.ensemble.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// A child that exists.
+    pub fn object(&self, kind: &str, name: &str) -> Option<&Value> {
+        self.objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+    }
+}

@@ -1,0 +1,55 @@
+//! Objects that are missing or differ, and names that somebody else holds.
+
+use operator_api::names;
+use serde_json::Value;
+
+use crate::build;
+use crate::diff;
+use crate::founded::Founded;
+use crate::observed::{Observed, TokenState};
+use crate::step::Step;
+use crate::validate::ValidEnsemble;
+
+/// The steps that bring the objects into place. The token comes before the pods that mount it.
+pub(super) fn steps(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -> Vec<Step> {
+    let token = match observed.token {
+        TokenState::Absent => Some(Step::CreateToken(observed.fresh.token.clone())),
+        TokenState::Present(_) | TokenState::Unusable(_) => None,
+    };
+    let objects = build::build(ensemble, founded).into_iter().filter(|object| {
+        observed.object(object.kind.as_str(), &object.name).is_none_or(|live| !diff::is_applied(object, live))
+    });
+    token.into_iter().chain(objects.map(Step::Apply)).collect()
+}
+
+/// The objects whose names we need and that are not ours, each in a sentence. They are never taken over.
+pub(super) fn taken(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -> Vec<String> {
+    let wanted = build::build(ensemble, founded);
+    let foreign = wanted.iter().filter_map(|object| {
+        let live = observed.object(object.kind.as_str(), &object.name)?;
+        let holder = holder(live, ensemble)?;
+        Some(format!("{} {} exists and {holder}; rename the ensemble or remove it", object.kind.as_str(), object.name))
+    });
+    foreign.collect()
+}
+
+/// Who holds an object that is not ours. One without an owner that carries our labels was left by
+/// `kubectl delete --cascade=orphan`, or a restored backup, and is taken back.
+fn holder(live: &Value, ensemble: &ValidEnsemble) -> Option<String> {
+    let metadata = &live["metadata"];
+    let owners = metadata["ownerReferences"].as_array();
+    match owners.into_iter().flatten().find(|owner| owner["controller"] == true) {
+        Some(owner) if owner["uid"] == ensemble.uid.as_str() => None,
+        Some(owner) => Some(format!(
+            "belongs to {} {}",
+            owner["kind"].as_str().unwrap_or("an object"),
+            owner["name"].as_str().unwrap_or_default()
+        )),
+        None => {
+            let labels = &metadata["labels"];
+            let ours = labels[names::MANAGED_BY_LABEL] == names::MANAGER
+                && labels[names::INSTANCE_LABEL] == ensemble.name.as_str();
+            (!ours).then(|| "was not made by this operator".to_owned())
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What matters of a pod: whether it runs, and in plain words why not.
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use operator_api::names;
+
+/// Longest text taken over from a pod's status into a condition, in characters.
+const REASON_CHARS_MAX: usize = 240;
+
+/// What matters of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodFacts {
+    /// Its name.
+    pub name: String,
+    /// Its address, once it has one.
+    pub ip: Option<String>,
+    /// The node it is bound to.
+    pub node: Option<String>,
+    /// The condition `Ready`.
+    pub ready: bool,
+    /// It is being deleted.
+    pub deleting: bool,
+    /// The revision of the StatefulSet it was made from.
+    pub revision: Option<String>,
+    /// Why it does not run, when the cluster says so.
+    pub trouble: Option<String>,
+    /// The code that its last container ended with, while no container runs.
+    pub exit_code: Option<i32>,
+}
+
+impl PodFacts {
+    /// The ordinal and the facts of a pod of the StatefulSet `set`; none for a pod that is not one of its members.
+    pub fn of(set: &str, pod: &Pod) -> Option<(i32, Self)> {
+        let name = pod.metadata.name.as_deref()?;
+        let ordinal: i32 = name.strip_prefix(set)?.strip_prefix('-')?.parse().ok()?;
+        if name != names::pod(set, ordinal) {
+            return None;
+        }
+        let status = pod.status.as_ref();
+        let container = status
+            .and_then(|status| status.container_statuses.as_ref())
+            .and_then(|all| all.iter().find(|container| container.name == names::CONTAINER));
+        let condition = |type_: &str| {
+            status.and_then(|s| s.conditions.as_ref()).and_then(|all| all.iter().find(|c| c.type_ == type_))
+        };
+        let unscheduled = condition("PodScheduled")
+            .filter(|c| c.status == "False")
+            .map(|c| format!("is not scheduled: {}", shorten(c.message.as_deref().unwrap_or("no reason given"))));
+        let facts = Self {
+            name: name.to_owned(),
+            ip: status.and_then(|s| s.pod_ip.clone()),
+            node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+            ready: condition("Ready").is_some_and(|c| c.status == "True"),
+            deleting: pod.metadata.deletion_timestamp.is_some(),
+            revision: pod.metadata.labels.as_ref().and_then(|l| l.get("controller-revision-hash").cloned()),
+            trouble: unscheduled.or_else(|| container.and_then(trouble)),
+            exit_code: container.and_then(exit_code),
+        };
+        Some((ordinal, facts))
+    }
+}
+
+/// Why a container does not run. `ContainerCreating` is no trouble.
+fn trouble(container: &ContainerStatus) -> Option<String> {
+    if let Some(code) = exit_code(container) {
+        let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+        let now = container.state.as_ref().and_then(|s| s.terminated.as_ref());
+        let said = now.or(last).and_then(|t| t.message.as_deref()).map(last_line).filter(|text| !text.is_empty());
+        let said = said.map(|text| format!(": {}", shorten(text))).unwrap_or_default();
+        return Some(format!("exited with code {code} ({}){said}", exit_meaning(code)));
+    }
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref()?;
+    if matches!(reason, "ContainerCreating" | "PodInitializing") {
+        return None;
+    }
+    let message = waiting.message.as_deref().map(|text| format!(": {}", shorten(text))).unwrap_or_default();
+    Some(format!("does not start: {reason}{message}"))
+}
+
+/// The code of the last end, unless a container runs now.
+fn exit_code(container: &ContainerStatus) -> Option<i32> {
+    let state = container.state.as_ref()?;
+    if state.running.is_some() {
+        return None;
+    }
+    let ended = state.terminated.as_ref().or(container.last_state.as_ref().and_then(|last| last.terminated.as_ref()));
+    ended.map(|terminated| terminated.exit_code)
+}
+
+/// What the server means by an exit code.
+fn exit_meaning(code: i32) -> &'static str {
+    match code {
+        0 => "it was stopped",
+        2 => "it refused its configuration",
+        3 => "it could not use its data directory",
+        EXIT_IDENTITY => "its volume belongs to another ensemble or another member",
+        10 => "its disk failed",
+        137 => "it was killed, most often for want of memory",
+        _ => "it failed",
+    }
+}
+
+/// The code of a server that found a volume of another ensemble or member.
+pub(crate) const EXIT_IDENTITY: i32 = 4;
+
+/// A termination message may be the tail of a log; its last line says the most.
+fn last_line(text: &str) -> &str {
+    text.trim_end().rsplit('\n').next().unwrap_or_default()
+}
+
+fn shorten(text: &str) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(REASON_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn check(status: Value, want: &str) {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": { "name": "zk-2" }, "status": status,
+        }))
+        .expect("the case is a pod");
+        let (ordinal, facts) = PodFacts::of("zk", &pod).expect("zk-2 is a member of zk");
+        assert_eq!(ordinal, 2);
+        assert_eq!(facts.trouble.as_deref().unwrap_or_default(), want);
+    }
+
+    fn container(state: Value, last: Value) -> Value {
+        json!({ "containerStatuses": [{
+            "name": "zookeeper", "image": "", "imageID": "", "ready": false, "restartCount": 1,
+            "state": state, "lastState": last,
+        }] })
+    }
+
+    #[test]
+    fn trouble_is_said_in_plain_words() {
+        check(json!({}), "");
+        check(container(json!({ "running": {} }), json!({ "terminated": { "exitCode": 1 } })), "");
+        check(container(json!({ "waiting": { "reason": "ContainerCreating" } }), json!({})), "");
+        check(
+            container(json!({ "waiting": { "reason": "ImagePullBackOff", "message": "Back-off pulling" } }), json!({})),
+            "does not start: ImagePullBackOff: Back-off pulling",
+        );
+        check(
+            container(
+                json!({ "waiting": { "reason": "CrashLoopBackOff" } }),
+                json!({ "terminated": { "exitCode": 4, "message": "start\nvolume of ensemble a, not b\n" } }),
+            ),
+            "exited with code 4 (its volume belongs to another ensemble or another member): volume of ensemble a, not b",
+        );
+        check(
+            json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": "0/3 nodes are available" }] }),
+            "is not scheduled: 0/3 nodes are available",
+        );
+    }
+
+    #[test]
+    fn only_pods_of_the_set_are_members() {
+        for name in ["zk", "zk-", "zk-x", "zk-01", "zk-0-1", "zk2-0", "other-0"] {
+            let pod: Pod = serde_json::from_value(json!({ "metadata": { "name": name } })).expect("the case is a pod");
+            assert_eq!(PodFacts::of("zk", &pod), None, "{name}");
+        }
+    }
+}

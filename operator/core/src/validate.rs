@@ -1,0 +1,114 @@
+//! A spec that can be built. The schema refuses most of what is refused here; this holds when an older schema is
+//! installed, and for what no rule of a schema can say.
+
+use operator_api::{FourLetterWord, StorageType, ZooKeeperEnsembleSpec, names};
+
+use crate::observed::Observed;
+
+/// The largest sizes that are founded. An even number of voters tolerates no more failures than the odd one below it.
+const REPLICAS: [i32; 4] = [1, 3, 5, 7];
+
+/// A resource whose spec can be carried out. Builders take nothing else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidEnsemble {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID, for owner references.
+    pub uid: String,
+    /// Its spec.
+    pub spec: ZooKeeperEnsembleSpec,
+    /// The image to run, complete.
+    pub image: String,
+}
+
+/// Checks a resource.
+///
+/// # Errors
+///
+/// Every fault, in plain words, with the field's name and what to write instead. Permanent: only an edit helps.
+pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
+    let metadata = &observed.ensemble.metadata;
+    let spec = &observed.ensemble.spec;
+    let mut faults = Vec::new();
+    name(observed.name(), &mut faults);
+    if !REPLICAS.contains(&spec.replicas) {
+        faults.push(format!("spec.replicas is {}; write 1, 3, 5 or 7", spec.replicas));
+    }
+    if !(1..=240).contains(&spec.myid_offset) {
+        faults.push(format!("spec.myidOffset is {}; write 1 to 240", spec.myid_offset));
+    }
+    if spec.storage.type_ == StorageType::Ephemeral && !spec.storage.acknowledge_data_loss {
+        faults.push("spec.storage.type is Ephemeral; set spec.storage.acknowledgeDataLoss: true".to_owned());
+    }
+    config(spec, &mut faults);
+    let image = image(observed, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok(ValidEnsemble {
+        name: observed.name().to_owned(),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        spec: spec.clone(),
+        image,
+    })
+}
+
+fn name(name: &str, faults: &mut Vec<String>) {
+    let label = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if !label || name.len() > names::NAME_LENGTH_MAX {
+        faults.push(format!(
+            "metadata.name is \"{name}\"; it must be a DNS label of at most {} characters that begins with a letter",
+            names::NAME_LENGTH_MAX
+        ));
+    }
+}
+
+fn config(spec: &ZooKeeperEnsembleSpec, faults: &mut Vec<String>) {
+    let config = &spec.config;
+    if config.sync_limit > config.init_limit {
+        faults.push(format!(
+            "spec.config.syncLimit is {} and exceeds initLimit {}",
+            config.sync_limit, config.init_limit
+        ));
+    }
+    let min = config.min_session_timeout_ms.unwrap_or(2 * config.tick_time_ms);
+    let max = config.max_session_timeout_ms.unwrap_or(20 * config.tick_time_ms);
+    if min < 2 * config.tick_time_ms || max < min {
+        faults
+            .push(format!("spec.config: sessions of {min} to {max} ms do not fit tickTimeMs {}", config.tick_time_ms));
+    }
+    let mut words: Vec<FourLetterWord> = config.four_letter_words.clone();
+    words.sort_unstable();
+    words.dedup();
+    if words.len() != config.four_letter_words.len() {
+        faults.push("spec.config.fourLetterWords names a word twice".to_owned());
+    }
+    for (key, value) in &config.extra {
+        // A key or value that begins a line of its own could set what the schema reserves.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if key.is_empty() || !key.chars().all(plain) {
+            faults.push(format!("spec.config.extra: the key {key:?} may hold letters, digits, '.', '_' and '-' only"));
+        }
+        if value.contains(['\r', '\n', '\\']) {
+            faults.push(format!("spec.config.extra.{key} holds a line break or a backslash"));
+        }
+    }
+}
+
+fn image(observed: &Observed, faults: &mut Vec<String>) -> String {
+    let Some(image) = &observed.ensemble.spec.image else { return observed.default_image.clone() };
+    match (&image.repository, &image.tag, &image.digest) {
+        (None, None, None) => observed.default_image.clone(),
+        (Some(repository), _, Some(digest)) => format!("{repository}@{digest}"),
+        (Some(repository), Some(tag), None) => format!("{repository}:{tag}"),
+        (Some(_), None, None) | (None, ..) => {
+            faults.push("spec.image needs a repository with a tag or a digest, or neither of the three".to_owned());
+            String::new()
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Observations in few words.
+//!
+//! A situation is a YAML file; what it does not say is as it would be in a healthy ensemble `zk` of three that was
+//! founded as `E`, with server `n` on volume `v<n>`.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary compiles this file and uses a part of it")]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use operator_api::ZooKeeperEnsemble;
+use operator_core::{
+    BootstrapState, Claim, Founded, Identity, MemberStatus, Observed, PodFacts, Role, StoreState, Token, TokenState,
+    build, validate,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The moment of every pass.
+pub const NOW: &str = "2030-01-01T12:00:00Z";
+/// The identity of the ensemble.
+pub const ENSEMBLE: &str = "E";
+
+/// A situation, as its file says it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Situation {
+    /// Why it is here. For the reader.
+    pub about: String,
+    #[serde(default = "empty")]
+    pub metadata: Value,
+    #[serde(default = "empty")]
+    pub spec: Value,
+    /// The status as read.
+    #[serde(default)]
+    pub status: Option<Value>,
+    /// `none`, or `applied`: what the operator made of this spec and status.
+    #[serde(default = "applied")]
+    pub objects: String,
+    /// Merge patches over the live objects, by `Kind/name`; null removes one.
+    #[serde(default)]
+    pub drift: BTreeMap<String, Value>,
+    /// `present`, `absent`, or why it cannot be used.
+    #[serde(default = "present")]
+    pub token: String,
+    /// Pods by ordinal: words `ready`, `deleting`, `revision=r`, `exit=n`, and after `trouble:` a text.
+    #[serde(default)]
+    pub pods: BTreeMap<i32, String>,
+    /// Volume claims by name, with the ensemble they were made for.
+    #[serde(default)]
+    pub claims: BTreeMap<String, String>,
+    /// Answers by ordinal: a state and words `volume=v`, `leader=n`, `myid=n`, `ensemble=e`, `config=c`; or `error: text`.
+    #[serde(default)]
+    pub members: BTreeMap<i32, String>,
+}
+
+fn empty() -> Value {
+    json!({})
+}
+fn applied() -> String {
+    "applied".to_owned()
+}
+fn present() -> String {
+    "present".to_owned()
+}
+
+impl Situation {
+    /// What a pass would observe.
+    pub fn observed(&self) -> Observed {
+        let mut metadata =
+            json!({ "name": "zk", "namespace": "prod", "uid": "u", "generation": 1, "resourceVersion": "7" });
+        merge(&mut metadata, &self.metadata);
+        let ensemble: ZooKeeperEnsemble = serde_json::from_value(json!({
+            "apiVersion": "zookeeper.ensemble.rs/v1alpha1", "kind": "ZooKeeperEnsemble",
+            "metadata": metadata, "spec": self.spec, "status": self.status,
+        }))
+        .expect("the situation is an ensemble");
+        let mut observed = observe(ensemble);
+        observed.token = match self.token.as_str() {
+            "present" => TokenState::Present(Token("t".to_owned())),
+            "absent" => TokenState::Absent,
+            reason => TokenState::Unusable(reason.to_owned()),
+        };
+        let claims = self.claims.iter();
+        observed.claims =
+            claims.map(|(name, id)| Claim { name: name.clone(), ensemble_id: Some(id.clone()) }).collect();
+        observed.pods = self.pods.iter().map(|(ordinal, words)| (*ordinal, pod(*ordinal, words))).collect();
+        if self.objects == "applied" {
+            observed.objects = live_objects(&observed);
+        }
+        for (object, patch) in &self.drift {
+            let (kind, name) = object.split_once('/').expect("drift is by Kind/name");
+            let live = observed.objects.iter_mut().find(|o| o["kind"] == kind && o["metadata"]["name"] == name);
+            let live = live.expect("drift names an object that exists");
+            if patch.is_null() { *live = json!({}) } else { merge(live, patch) }
+        }
+        let hash = wanted_hash(&observed);
+        observed.members =
+            self.members.iter().map(|(ordinal, words)| (*ordinal, member(*ordinal, words, &hash))).collect();
+        observed
+    }
+}
+
+/// An observation of a resource and nothing else.
+pub fn observe(ensemble: ZooKeeperEnsemble) -> Observed {
+    Observed {
+        now: Time(NOW.parse().expect("a timestamp")),
+        ensemble,
+        default_image: "zookeeper-ensemble:1".to_owned(),
+        fresh: Identity { ensemble_id: "FRESH".to_owned(), token: Token("secret".to_owned()) },
+        objects: Vec::new(),
+        token: TokenState::Absent,
+        pods: BTreeMap::new(),
+        claims: Vec::new(),
+        members: BTreeMap::new(),
+    }
+}
+
+/// The objects that the operator would have made; the StatefulSet is at revision `r`.
+pub fn live_objects(observed: &Observed) -> Vec<Value> {
+    let (Ok(ensemble), Ok(Some(founded))) = (validate(observed), Founded::of(observed.ensemble.status.as_ref())) else {
+        return Vec::new();
+    };
+    let mut objects: Vec<Value> = build::build(&ensemble, &founded).into_iter().map(|object| object.manifest).collect();
+    for object in objects.iter_mut().filter(|object| object["kind"] == "StatefulSet") {
+        object["status"] = json!({ "updateRevision": "r" });
+    }
+    objects
+}
+
+fn wanted_hash(observed: &Observed) -> String {
+    match (validate(observed), Founded::of(observed.ensemble.status.as_ref())) {
+        (Ok(ensemble), Ok(Some(founded))) => build::config_hash(&ensemble, &founded),
+        _ => "none".to_owned(),
+    }
+}
+
+fn pod(ordinal: i32, words: &str) -> PodFacts {
+    let (words, trouble) = words.split_once("trouble: ").map_or((words, None), |(words, text)| (words, Some(text)));
+    let mut pod = PodFacts {
+        name: format!("zk-{ordinal}"),
+        ip: Some(format!("10.0.0.{ordinal}")),
+        node: Some(format!("node-{ordinal}")),
+        revision: Some("r".to_owned()),
+        trouble: trouble.map(str::to_owned),
+        ..PodFacts::default()
+    };
+    for word in words.split_whitespace() {
+        match word.split_once('=') {
+            Some(("revision", revision)) => pod.revision = Some(revision.to_owned()),
+            Some(("exit", code)) => pod.exit_code = Some(code.parse().expect("an exit code")),
+            None if word == "ready" => pod.ready = true,
+            None if word == "deleting" => pod.deleting = true,
+            None if word == "running" => {}
+            _ => panic!("a pod is not {word:?}"),
+        }
+    }
+    pod
+}
+
+fn member(ordinal: i32, words: &str, config_hash: &str) -> Result<MemberStatus, String> {
+    if let Some(error) = words.strip_prefix("error: ") {
+        return Err(error.to_owned());
+    }
+    let (state, words) = words.split_once(' ').unwrap_or((words, ""));
+    let (role, store_state, bootstrap) = match state {
+        "awaiting-grant" => (Role::Looking, StoreState::Uninitialized, BootstrapState::AwaitingGrant),
+        "granted" => (Role::Looking, StoreState::Uninitialized, BootstrapState::Granted),
+        "looking" => (Role::Looking, StoreState::Syncing, BootstrapState::Closed),
+        "syncing" => (Role::Following, StoreState::Syncing, BootstrapState::Closed),
+        "following" => (Role::Following, StoreState::Synced, BootstrapState::Closed),
+        "leading" => (Role::Leading, StoreState::Synced, BootstrapState::Closed),
+        _ => panic!("a member is not {state:?}"),
+    };
+    let mut status = MemberStatus {
+        version: "1.0.0".to_owned(),
+        myid: ordinal + 1,
+        ensemble_id: Some(ENSEMBLE.to_owned()),
+        volume_id: Some(format!("v{ordinal}")),
+        role,
+        leader: (role == Role::Leading).then_some(ordinal + 1),
+        epoch: 1,
+        store_state,
+        config_hash: Some(config_hash.to_owned()),
+        bootstrap,
+    };
+    for word in words.split_whitespace() {
+        match word.split_once('=').expect("words are key=value") {
+            ("volume", volume) => status.volume_id = Some(volume.to_owned()),
+            ("leader", leader) => status.leader = Some(leader.parse().expect("an id")),
+            ("myid", myid) => status.myid = myid.parse().expect("an id"),
+            ("ensemble", id) => status.ensemble_id = Some(id.to_owned()),
+            ("config", hash) => status.config_hash = Some(hash.to_owned()),
+            _ => panic!("a member has no {word:?}"),
+        }
+    }
+    Ok(status)
+}
+
+/// JSON merge patch (RFC 7396).
+pub fn merge(value: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        *value = patch.clone();
+        return;
+    };
+    if !value.is_object() {
+        *value = json!({});
+    }
+    for (key, patch) in patch {
+        if patch.is_null() {
+            value.as_object_mut().expect("made an object above").remove(key);
+        } else {
+            merge(&mut value[key], patch);
+        }
+    }
+}
