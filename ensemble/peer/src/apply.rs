@@ -12,7 +12,7 @@ use ensemble_proto::{Acl, ErrorCode, Now, Zxid};
 use ensemble_zab::{ConnId, Effect as Zab, SyncOrigin};
 
 impl Peer {
-    /// Carries out what zab wants, until it wants nothing more.
+    /// Carries out what zab wants, until it wants nothing more, and lets clients go on for whom there is room now.
     pub(crate) fn pump(&mut self, now: Now) {
         loop {
             while let Some(effect) = self.zab.poll_effect() {
@@ -22,6 +22,7 @@ impl Peer {
                 break;
             }
         }
+        self.resume_readers();
     }
 
     fn carry_out(&mut self, now: Now, effect: Zab) {
@@ -120,7 +121,6 @@ impl Peer {
         if let Some(client) = ended.and_then(|session| self.clients.bound(session)) {
             self.close_client(client);
         }
-        self.resume_readers();
     }
 
     // ---- watches ----

@@ -298,6 +298,11 @@ impl Peer {
         self.pump(now);
     }
 
+    /// Bytes of a packet or snapshot that is not complete yet arrived on a quorum connection: the leader is not silent.
+    pub fn handle_progress(&mut self, now: Now, conn: ConnId) {
+        self.zab.handle_progress(now, conn);
+    }
+
     /// The snapshot stream that followed a SNAP packet, complete. One that does not decode ends the connection
     /// before it could replace anything.
     pub fn handle_snapshot(&mut self, now: Now, conn: ConnId, stream: Bytes) {
@@ -351,7 +356,6 @@ impl Peer {
     /// A client's connection ended, whoever ended it.
     pub fn handle_client_closed(&mut self, now: Now, client: ClientId) {
         self.forget_client(client);
-        self.resume_readers();
         self.pump(now);
     }
 
