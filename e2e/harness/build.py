@@ -45,8 +45,6 @@ def image(engine: Engine, log: Path) -> str:
 
 def image_from_source(engine: Engine, log: Path) -> str:
     """Builds the image as a stranger would, from the Dockerfile's compiling stage, and returns its size in words."""
-    if engine.makes_node_image:
-        _offer_rust_image(engine, log)
     run(["docker", "build", "--tag", IMAGE, "."], cwd=places.REPOSITORY, env=engine.env, log=log)
     return check_size(engine)
 

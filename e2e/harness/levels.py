@@ -7,7 +7,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from . import build, engine, node_image, places, runner
+from . import build, engine, node_image, places, runner, rust_image
 from .cluster import Cluster
 from .operator import Operator
 from .processes import Processes
@@ -109,6 +109,8 @@ def start_engine(chosen: engine.Engine, name: str, log: Path) -> Cluster:
 def bring_up(cluster: Cluster, log: Path, *, from_source: bool = False) -> None:
     """Creates the cluster with the image and the operator of this repository."""
     with step("building the image"):
+        if from_source and cluster.engine.makes_node_image:
+            rust_image.offer(cluster.engine, log)
         size = build.image_from_source(cluster.engine, log) if from_source else build.image(cluster.engine, log)
     with step(f"creating the cluster {cluster.name}: a control plane and three workers in three zones"):
         cluster.create()

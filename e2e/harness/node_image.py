@@ -121,7 +121,7 @@ def _kubernetes(log: Path) -> Path:
     def make(out: Path) -> None:
         run(["go", "build", "-trimpath", f"-ldflags={flags}", "-o", out, "."], cwd=KUBERNETES_SOURCES, env={"CGO_ENABLED": "0"}, log=log)
 
-    return _cached(f"k8s-{version}-{digest}", make)
+    return cached(f"k8s-{version}-{digest}", make)
 
 
 def _coredns(log: Path) -> Path:
@@ -141,13 +141,13 @@ def _go_install(module: str, version: str, log: Path) -> Path:
         (folder / name).rename(out)
         folder.rmdir()
 
-    return _cached(f"{name}-{version}", make)
+    return cached(f"{name}-{version}", make)
 
 
 def _pause(log: Path) -> Path:
     source = SOURCES / "pause.c"
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
-    return _cached(f"pause-{digest}", lambda out: run(["gcc", "-Os", "-static", "-o", out, source], log=log))
+    return cached(f"pause-{digest}", lambda out: run(["gcc", "-Os", "-static", "-o", out, source], log=log))
 
 
 def _debian(log: Path) -> Path:
@@ -158,10 +158,10 @@ def _debian(log: Path) -> Path:
         packages = ["--variant=minbase", "--aptopt=APT::Install-Recommends \"false\"", f"--include={PACKAGES}"]
         run(["mmdebstrap", "--quiet", "--mode=root", "--format=tar", *packages, *excluded, versions.DEBIAN, out], log=log)
 
-    return _cached(f"{versions.DEBIAN}-{digest}.tar", make)
+    return cached(f"{versions.DEBIAN}-{digest}.tar", make)
 
 
-def _cached(name: str, make) -> Path:
+def cached(name: str, make) -> Path:
     """A file of the cache, made under another name first so that an interrupted run leaves no half."""
     path = places.BIN / name
     if not path.exists():

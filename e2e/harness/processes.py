@@ -118,7 +118,7 @@ class Group:
     """Servers that know each other."""
 
     def __init__(self, servers: list[Server]):
-        self.servers = servers
+        self.servers = servers  # configured alike; a case may configure one anew before the start
         for server in servers:
             server.configure([other.line() for other in servers])
 
@@ -132,6 +132,15 @@ class Group:
         """Waits until all that run have one leader, one zxid and one digest."""
         running = [server for server in self.servers if server.alive()]
         return admin.agree(lambda: [server.status() for server in running], len(running))
+
+    def agree_on_roles(self) -> None:
+        """Waits until all run, one leads and the others follow; their states may differ while there is load."""
+
+        def settled() -> bool:
+            roles = sorted(str((server.status() or {}).get("role")) for server in self.servers)
+            return roles == ["following"] * (len(roles) - 1) + ["leading"]
+
+        wait_for("one leader and its followers", START_SECONDS, settled)
 
     def leader(self) -> Server:
         """The one that leads."""
@@ -217,6 +226,16 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind((HOST, 0))
         return [each.getsockname()[1] for each in sockets]
+
+
+def free_row(count: int) -> int:
+    """The first of so many consecutive ports that nothing listens on now."""
+    while True:
+        (first,) = free_ports(1)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind((HOST, port))
+            return first
 
 
 def read_all(connection: socket.socket, seconds: float = 10) -> bytes:

@@ -1,0 +1,1 @@
+"""Behaviours of servers as plain processes on loopback, a file each: what needs no Kubernetes."""
