@@ -28,6 +28,8 @@ pub(crate) struct Core {
     pub(crate) vote: Vote,
     pub(crate) accepted_epoch: Epoch,
     pub(crate) current_epoch: Epoch,
+    /// The greatest epoch that a learner said it has accepted; in memory only.
+    pub(crate) heard_epoch: Epoch,
     /// False while this server's store was empty at start and no leader has filled it.
     pub(crate) trusted: bool,
     /// The last record appended.
@@ -76,6 +78,7 @@ impl Core {
             },
             accepted_epoch: history.accepted_epoch,
             current_epoch: history.current_epoch,
+            heard_epoch: Epoch(0),
             trusted: history.trusted,
             last,
             durable: last,

@@ -55,6 +55,8 @@ pub(crate) struct Leading {
     /// How far this server's own log is behind.
     marks: Marks,
     syncs: SyncQueue,
+    /// A member has accepted a later epoch: it can follow only a leader of a yet later one.
+    outdated: bool,
     #[cfg(feature = "mutants")]
     former_acks: BTreeMap<ServerId, Zxid>,
 }
@@ -71,7 +73,7 @@ enum Phase {
 impl Leading {
     /// Won an election.
     pub(crate) fn begin(core: &mut Core, electors: BTreeSet<ServerId>) -> Leading {
-        let epoch = Epoch(core.accepted_epoch.0 + 1);
+        let epoch = Epoch(core.accepted_epoch.max(core.heard_epoch).0 + 1);
         let mut leading = Leading::new(core, Phase::AwaitHellos, epoch);
         leading.electors = electors;
         leading.hellos.insert(core.id());
@@ -106,6 +108,7 @@ impl Leading {
             pings: 0,
             marks: Marks::default(),
             syncs: SyncQueue::default(),
+            outdated: false,
             #[cfg(feature = "mutants")]
             former_acks: BTreeMap::new(),
         }
@@ -272,6 +275,7 @@ impl Leading {
             self.close(core, former, "the same server connected again");
         }
         let Some(learner) = self.learners.get_mut(&conn) else { return Ok(()) };
+        core.heard_epoch = core.heard_epoch.max(hello.accepted_epoch);
         learner.hello = Some(hello);
         learner.stage = Stage::AwaitEpoch;
         learner.read_deadline = None;
@@ -281,6 +285,9 @@ impl Leading {
                 if hello.voter {
                     self.hellos.insert(hello.id);
                 }
+            }
+            _ if hello.accepted_epoch > self.epoch && core.config.membership.servers.contains_key(&hello.id) => {
+                self.outdated = true;
             }
             Phase::PersistAccepted { .. } => {}
             _ => learner.offer(core, self.epoch),
@@ -320,10 +327,10 @@ impl Leading {
     }
 
     fn synchronise(&mut self, core: &mut Core, conn: ConnId) {
-        let initial = self.phase != Phase::Broadcast;
+        let end = if self.phase == Phase::Broadcast { self.committed } else { core.last };
         let Some(learner) = self.learners.get_mut(&conn) else { return };
         if let Stage::AwaitPlan { last } = learner.stage {
-            learner.synchronise(core, self.epoch, last, initial, self.committed);
+            learner.synchronise(core, self.epoch, last, end);
         }
     }
 
@@ -372,7 +379,13 @@ impl Leading {
     // ---- the gates ----
 
     /// Goes as far as it can.
+    ///
+    /// Differs from ZooKeeper: where a member that has accepted a later epoch, from a leader that came to nothing, is shut
+    /// out for as long as the present leader lasts. Here the leader steps down for an epoch that suits everybody.
     pub(crate) fn advance(&mut self, core: &mut Core) -> Verdict {
+        if self.outdated {
+            return Verdict::Look("a member has accepted a later epoch");
+        }
         loop {
             match self.phase {
                 Phase::AwaitHellos if core.voters.has_quorum(|id| self.hellos.contains(&id)) => {

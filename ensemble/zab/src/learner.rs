@@ -142,14 +142,16 @@ impl Learner {
         self.read_deadline = Some(core.now + core.config.init_time());
     }
 
-    /// Sends what the learner lacks, then NEWLEADER. `initial` tells that this leader's whole log is to be its history: it
-    /// is not established yet.
-    pub(crate) fn synchronise(&mut self, core: &mut Core, epoch: Epoch, peer: Zxid, initial: bool, committed: Zxid) {
+    /// Sends what the learner lacks up to `end`, then NEWLEADER. Until this leader is established `end` is the end of its
+    /// log; from then on everything committed, whether it is on this server's own disk and in its tree or not: a learner
+    /// must never be told to cut what is committed, for it may be one of the few that have it.
+    ///
+    /// Differs from ZooKeeper: which plans with what it has applied, so a follower may be told to truncate a transaction
+    /// that is committed and not applied yet.
+    pub(crate) fn synchronise(&mut self, core: &mut Core, epoch: Epoch, peer: Zxid, end: Zxid) {
         let conn = self.conn;
-        let mut history: Vec<_> = core.committed_log.records().cloned().collect();
-        if initial {
-            history.extend(core.tail.iter().cloned());
-        }
+        let open = core.tail.partition_point(|(zxid, _)| *zxid <= end);
+        let history: Vec<_> = core.committed_log.records().chain(core.tail.range(..open)).cloned().collect();
         let zxids: Vec<_> = history.iter().map(|(zxid, _)| *zxid).collect();
         let end = zxids.last().copied().unwrap_or(core.committed_log.base());
         let new_leader = QuorumPacket::with_data(PacketType::NewLeader, Zxid::new(epoch, 0), core.config_text());
@@ -184,27 +186,12 @@ impl Learner {
         (self.acked, self.sent) = (end, end);
         self.stage = Stage::Synchronising;
         self.read_deadline = Some(core.now + core.config.init_time());
-        if !initial {
-            self.catch_up(core, committed);
+        if !self.is_observer() {
+            for (zxid, payload) in core.tail.range(open..).cloned().collect::<Vec<_>>() {
+                self.live(core, QuorumPacket::with_data(PacketType::Proposal, zxid, payload));
+            }
         }
         core.send(conn, new_leader);
-    }
-
-    /// What was proposed and is not in the committed log yet is live traffic.
-    fn catch_up(&mut self, core: &mut Core, committed: Zxid) {
-        let open: Vec<_> = core.tail.iter().cloned().collect();
-        for (zxid, payload) in open {
-            if !self.is_observer() {
-                self.live(core, QuorumPacket::with_data(PacketType::Proposal, zxid, payload.clone()));
-            }
-            if zxid <= committed {
-                let packet = match self.is_observer() {
-                    true => QuorumPacket::with_data(PacketType::Inform, zxid, payload),
-                    false => QuorumPacket::new(PacketType::Commit, zxid),
-                };
-                self.live(core, packet);
-            }
-        }
     }
 
     /// Sends live traffic, or holds it back.

@@ -1,0 +1,111 @@
+//! A seed is a run: random writes, syncs, crashes, restarts, cuts, resets, slow disks and snapshots; then the faults stop,
+//! and the ensemble must agree and serve.
+
+use super::{Random, World, fast_config, membership, ms};
+use ensemble_proto::ServerId;
+use ensemble_zab::Config;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs a seed; the error is the broken promise, or the panic.
+pub fn run(seed: u64, adapt: &dyn Fn(&mut Config), trace: bool) -> Result<usize, String> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = world(seed, adapt);
+        if trace {
+            world.trace = Some(Vec::new());
+        }
+        let result = play(&mut world);
+        if trace && result.is_err() {
+            eprintln!("{}", world.trace.clone().unwrap_or_default().join("\n"));
+        }
+        result.map(|()| world.committed.len())
+    }));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+    })
+}
+
+fn world(seed: u64, adapt: &dyn Fn(&mut Config)) -> World {
+    let mut random = Random(seed);
+    let (voters, observers) = [(3, 0), (3, 1), (5, 0), (2, 0)][random.below(4) as usize];
+    let mut config = fast_config(membership(voters, observers));
+    config.committed_log_max = [3, 10, 500][random.below(3) as usize];
+    config.zxid_counter_max = [20, u32::MAX - 1][random.below(2) as usize];
+    adapt(&mut config);
+    let mut world = World::with_config(config, random.next());
+    world.latency_ms = [1, 5, 20][random.below(3) as usize];
+    world
+}
+
+fn play(world: &mut World) -> Result<(), String> {
+    let servers = world.ids().len() as u64;
+    let any = |world: &mut World| 1 + world.random.below(servers) as i64;
+    let calm = world.random.below(8) + 1;
+    world.start_all();
+    for _ in 0..150 {
+        let pause = ms([1, 10, 60][world.random.below(3) as usize]);
+        world.run_for(pause);
+        if world.violation.is_some() {
+            break;
+        }
+        for _ in 0..world.random.below(6) {
+            let id = any(world);
+            match world.random.below(3) {
+                0 => world.sync_at(id),
+                _ => world.write_at(id),
+            }
+        }
+        if world.random.below(8) < calm {
+            continue;
+        }
+        let id = any(world);
+        match world.random.below(12) {
+            0..=2 => world.crash(id),
+            3..=5 if world.servers[&ServerId(id)].zab.is_none() => world.start(id),
+            3..=5 => world.take_snapshot(id),
+            6 => world.reset_connections(id),
+            7 => world.cut_off(id),
+            8 => {
+                let other = any(world);
+                if id != other {
+                    world.cut_one_way(id, other);
+                }
+            }
+            9 => world.heal(),
+            10 => {
+                world.servers.get_mut(&ServerId(id)).expect("a server").disk_time =
+                    ms([1, 10, 100, 700][world.random.below(4) as usize]);
+            }
+            _ => {
+                for id in 1..=servers as i64 {
+                    world.crash(id);
+                }
+                world.run_for(ms(5));
+                for id in 1..=servers as i64 {
+                    world.start(id);
+                }
+            }
+        }
+    }
+    settle(world)
+}
+
+fn settle(world: &mut World) -> Result<(), String> {
+    world.heal();
+    for id in world.ids() {
+        world.servers.get_mut(&id).expect("a server").disk_time = ms(1);
+        if world.servers[&id].zab.is_none() {
+            world.start(id.0);
+        }
+    }
+    // ten seconds at a tick of two, here at a tenth of it
+    world.run_until(ms(5000), World::is_converged);
+    let before = world.committed.len();
+    world.propose();
+    world.run_until(ms(5000), |world| world.is_converged() && world.committed.len() > before);
+    match &world.violation {
+        Some(violation) => Err(violation.clone()),
+        None if world.is_converged() && world.committed.len() > before => Ok(()),
+        None => Err(format!("does not serve after the faults stop:\n{}", world.summary())),
+    }
+}

@@ -1,0 +1,288 @@
+//! Whole ensembles, without and with faults that one can name.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{World, ms};
+use ensemble_proto::quorum::PacketType;
+use ensemble_proto::{ServerId, Zxid};
+use ensemble_zab::Role;
+
+fn write(world: &mut World, count: usize) {
+    let before = world.committed.len();
+    for _ in 0..count {
+        world.propose().expect("there is a leader");
+    }
+    assert!(world.run_until(ms(2000), |world| world.committed.len() == before + count), "{}", world.summary());
+}
+
+fn started(voters: i64, observers: i64) -> World {
+    let mut world = World::new(voters, observers, 7);
+    world.trace = Some(Vec::new());
+    world.start_all();
+    world.expect_converged(ms(2000));
+    world
+}
+
+#[test]
+fn ensembles_of_every_size_elect_a_leader_and_agree() {
+    for voters in 1..=5 {
+        let mut world = started(voters, 0);
+        assert_eq!(world.leader(), Some(ServerId(voters)), "equal histories: the greatest id leads");
+        write(&mut world, 20);
+        world.expect_converged(ms(1000));
+    }
+}
+
+#[test]
+fn servers_that_start_one_after_another_join_the_leader_in_office() {
+    let mut world = World::new(3, 0, 1);
+    world.start(1);
+    world.run_for(ms(2000));
+    assert_eq!(world.leader(), None, "one of three is no quorum");
+    world.start(2);
+    world.expect_converged(ms(2000));
+    assert_eq!(world.leader(), Some(ServerId(2)));
+    write(&mut world, 3);
+    world.start(3);
+    world.expect_converged(ms(2000));
+    assert_eq!(world.leader(), Some(ServerId(2)));
+}
+
+#[test]
+fn a_follower_that_was_away_gets_a_diff_a_snapshot_when_too_far_behind() {
+    for (writes, expected, other) in
+        [(10, PacketType::Diff, PacketType::Snap), (600, PacketType::Snap, PacketType::Diff)]
+    {
+        let mut world = started(3, 0);
+        write(&mut world, 5);
+        world.crash(1);
+        write(&mut world, writes);
+        world.sent.clear();
+        world.start(1);
+        world.expect_converged(ms(3000));
+        assert!(world.sent.contains_key(&expected) && !world.sent.contains_key(&other), "{:?}", world.sent);
+    }
+}
+
+#[test]
+fn what_only_a_dead_leader_had_is_truncated_when_it_returns() {
+    let mut world = started(3, 0);
+    write(&mut world, 5);
+    world.crash(1);
+    world.crash(2);
+    world.propose();
+    world.propose();
+    world.run_for(ms(50));
+    assert_eq!(world.server(3).disk.log.len(), 7);
+    world.crash(3);
+    world.start(1);
+    world.start(2);
+    world.expect_converged(ms(2000));
+    assert_eq!(world.committed.len(), 5);
+    world.sent.clear();
+    world.start(3);
+    world.expect_converged(ms(2000));
+    assert!(world.sent.contains_key(&PacketType::Trunc), "{:?}", world.sent);
+    write(&mut world, 4);
+    world.expect_converged(ms(1000));
+}
+
+#[test]
+fn a_minority_leader_steps_down_and_loses_nothing_that_was_acknowledged() {
+    let mut world = started(5, 0);
+    write(&mut world, 5);
+    world.cut_off(5);
+    world.propose();
+    world.run_for(ms(3000));
+    assert_eq!(world.zab(5).role(), Role::Looking);
+    assert!(world.leader().is_some_and(|leader| leader != ServerId(5)));
+    write(&mut world, 5);
+    world.heal();
+    world.expect_converged(ms(3000));
+    assert_eq!(world.committed.len(), 10, "the write of the minority was not acknowledged and is gone");
+}
+
+#[test]
+fn a_leader_that_only_hears_gives_way() {
+    let mut world = started(3, 0);
+    world.cut_one_way(3, 1);
+    world.cut_one_way(3, 2);
+    assert!(
+        world.run_until(ms(6000), |world| world.leader().is_some_and(|leader| leader != ServerId(3))),
+        "{}",
+        world.summary()
+    );
+    world.expect_no_violation();
+    world.heal();
+    world.expect_converged(ms(4000));
+}
+
+#[test]
+fn observers_learn_and_forward_but_do_not_count() {
+    let mut world = started(3, 2);
+    write(&mut world, 5);
+    world.write_at(4);
+    world.write_at(5);
+    assert!(world.run_until(ms(500), |world| world.committed.len() == 7));
+    world.expect_converged(ms(500));
+    assert_eq!(world.zab(4).role(), Role::Observing { leader: ServerId(3) });
+    assert!(world.sent.contains_key(&PacketType::Inform));
+    world.crash(1);
+    world.crash(2);
+    world.run_for(ms(3000));
+    assert_eq!(world.leader(), None, "two observers do not make a quorum");
+    world.start(1);
+    world.expect_converged(ms(3000));
+}
+
+#[test]
+fn a_sync_shows_everything_committed_before_it() {
+    let mut world = started(3, 1);
+    for _ in 0..20 {
+        for id in 1..=4 {
+            world.propose();
+            world.sync_at(id);
+        }
+        world.run_for(ms(3));
+    }
+    world.expect_converged(ms(1000));
+    world.run_for(ms(100));
+    assert_eq!(world.syncs_answered, 80);
+}
+
+#[test]
+fn a_deposed_leader_answers_no_sync() {
+    let mut world = started(3, 0);
+    write(&mut world, 1);
+    world.cut_off(3);
+    assert!(
+        world.run_until(ms(3000), |world| world.servers.values().filter(|s| s.serving == Some(Role::Leading)).count()
+            == 2
+            || world.leader() != Some(ServerId(3)))
+    );
+    let answered = world.syncs_answered;
+    world.sync_at(3);
+    world.run_for(ms(3000));
+    world.expect_no_violation();
+    assert_eq!(world.syncs_answered, answered);
+}
+
+#[test]
+fn writes_sessions_and_questions_travel_from_learners_to_the_leader() {
+    let mut world = started(3, 0);
+    world.touch_at(1, 0x77);
+    world.revalidate_at(2, 0x88, 1000);
+    world.revalidate_at(2, 0x99, 2000);
+    world.write_at(1);
+    world.run_for(ms(500));
+    let trace = world.trace.clone().unwrap();
+    for line in ["3 hears of [(0x77, 4000)]", "2 revalidated 0x88 true", "2 revalidated 0x99 false"] {
+        assert!(trace.iter().any(|found| found == line), "{line}");
+    }
+    assert_eq!(trace.iter().filter(|line| line.contains("hears of")).count(), 1, "a touch is reported once");
+    assert_eq!(world.committed.len(), 1);
+}
+
+#[test]
+fn an_empty_store_that_may_not_vote_learns_first() {
+    let mut world = World::new(3, 0, 3);
+    for id in 1..=3 {
+        world.servers.get_mut(&ServerId(id)).unwrap().autocreate = false;
+    }
+    world.start_all();
+    world.run_for(ms(5000));
+    assert_eq!(world.leader(), None, "three empty stores elect nobody");
+    assert_eq!(world.zab(1).last_logged(), Zxid::NONE);
+    for id in 1..=2 {
+        world.crash(id);
+        world.servers.get_mut(&ServerId(id)).unwrap().autocreate = true;
+        world.start(id);
+    }
+    world.expect_converged(ms(3000));
+    write(&mut world, 3);
+    // The third lost its disk: with one that has the data it is no quorum.
+    world.crash(3);
+    world.servers.get_mut(&ServerId(3)).unwrap().disk = common::Disk::default();
+    world.crash(1);
+    world.start(3);
+    world.run_for(ms(5000));
+    assert_eq!(world.leader(), None);
+    world.start(1);
+    world.expect_converged(ms(3000));
+    assert_ne!(world.zab(3).last_logged(), Zxid::NONE, "filled by the leader, it may vote");
+}
+
+#[test]
+fn an_epoch_that_has_no_more_zxids_ends_without_losing_a_write() {
+    let mut config = common::fast_config(common::membership(3, 0));
+    config.zxid_counter_max = 5;
+    let mut world = World::with_config(config, 5);
+    world.start_all();
+    world.expect_converged(ms(2000));
+    for _ in 0..23 {
+        assert!(world.run_until(ms(2000), |world| world.leader().is_some()));
+        let before = world.committed.len();
+        world.propose();
+        assert!(world.run_until(ms(2000), |world| world.committed.len() > before), "{}", world.summary());
+    }
+    world.expect_converged(ms(2000));
+    assert!(world.zab(1).epoch().0 >= 5);
+    assert!(world.committed.iter().all(|(zxid, _)| (1..=5).contains(&zxid.counter())));
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_gives_way() {
+    let mut world = started(3, 0);
+    write(&mut world, 3);
+    world.servers.get_mut(&ServerId(3)).unwrap().disk_time = ms(1_000_000);
+    world.propose();
+    assert!(
+        world.run_until(ms(5000), |world| world.leader().is_some_and(|leader| leader != ServerId(3))),
+        "{}",
+        world.summary()
+    );
+    world.expect_no_violation();
+}
+
+#[test]
+fn a_follower_whose_disk_hangs_delays_nobody_and_is_dropped() {
+    let mut world = started(3, 0);
+    world.servers.get_mut(&ServerId(1)).unwrap().disk_time = ms(1_000_000);
+    write(&mut world, 10);
+    world.run_for(ms(2500));
+    assert_eq!(world.server(1).serving, None);
+    assert_eq!(world.leader(), Some(ServerId(3)));
+}
+
+#[test]
+fn a_standalone_server_commits_what_its_own_disk_has() {
+    let mut config = common::fast_config(common::membership(1, 0));
+    config.standalone = true;
+    let mut world = World::with_config(config, 5);
+    world.start_all();
+    assert_eq!(world.leader(), Some(ServerId(1)), "at once");
+    write(&mut world, 3);
+    world.sync_at(1);
+    world.run_for(ms(10));
+    assert_eq!((world.syncs_answered, world.committed[2].0), (1, Zxid(3)));
+    world.propose();
+    world.crash(1);
+    world.start(1);
+    write(&mut world, 1);
+    assert_eq!(world.server(1).disk.current.0, 0, "no epochs");
+    world.expect_no_violation();
+}
+
+#[test]
+fn all_servers_crash_and_nothing_is_lost() {
+    let mut world = started(5, 0);
+    write(&mut world, 30);
+    for id in 1..=5 {
+        world.crash(id);
+    }
+    world.start_all();
+    world.expect_converged(ms(2000));
+    assert_eq!(world.committed.len(), 30);
+    assert_eq!(world.zab(1).epoch().0, 2);
+}
