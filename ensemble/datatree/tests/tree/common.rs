@@ -5,8 +5,9 @@ use ensemble_datatree::{Access, DataTree};
 use ensemble_proto::client::{
     AclEntry, CheckRequest, CreateRequest, DeleteRequest, MultiOp, MultiRequest, OpCode, SetAclRequest, SetDataRequest,
 };
+use ensemble_proto::quorum::AuthId;
 use ensemble_proto::txn::{CreateTxn, Txn};
-use ensemble_proto::{AclList, SessionId};
+use ensemble_proto::{Acl, AclList, SessionId};
 use std::path::PathBuf;
 
 /// The recorded files: `ENSEMBLE_FIXTURES`, or `shared/fixtures` beside some directory above this crate.
@@ -114,4 +115,75 @@ pub(crate) fn contents(tree: &DataTree) -> Vec<String> {
     }
     lines.sort();
     lines
+}
+
+pub(crate) const SESSION: SessionId = SessionId(0x0100_0000_0000_0001);
+
+/// Flags of create.
+pub(crate) const EPHEMERAL: i32 = 1;
+pub(crate) const SEQUENTIAL: i32 = 2;
+
+pub(crate) fn identity(scheme: &str, id: &str) -> AuthId {
+    AuthId { scheme: scheme.to_string(), id: id.to_string() }
+}
+
+/// An ACL entry that a client writes.
+pub(crate) fn entry(perms: i32, scheme: &'static str, id: &'static str) -> AclEntry<'static> {
+    AclEntry { perms, scheme: Some(scheme.into()), id: Some(id.into()) }
+}
+
+pub(crate) fn open() -> Option<Vec<AclEntry<'static>>> {
+    Some(vec![AclEntry::world(Acl::ALL)])
+}
+
+pub(crate) fn create_op<'a>(path: &'a str, flags: i32, acl: Option<Vec<AclEntry<'static>>>) -> CreateRequest<'a> {
+    CreateRequest { path: path.into(), data: Some(b"data"), acl, flags }
+}
+
+pub(crate) fn create(path: &str, flags: i32) -> Owned {
+    create_with(path, flags, open())
+}
+
+pub(crate) fn create_with(path: &str, flags: i32, acl: Option<Vec<AclEntry<'static>>>) -> Owned {
+    Owned::new(SESSION, 1, OpCode::Create2, |out| create_op(path, flags, acl).encode(out))
+}
+
+pub(crate) fn delete(path: &str, version: i32) -> Owned {
+    Owned::new(SESSION, 1, OpCode::Delete, |out| DeleteRequest { path: path.into(), version }.encode(out))
+}
+
+pub(crate) fn set_data(path: &str, data: Option<&[u8]>, version: i32) -> Owned {
+    Owned::new(SESSION, 1, OpCode::SetData, |out| SetDataRequest { path: path.into(), data, version }.encode(out))
+}
+
+pub(crate) fn set_acl(path: &str, acl: Option<Vec<AclEntry<'static>>>, version: i32) -> Owned {
+    Owned::new(SESSION, 1, OpCode::SetAcl, |out| SetAclRequest { path: path.into(), acl, version }.encode(out))
+}
+
+pub(crate) fn multi(ops: Vec<MultiOp<'_>>) -> Owned {
+    Owned::new(SESSION, 1, OpCode::Multi, |out| MultiRequest { ops }.encode(out))
+}
+
+pub(crate) fn multi_create(path: &str, flags: i32) -> MultiOp<'_> {
+    MultiOp::Create { op: OpCode::Create, request: create_op(path, flags, open()) }
+}
+
+pub(crate) fn multi_delete(path: &str, version: i32) -> MultiOp<'_> {
+    MultiOp::Delete(DeleteRequest { path: path.into(), version })
+}
+
+pub(crate) fn multi_set(path: &str, version: i32) -> MultiOp<'_> {
+    MultiOp::SetData(SetDataRequest { path: path.into(), data: None, version })
+}
+
+pub(crate) fn multi_check(path: &str, version: i32) -> MultiOp<'_> {
+    MultiOp::Check(CheckRequest { path: path.into(), version })
+}
+
+pub(crate) fn close(session: SessionId) -> Owned {
+    Owned::new(session, 0, OpCode::CloseSession, |_| {})
+}
+
+pub(crate) fn begin(session: SessionId) -> Owned {
+    Owned::new(session, 0, OpCode::CreateSession, |out| out.extend(4000i32.to_be_bytes()))
 }

@@ -2,4 +2,9 @@
 
 mod common;
 mod fixtures;
+mod load;
+mod prepare;
+mod random;
+mod reads;
+mod replay;
 mod wire;
