@@ -1,0 +1,329 @@
+//! The admin port (JSON, contract C1, C4, C5) and the metrics port, on a thread and a runtime of their own.
+//!
+//! The thread outlives the driver: while a server is rebuilt after its grant, or when its driver hangs, the ports still
+//! answer, and say so. It asks the driver by a bounded channel and waits a bounded time.
+
+use crate::config::{Admin, Metrics as MetricsPort};
+use crate::metrics::Metrics;
+use crate::report::{Bootstrap, Report};
+use crate::version;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests to the driver that wait at once.
+pub(crate) const COMMANDS_WAITING_MAX: usize = 32;
+/// How long a driver may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// A driver that has not turned for so long is not alive.
+const TURN_MAX: Duration = Duration::from_secs(30);
+/// The longest body of a request.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// What the port asks the driver.
+pub(crate) enum Command {
+    /// Say how it is.
+    Report(oneshot::Sender<Report>),
+    /// Let the empty store vote.
+    Grant(Grant, oneshot::Sender<Result<(), String>>),
+}
+
+/// The body of `POST /bootstrap`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Grant {
+    pub(crate) ensemble_id: String,
+    pub(crate) voters: Vec<i64>,
+    pub(crate) volume_id: String,
+}
+
+/// What the ports and the server share.
+pub(crate) struct Shared {
+    commands: Mutex<Option<mpsc::Sender<Command>>>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Milliseconds since `origin` at the last turn of the driver.
+    pub(crate) last_turn_ms: Arc<AtomicU64>,
+    origin: Instant,
+    token_file: Option<std::path::PathBuf>,
+}
+
+impl Shared {
+    pub(crate) fn new(metrics: Arc<Metrics>, token_file: Option<std::path::PathBuf>) -> Shared {
+        Shared { commands: Mutex::default(), metrics, last_turn_ms: Arc::default(), origin: Instant::now(), token_file }
+    }
+
+    /// Where commands go from now on; `None` while there is no driver.
+    pub(crate) fn route(&self, commands: Option<mpsc::Sender<Command>>) {
+        *self.commands.lock().unwrap_or_else(PoisonError::into_inner) = commands;
+    }
+
+    async fn ask<R>(&self, command: impl FnOnce(oneshot::Sender<R>) -> Command) -> Option<R> {
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let (answer, answered) = oneshot::channel();
+        let exchange = async {
+            commands.send(command(answer)).await.ok()?;
+            answered.await.ok()
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.ok().flatten()
+    }
+
+    async fn report(&self) -> Option<Report> {
+        self.ask(Command::Report).await
+    }
+
+    fn is_token(&self, given: &str) -> bool {
+        let Some(file) = &self.token_file else { return false };
+        match std::fs::read_to_string(file) {
+            Ok(token) => !token.trim().is_empty() && equal_in_constant_time(token.trim().as_bytes(), given.as_bytes()),
+            Err(error) => {
+                tracing::error!(file = %file.display(), %error, "cannot read the admin token");
+                false
+            }
+        }
+    }
+}
+
+/// Both ports, bound.
+pub(crate) struct Ports {
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Ends the thread when dropped.
+    _stop: oneshot::Sender<()>,
+}
+
+/// Binds the ports and serves them on a new thread.
+///
+/// # Errors
+/// When a port cannot be bound.
+pub(crate) fn start(shared: Arc<Shared>, admin: Option<Admin>, metrics: Option<MetricsPort>) -> io::Result<Ports> {
+    let bind = |endpoint: &crate::config::Endpoint, port: &str| {
+        let listener = std::net::TcpListener::bind((endpoint.host.as_str(), endpoint.port))
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+        listener.map_err(|e| io::Error::new(e.kind(), format!("{port} {}:{}: {e}", endpoint.host, endpoint.port)))
+    };
+    let admin = admin.map(|admin| bind(&admin.endpoint, "admin.serverPort")).transpose()?;
+    let metrics = metrics.map(|metrics| bind(&metrics.endpoint, "metricsProvider.httpPort")).transpose()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let ports = Ports {
+        admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
+        metrics: metrics.as_ref().and_then(|listener| listener.local_addr().ok()),
+        _stop: stop,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = serve(admin, admin_routes(shared.clone())) => {}
+                () = serve(metrics, metrics_routes(shared)) => {}
+                _ = stopped => {}
+            }
+        });
+    })?;
+    Ok(ports)
+}
+
+/// Serves a port; for ever, also when there is none.
+async fn serve(listener: Option<std::net::TcpListener>, routes: Router) {
+    if let Some(listener) = listener {
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => {
+                if let Err(error) = axum::serve(listener, routes).await {
+                    tracing::error!(%error, "an HTTP port ended");
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot serve an HTTP port"),
+        }
+    }
+    std::future::pending().await
+}
+
+fn admin_routes(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/bootstrap", post(bootstrap))
+        .route("/startupz", get(startupz))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(shared)
+}
+
+fn metrics_routes(shared: Arc<Shared>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(shared)
+}
+
+/// The body of `GET /status`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusBody {
+    version: &'static str,
+    myid: i64,
+    ensemble_id: Option<String>,
+    volume_id: Option<String>,
+    role: &'static str,
+    leader: Option<i64>,
+    epoch: i64,
+    zxid: String,
+    store_state: &'static str,
+    config: ConfigBody,
+    config_hash: String,
+    bootstrap: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    followers: Option<Vec<FollowerBody>>,
+    sessions: usize,
+    connections: usize,
+    znodes: usize,
+    watches: usize,
+    digest: String,
+    uptime_ms: u64,
+}
+
+#[derive(Serialize)]
+struct ConfigBody {
+    version: String,
+    servers: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct FollowerBody {
+    id: i64,
+    synced: bool,
+    voter: bool,
+    zxid: String,
+}
+
+impl From<Report> for StatusBody {
+    fn from(report: Report) -> StatusBody {
+        let status = &report.status;
+        let follower = |learner: &ensemble_zab::LearnerStatus| FollowerBody {
+            id: learner.id.0,
+            synced: learner.synced,
+            voter: learner.voter,
+            zxid: format!("{:#x}", learner.acked.0),
+        };
+        StatusBody {
+            version: version::OWN,
+            myid: status.id.0,
+            ensemble_id: report.identity.ensemble_id.clone(),
+            volume_id: report.identity.volume_id.clone(),
+            role: report.role(),
+            leader: report.leader().map(|leader| leader.0),
+            epoch: status.epoch.0,
+            zxid: format!("{:#x}", status.zxid.0),
+            store_state: report.store_state(),
+            config: ConfigBody { version: format!("{:#x}", report.config_version), servers: report.servers.clone() },
+            config_hash: report.config_hash.clone(),
+            bootstrap: match report.bootstrap() {
+                Bootstrap::Closed => "closed",
+                Bootstrap::AwaitingGrant => "awaiting-grant",
+                Bootstrap::Granted => "granted",
+            },
+            followers: (report.role() == "leading").then(|| status.learners.iter().map(follower).collect()),
+            sessions: status.global_sessions,
+            connections: status.connections,
+            znodes: status.znodes,
+            watches: status.watches,
+            digest: format!("{:x}", status.digest),
+            uptime_ms: report.uptime.as_millis() as u64,
+        }
+    }
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.report().await {
+        Some(report) => axum::Json(StatusBody::from(report)).into_response(),
+        None => unavailable("the server does not answer"),
+    }
+}
+
+async fn startupz(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.report().await {
+        Some(_) => "ok".into_response(),
+        None => unavailable("the store is not loaded"),
+    }
+}
+
+/// Alive means that the driver turns; a failed disk has ended the process already.
+async fn livez(State(shared): State<Arc<Shared>>) -> Response {
+    if shared.commands.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        return "ok".into_response(); // Loading the store; the startup probe watches over that.
+    }
+    let last = Duration::from_millis(shared.last_turn_ms.load(Ordering::Relaxed));
+    let silent = shared.origin.elapsed().saturating_sub(last);
+    if silent <= TURN_MAX { "ok".into_response() } else { unavailable(&format!("no turn for {} s", silent.as_secs())) }
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.report().await {
+        Some(report) if report.mode().is_some() => "ok".into_response(),
+        Some(report) => unavailable(&format!("{}, store {}", report.role(), report.store_state())),
+        None => unavailable("the server does not answer"),
+    }
+}
+
+async fn bootstrap(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: String) -> Response {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if !token.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| shared.is_token(token)) {
+        return refused(StatusCode::UNAUTHORIZED, "a Bearer token of this ensemble is required");
+    }
+    let grant = match serde_json::from_str::<Grant>(&body) {
+        Ok(grant) => grant,
+        Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    match shared.ask(|answer| Command::Grant(grant, answer)).await {
+        Some(Ok(())) => axum::Json(serde_json::json!({ "granted": true })).into_response(),
+        Some(Err(reason)) => refused(StatusCode::CONFLICT, &reason),
+        None => unavailable("the server does not answer"),
+    }
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let report = shared.report().await;
+    match shared.metrics.exposition(report.as_ref()) {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn unavailable(reason: &str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
+}
+
+fn refused(status: StatusCode, error: &str) -> Response {
+    (status, axum::Json(serde_json::json!({ "error": error }))).into_response()
+}
+
+/// Compares without telling by its duration how much is right.
+fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_equal_or_not() {
+        for (a, b, equal) in [("", "", true), ("a", "a", true), ("a", "b", false), ("a", "ab", false)] {
+            assert_eq!(equal_in_constant_time(a.as_bytes(), b.as_bytes()), equal);
+        }
+    }
+
+    #[test]
+    fn a_grant_names_ensemble_voters_and_volume_and_nothing_else() {
+        let grant = r#"{"ensembleId":"e","voters":[1,2],"volumeId":"v"}"#;
+        let expected = Grant { ensemble_id: "e".into(), voters: vec![1, 2], volume_id: "v".into() };
+        assert_eq!(serde_json::from_str::<Grant>(grant).ok(), Some(expected));
+        assert!(serde_json::from_str::<Grant>(r#"{"ensembleId":"e","voters":[1]}"#).is_err());
+        assert!(serde_json::from_str::<Grant>(r#"{"ensembleId":"e","voters":[1],"volumeId":"v","x":1}"#).is_err());
+    }
+}

@@ -1,0 +1,257 @@
+//! What a server is told: `zoo.cfg` (`QuorumPeerConfig.java`), `-Dname=value`, and the `myid` file.
+//!
+//! [`load`] reads all three and yields [`Settings`], in which nothing is left to interpret. Names and defaults are
+//! ZooKeeper's; [`keys`] lists every key and what becomes of it.
+
+pub mod keys;
+mod myid;
+mod properties;
+mod settings;
+mod values;
+
+pub use settings::{Admin, Directories, Election, Endpoint, Metrics, Operator, PauseMonitor, Settings};
+pub use values::Place;
+
+use ensemble_proto::ServerId;
+use ensemble_proto::membership::MembershipError;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use values::Values;
+
+/// Why a configuration is not accepted. The process ends with code 2.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A value is not what its key needs.
+    #[error("{key} ({place}): {found:?} is not {expected}")]
+    Value {
+        /// The key.
+        key: String,
+        /// Where it was given.
+        place: Place,
+        /// The value.
+        found: String,
+        /// What would have been right.
+        expected: &'static str,
+    },
+    /// A feature of ZooKeeper that this server does not have yet.
+    #[error("{key} ({place}): {value:?} is not supported yet{}", only(unless))]
+    Refused {
+        /// The key.
+        key: String,
+        /// Where it was given.
+        place: Place,
+        /// The value.
+        value: String,
+        /// The value that would be accepted; empty when there is none.
+        unless: &'static str,
+    },
+    /// A key that must be there is not.
+    #[error("{key} is missing: {why}")]
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// Why it is needed.
+        why: &'static str,
+    },
+    /// Values that contradict each other.
+    #[error("{0}")]
+    Conflict(String),
+    /// A `server.N` line.
+    #[error("{place}: {source}")]
+    Membership {
+        /// Where it was given.
+        place: Place,
+        /// What is wrong with it.
+        source: MembershipError,
+    },
+    /// The file that names this server.
+    #[error("{}: {problem}", path.display())]
+    Myid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file names another server than the ordinal does. The process ends with code 4.
+    #[error("{}: holds {found}, but this server's ordinal makes it {expected}: the volume belongs to another server", path.display())]
+    OtherServer {
+        /// The file.
+        path: PathBuf,
+        /// The id in it.
+        found: ServerId,
+        /// This server's id.
+        expected: ServerId,
+    },
+}
+
+fn only(unless: &str) -> String {
+    if unless.is_empty() { String::new() } else { format!(" (only {unless:?} is)") }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Line(line) => write!(f, "line {line}"),
+            Place::CommandLine => f.write_str("command line"),
+        }
+    }
+}
+
+/// Something that a person should know about a key that was given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// The key.
+    pub key: String,
+    /// What became of it.
+    pub text: &'static str,
+}
+
+/// Reads the file at `path` with the given `-D` properties. `ordinal` is the position in a StatefulSet, from which
+/// `ensemble.myidOffset` makes the server's id.
+///
+/// # Errors
+/// The first thing that is wrong, by name.
+pub fn load(
+    path: &Path,
+    defines: &[(String, String)],
+    ordinal: Option<i64>,
+) -> Result<(Settings, Vec<Note>), ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let mut notes = Vec::new();
+    let mut settings = parse(&text, defines, ordinal, &mut notes)?;
+    if settings.membership.servers.is_empty() {
+        return Ok((settings, notes));
+    }
+    settings.id = myid::establish(&settings.directories.data, settings.ordinal_id, settings.datadir_autocreate)?;
+    settings.check_member(&mut notes)?;
+    Ok((settings, notes))
+}
+
+/// [`load`] without touching a file; the server's id is not established.
+fn parse(
+    text: &str,
+    defines: &[(String, String)],
+    ordinal: Option<i64>,
+    notes: &mut Vec<Note>,
+) -> Result<Settings, ConfigError> {
+    let values = Values::collect(properties::parse(text), defines, notes)?;
+    Settings::read(&values, text, ordinal, notes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `text` leads to: the error, or what `show` says of the settings, then the notes.
+    fn check(text: &str, defines: &[&str], show: impl Fn(&Settings) -> String, expected: &str) {
+        let defines: Vec<_> = defines.iter().filter_map(|d| d.split_once('=')).collect();
+        let defines: Vec<_> = defines.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let mut notes = Vec::new();
+        let mut found = match parse(text, &defines, None, &mut notes) {
+            Ok(settings) => show(&settings),
+            Err(error) => error.to_string(),
+        };
+        for note in notes {
+            found += &format!("; {}: {}", note.key, note.text);
+        }
+        assert_eq!(found, expected, "{text:?} {defines:?}");
+    }
+
+    #[test]
+    fn values_are_checked_by_name_place_and_expectation() {
+        let fine = |_: &Settings| "fine".to_owned();
+        for (text, expected) in [
+            ("clientPort=2181", "dataDir is missing: snapshots and myid live there"),
+            ("dataDir=/d\nclientPort=http", "clientPort (line 2): \"http\" is not a port between 0 and 65535"),
+            ("dataDir=/d\ntickTime=0", "tickTime (line 2): \"0\" is not a number of milliseconds, at least 1"),
+            ("dataDir=/d\ninitLimit=x", "initLimit (line 2): \"x\" is not a number of ticks, at least 1"),
+            (
+                "dataDir=/d\nminSessionTimeout=10\nmaxSessionTimeout=9",
+                "minSessionTimeout (10) is greater than maxSessionTimeout (9)",
+            ),
+            ("dataDir=/d\nquorumListenOnAllIPs=1", "quorumListenOnAllIPs (line 2): \"1\" is not true or false"),
+            ("dataDir=/d\nelectionAlg=1", "electionAlg (line 2): \"1\" is not supported yet (only \"3\" is)"),
+            ("dataDir=/d\nelectionAlg=3", "fine"),
+            ("dataDir=/d\nsecureClientPort=2281", "secureClientPort (line 2): \"2281\" is not supported yet"),
+            (
+                "dataDir=/d\nreconfigEnabled=true",
+                "reconfigEnabled (line 2): \"true\" is not supported yet (only \"false\" is)",
+            ),
+            ("dataDir=/d\nssl.keyStore.location=/k", "ssl.keyStore.location (line 2): \"/k\" is not supported yet"),
+            ("dataDir=/d\ngroup.1=1:2", "group.1 (line 2): \"1:2\" is not supported yet"),
+            (
+                "dataDir=/d\nnio.numWorkerThreads=4",
+                "fine; nio.numWorkerThreads: not needed by this server, it has no effect",
+            ),
+            ("dataDir=/d\nfoo=bar", "fine; foo: unknown key, it has no effect"),
+            ("dataDir=/d\ntickTime=1\ntickTime=2", "fine; tickTime: given twice, the last one counts"),
+            ("dataDir=/d\nserver.1=h:2888", "line 2: server.1: \"\" is not an election port between 1 and 65535"),
+            ("dataDir=/d\nserver.1=h:1:2\nserver.2=h:3:4", "initLimit is missing: an ensemble needs it"),
+            (
+                "dataDir=/d\nserver.1=h:1:2\ninitLimit=5\nsyncLimit=2\nstandaloneEnabled=false\nserver.1=h:1:2:observer",
+                "no participant among the servers; server.1: given twice, the last one counts",
+            ),
+            ("dataDir=/d\nensemble.id=x", "ensemble.id (line 2): \"x\" is not a UUID"),
+            (
+                "dataDir=/d\nensemble.id=0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10",
+                "ensemble.adminTokenFile is missing: ensemble.id needs it, for POST /bootstrap",
+            ),
+        ] {
+            check(text, &[], fine, expected);
+        }
+    }
+
+    #[test]
+    fn properties_come_from_the_command_line_and_the_file_wins() {
+        let show = |s: &Settings| format!("snapCount {} frame {}", s.storage.snap_count, s.frame_bytes_max);
+        let file = "dataDir=/d";
+        check(file, &[], show, "snapCount 100000 frame 1048575");
+        check(file, &["zookeeper.snapCount=7", "jute.maxbuffer=99"], show, "snapCount 7 frame 99");
+        check("dataDir=/d\nsnapCount=8", &["zookeeper.snapCount=7"], show, "snapCount 8 frame 1048575");
+        check(
+            file,
+            &["snapCount=7", "zookeeper.tickTime=1"],
+            show,
+            "snapCount 100000 frame 1048575; -DsnapCount: unknown property, it has no effect; \
+             -Dzookeeper.tickTime: unknown property, it has no effect",
+        );
+        check(
+            file,
+            &["zookeeper.ssl.protocol=TLSv1.3"],
+            show,
+            "ssl.protocol (command line): \"TLSv1.3\" is not supported yet",
+        );
+    }
+
+    #[test]
+    fn defaults_are_those_of_zookeeper() {
+        let show = |s: &Settings| {
+            format!(
+                "{:?} {}..{} {} {} {:?} standalone {} whitelist {}",
+                s.tick,
+                s.session_timeout_min_ms,
+                s.session_timeout_max_ms,
+                s.max_client_cnxns,
+                s.global_outstanding_limit,
+                s.sessionless_timeout,
+                s.standalone,
+                s.four_letter_whitelist,
+            )
+        };
+        check("dataDir=/d\nclientPort=0", &[], show, "3s 6000..60000 60 1000 10s standalone true whitelist srvr");
+        let one = "dataDir=/d\nserver.1=h:1:2\ninitLimit=5\nsyncLimit=2\ntickTime=100\n4lw.commands.whitelist=*";
+        check(one, &[], show, "100ms 200..2000 60 1000 10s standalone true whitelist *");
+        let grows = format!("{one}\nstandaloneEnabled=false");
+        check(&grows, &[], show, "100ms 200..2000 60 1000 10s standalone false whitelist *");
+    }
+}

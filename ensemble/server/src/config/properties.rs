@@ -1,0 +1,118 @@
+//! Java's properties syntax (`java.util.Properties.load`), in which `zoo.cfg` is written.
+//!
+//! `key=value`, `key:value` or `key value`; `#` and `!` begin a comment; a backslash at the end of a line joins it to
+//! the next; `\t`, `\n`, `\r`, `\f` and `\uXXXX` are escapes, and any other escaped character is itself.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// One `key=value` of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Property {
+    /// The line it begins on, from 1.
+    pub(super) line: usize,
+    /// The key, unescaped.
+    pub(super) key: String,
+    /// The value, unescaped, without blanks around it (`QuorumPeerConfig` trims).
+    pub(super) value: String,
+}
+
+/// Every property of a file, in its order. Every text is a properties file: there is no error.
+pub(super) fn parse(text: &str) -> Vec<Property> {
+    let mut properties = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((index, first)) = lines.next() {
+        let mut logical = first.trim_start().to_owned();
+        if logical.is_empty() || logical.starts_with(['#', '!']) {
+            continue;
+        }
+        while is_continued(&logical) {
+            logical.pop();
+            match lines.next() {
+                Some((_, next)) => logical.push_str(next.trim_start()),
+                None => break,
+            }
+        }
+        let (key, value) = split(&logical);
+        properties.push(Property { line: index + 1, key, value: value.trim().to_owned() });
+    }
+    properties
+}
+
+/// Whether the line ends in an odd number of backslashes.
+fn is_continued(line: &str) -> bool {
+    line.chars().rev().take_while(|c| *c == '\\').count() % 2 == 1
+}
+
+/// Cuts at the first unescaped separator and removes the escapes.
+fn split(line: &str) -> (String, String) {
+    let mut chars = line.chars().peekable();
+    let mut key = String::new();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => unescape(&mut chars, &mut key),
+            '=' | ':' => break,
+            c if c.is_whitespace() => {
+                skip_separator(&mut chars);
+                break;
+            }
+            c => key.push(c),
+        }
+    }
+    let mut value = String::new();
+    while chars.next_if(|c| c.is_whitespace()).is_some() {}
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => unescape(&mut chars, &mut value),
+            c => value.push(c),
+        }
+    }
+    (key, value)
+}
+
+/// After a blank that ended the key: more blanks, and at most one `=` or `:`.
+fn skip_separator(chars: &mut Peekable<Chars<'_>>) {
+    while chars.next_if(|c| c.is_whitespace()).is_some() {}
+    let _ = chars.next_if(|c| matches!(c, '=' | ':'));
+}
+
+fn unescape(chars: &mut Peekable<Chars<'_>>, into: &mut String) {
+    match chars.next() {
+        Some('t') => into.push('\t'),
+        Some('n') => into.push('\n'),
+        Some('r') => into.push('\r'),
+        Some('f') => into.push('\u{c}'),
+        Some('u') => {
+            let digits: String = (0..4).map_while(|_| chars.next_if(char::is_ascii_hexdigit)).collect();
+            let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
+            into.push(code.unwrap_or(char::REPLACEMENT_CHARACTER));
+        }
+        Some(other) => into.push(other),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &[(usize, &str, &str)]) {
+        let found = parse(text);
+        let found: Vec<_> = found.iter().map(|p| (p.line, p.key.as_str(), p.value.as_str())).collect();
+        assert_eq!(found, expected, "{text:?}");
+    }
+
+    #[test]
+    fn properties_read_as_java_reads_them() {
+        check("a=1", &[(1, "a", "1")]);
+        check("# c\n\n! c\n  a = 1  \n", &[(4, "a", "1")]);
+        check("a:1\nb 2\nc\t=\t3", &[(1, "a", "1"), (2, "b", "2"), (3, "c", "3")]);
+        check("a=1\\\n   2\nb=3", &[(1, "a", "12"), (3, "b", "3")]);
+        check("a=1\\\\\nb=2", &[(1, "a", "1\\"), (2, "b", "2")]);
+        check("a=x=y:z", &[(1, "a", "x=y:z")]);
+        check("a\\=b=c\\u0041\\t.", &[(1, "a=b", "cA\t.")]);
+        check("lonely", &[(1, "lonely", "")]);
+        check("a=\\", &[(1, "a", "")]);
+        check("server.1=h:1:2:participant;0.0.0.0:3", &[(1, "server.1", "h:1:2:participant;0.0.0.0:3")]);
+    }
+}

@@ -1,0 +1,401 @@
+//! Everything that the process does by configuration, with nothing left to interpret.
+
+use super::values::Values;
+use super::{ConfigError, Note};
+use ensemble_proto::ServerId;
+use ensemble_proto::membership::{MemberRole, Membership};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A server's configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This server; 1 when there is no `server.N` line.
+    pub id: ServerId,
+    /// Ordinal plus `ensemble.myidOffset`, where there is an ordinal: what `myid` must hold.
+    pub ordinal_id: Option<ServerId>,
+    /// `server.N` lines; no server when there is none.
+    pub membership: Membership,
+    /// Serves alone, without election: no `server.N` line, or a single participant and `standaloneEnabled`.
+    pub standalone: bool,
+    /// Where things are kept.
+    pub directories: Directories,
+    /// `datadir.autocreate`: missing directories are made.
+    pub datadir_autocreate: bool,
+    /// How the store is kept (`preAllocSize`, `snapCount`, ...).
+    pub storage: ensemble_storage::Options,
+    /// `autopurge.snapRetainCount`, at least 3.
+    pub snap_retain_count: usize,
+    /// `autopurge.purgeInterval`; `None` for no purge.
+    pub purge_interval: Option<Duration>,
+    /// `fsync.warningthresholdms`: a slower sync is logged.
+    pub fsync_warning: Duration,
+    /// The client port; `None` when the configuration names none.
+    pub client: Option<Endpoint>,
+    /// `clientPortListenBacklog`. Differs from ZooKeeper: 4096 unless set, so that a storm of clients is not refused.
+    pub client_backlog: u32,
+    /// `clientTcpKeepAlive`.
+    pub client_keepalive: bool,
+    /// Connections from one address, 0 for no limit.
+    pub max_client_cnxns: usize,
+    /// Connections in all, 0 for no limit.
+    pub max_cnxns: usize,
+    /// `nio.sessionlessCnxnTimeout`.
+    pub sessionless_timeout: Duration,
+    /// `globalOutstandingLimit`.
+    pub global_outstanding_limit: usize,
+    /// Longest frame of a client (`jute.maxbuffer`).
+    pub frame_bytes_max: usize,
+    /// `4lw.commands.whitelist`.
+    pub four_letter_whitelist: String,
+    /// `skipACL`.
+    pub skip_acl: bool,
+    /// `DigestAuthenticationProvider.superDigest`.
+    pub super_digest: Option<String>,
+    /// `tickTime`.
+    pub tick: Duration,
+    /// `initLimit`, in ticks.
+    pub init_limit: u32,
+    /// `syncLimit`, in ticks.
+    pub sync_limit: u32,
+    /// `minSessionTimeout`.
+    pub session_timeout_min_ms: i32,
+    /// `maxSessionTimeout`.
+    pub session_timeout_max_ms: i32,
+    /// `commitLogCount`.
+    pub committed_log_max: usize,
+    /// The election and quorum ports.
+    pub election: Election,
+    /// The admin port; `None` when `admin.enableServer=false`.
+    pub admin: Option<Admin>,
+    /// The metrics port; `None` when a provider without a port is configured.
+    pub metrics: Option<Metrics>,
+    /// `jvm.pause.*`; `None` when off.
+    pub pause_monitor: Option<PauseMonitor>,
+    /// Operator mode (`ensemble.id`).
+    pub operator: Option<Operator>,
+    /// SHA-256 of the file's text, hexadecimal.
+    pub config_hash: String,
+}
+
+/// `dataDir` and `dataLogDir`.
+#[derive(Clone, Debug)]
+pub struct Directories {
+    /// Snapshots, epochs, myid, identity.
+    pub data: PathBuf,
+    /// Transaction logs.
+    pub log: PathBuf,
+}
+
+/// A host, name or address, and a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port; 0 lets the system choose.
+    pub port: u16,
+}
+
+/// How servers reach each other.
+#[derive(Clone, Debug)]
+pub struct Election {
+    /// `quorumListenOnAllIPs`.
+    pub listen_on_all_ips: bool,
+    /// `cnxTimeout`: of one connection attempt.
+    pub connect_timeout: Duration,
+    /// How long the first message on an election connection may take (`quorumCnxnTimeoutMs`).
+    pub handshake_timeout: Duration,
+    /// Attempts to bind a port before the process ends, 0 for no end (`electionPortBindRetry`).
+    pub bind_retries: u32,
+    /// `fastleader.minNotificationInterval`.
+    pub notification_interval_min: Duration,
+    /// `fastleader.maxNotificationInterval`.
+    pub notification_interval_max: Duration,
+    /// `leaderConnectDelayDuringRetryMs`.
+    pub leader_retry_delay: Duration,
+    /// How long connecting to a leader may take in all (`connectToLearnerMasterLimit`).
+    pub leader_connect_timeout: Duration,
+    /// `tcpKeepAlive`.
+    pub keepalive: bool,
+}
+
+/// The admin port.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// `admin.serverAddress` and `admin.serverPort`.
+    pub endpoint: Endpoint,
+}
+
+/// The metrics port.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// `metricsProvider.httpHost` and `metricsProvider.httpPort`.
+    pub endpoint: Endpoint,
+}
+
+/// `JvmPauseMonitor`.
+#[derive(Clone, Debug)]
+pub struct PauseMonitor {
+    /// How long the monitor sleeps (`jvm.pause.sleep.time.ms`).
+    pub sleep: Duration,
+    /// A longer pause is logged at info (`jvm.pause.info-threshold.ms`).
+    pub info_threshold: Duration,
+    /// A longer pause is logged at warn (`jvm.pause.warn-threshold.ms`).
+    pub warn_threshold: Duration,
+}
+
+/// Operator mode: the store belongs to one ensemble, and an empty one does not vote until it is granted.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// `ensemble.id`.
+    pub ensemble_id: String,
+    /// `ensemble.adminTokenFile`: holds the token that `POST /bootstrap` must bring.
+    pub token_file: PathBuf,
+}
+
+const TICKS: &str = "a number of ticks, at least 1";
+const MILLISECONDS: &str = "a number of milliseconds, at least 1";
+const COUNT: &str = "a number, at least 0";
+const PORT: &str = "a port between 0 and 65535";
+const DEFAULT_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider";
+const NULL_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.NullMetricsProvider";
+const PROMETHEUS_PROVIDER: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
+const CLIENT_BACKLOG: u32 = 4096;
+/// How much longer than a client's frame a record in the log may be: paths of a closeSession, headers.
+const RECORD_OVERHEAD_BYTES: u64 = 1 << 20;
+
+impl Settings {
+    pub(super) fn read(
+        values: &Values,
+        text: &str,
+        ordinal: Option<i64>,
+        notes: &mut Vec<Note>,
+    ) -> Result<Settings, ConfigError> {
+        let membership = membership(values)?;
+        let alone = membership.servers.len() == 1 && values.flag("standaloneEnabled", true)?;
+        let standalone = membership.servers.is_empty() || alone;
+        let tick_ms = values.number("tickTime", 3000, 1, 3_600_000, MILLISECONDS)?;
+        let tick = Duration::from_millis(tick_ms);
+        let init_limit = limit(values, "initLimit", standalone)?;
+        let sync_limit = limit(values, "syncLimit", standalone)?;
+        let (session_timeout_min_ms, session_timeout_max_ms) = session_timeouts(values, tick_ms)?;
+        let operator = operator(values)?;
+        let frame_bytes_max = values.number("jute.maxbuffer", 1_048_575, 1, i32::MAX as usize, "a number of bytes")?;
+        let super_digest = values.text("DigestAuthenticationProvider.superDigest").map(str::to_owned);
+        if values.text("peerType").is_some_and(|kind| !matches!(kind, "participant" | "observer")) {
+            return Err(values.wrong("peerType", "participant or observer"));
+        }
+        let offset = values.number("ensemble.myidOffset", 0, 0, 255, "a number from 0 to 255")?;
+        if values.text("snapshot.trust.empty").is_some_and(|_| operator.is_some()) {
+            notes.push(Note { key: "snapshot.trust.empty".into(), text: "has no effect with ensemble.id" });
+        }
+        Ok(Settings {
+            id: ServerId(1),
+            ordinal_id: ordinal.map(|ordinal| ServerId(ordinal + offset)),
+            membership,
+            standalone,
+            directories: directories(values)?,
+            datadir_autocreate: values.flag("datadir.autocreate", true)?,
+            storage: storage(values, frame_bytes_max, operator.is_some())?,
+            snap_retain_count: values.number("autopurge.snapRetainCount", 3, 3, usize::MAX, "a number, at least 3")?,
+            purge_interval: purge_interval(values)?,
+            fsync_warning: milliseconds(values, "fsync.warningthresholdms", 1000)?,
+            client: client(values)?,
+            client_backlog: backlog(values)?,
+            client_keepalive: values.flag("clientTcpKeepAlive", false)?,
+            max_client_cnxns: values.number("maxClientCnxns", 60, 0, usize::MAX, COUNT)?,
+            max_cnxns: values.number("maxCnxns", 0, 0, usize::MAX, COUNT)?,
+            sessionless_timeout: milliseconds(values, "nio.sessionlessCnxnTimeout", 10_000)?,
+            global_outstanding_limit: values.number("globalOutstandingLimit", 1000, 1, usize::MAX, COUNT)?,
+            frame_bytes_max,
+            four_letter_whitelist: values.text("4lw.commands.whitelist").unwrap_or("srvr").to_owned(),
+            skip_acl: values.flag("skipACL", false)?,
+            super_digest,
+            tick,
+            init_limit,
+            sync_limit,
+            session_timeout_min_ms,
+            session_timeout_max_ms,
+            committed_log_max: values.number("commitLogCount", 500, 0, 1 << 24, COUNT)?,
+            election: election(values, tick, init_limit, sync_limit)?,
+            admin: admin(values)?,
+            metrics: metrics(values)?,
+            pause_monitor: pause_monitor(values)?,
+            operator,
+            config_hash: hexadecimal(&Sha256::digest(text)),
+        })
+    }
+
+    /// Checks what needs the server's id: that it is a member, and `peerType`; takes the client address of its line.
+    pub(super) fn check_member(&mut self, notes: &mut Vec<Note>) -> Result<(), ConfigError> {
+        let id = self.id;
+        let Some(member) = self.membership.servers.get(&id) else {
+            return Err(ConfigError::Conflict(format!("myid is {id}, but there is no server.{id} line")));
+        };
+        if let Some(client) = &member.client {
+            let line = Endpoint { host: client.host.clone(), port: client.port };
+            if self.client.as_ref().is_some_and(|given| given.port != line.port) {
+                let text = "differs from the client port of this server's line, which counts";
+                notes.push(Note { key: "clientPort".into(), text });
+            }
+            self.client = Some(line);
+        }
+        Ok(())
+    }
+
+    /// Whether this server is a member that does not vote.
+    pub fn is_observer(&self) -> bool {
+        self.membership.servers.get(&self.id).is_some_and(|member| member.role == MemberRole::Observer)
+    }
+}
+
+fn membership(values: &Values) -> Result<Membership, ConfigError> {
+    let mut membership = Membership::default();
+    for (key, value, place) in values.with_prefix("server.") {
+        membership.insert(key, value).map_err(|source| ConfigError::Membership { place, source })?;
+    }
+    if !membership.servers.is_empty() {
+        membership.validate().map_err(|error| ConfigError::Conflict(error.to_string()))?;
+    }
+    Ok(membership)
+}
+
+fn limit(values: &Values, key: &'static str, standalone: bool) -> Result<u32, ConfigError> {
+    match values.text(key) {
+        None if !standalone => Err(ConfigError::Missing { key, why: "an ensemble needs it" }),
+        _ => values.number(key, 10, 1, 1 << 20, TICKS),
+    }
+}
+
+fn session_timeouts(values: &Values, tick_ms: u64) -> Result<(i32, i32), ConfigError> {
+    let ticks = |count: u64| i32::try_from(count * tick_ms).unwrap_or(i32::MAX);
+    let bound = |key: &str, ticks: i32| {
+        let given = values.number(key, -1, -1, i32::MAX, "a number of milliseconds, or -1")?;
+        Ok::<_, ConfigError>(if given == -1 { ticks } else { given })
+    };
+    let (min, max) = (bound("minSessionTimeout", ticks(2))?, bound("maxSessionTimeout", ticks(20))?);
+    match min > max {
+        true => {
+            Err(ConfigError::Conflict(format!("minSessionTimeout ({min}) is greater than maxSessionTimeout ({max})")))
+        }
+        false => Ok((min, max)),
+    }
+}
+
+fn directories(values: &Values) -> Result<Directories, ConfigError> {
+    let missing = ConfigError::Missing { key: "dataDir", why: "snapshots and myid live there" };
+    let data = PathBuf::from(values.text("dataDir").ok_or(missing)?);
+    let log = values.text("dataLogDir").map_or_else(|| data.clone(), PathBuf::from);
+    Ok(Directories { data, log })
+}
+
+fn storage(values: &Values, frame_bytes_max: usize, operator: bool) -> Result<ensemble_storage::Options, ConfigError> {
+    const KIB: &str = "a number of KiB";
+    let defaults = ensemble_storage::Options::default();
+    let preallocate_kib = values.number("preAllocSize", defaults.preallocate >> 10, 0, 1 << 30, KIB)?;
+    let snap_kib = values.number("snapSizeLimitInKb", 4_194_304_i64, i64::MIN, 1 << 40, KIB)?;
+    let log_kib = values.number("txnLogSizeLimitInKb", -1_i64, -1, 1 << 40, KIB)?;
+    Ok(ensemble_storage::Options {
+        preallocate: preallocate_kib << 10,
+        snap_count: values.number("snapCount", defaults.snap_count, 2, u64::MAX >> 1, "a number, at least 2")?,
+        snap_bytes: u64::try_from(snap_kib).unwrap_or(0) << 10,
+        log_len_max: u64::try_from(log_kib).ok().filter(|kib| *kib > 0).map(|kib| kib << 10),
+        payload_len_max: frame_bytes_max as u64 + RECORD_OVERHEAD_BYTES,
+        autocreate: values.flag("db.autocreate", true)? && !operator,
+        trust_empty: values.flag("snapshot.trust.empty", false)? && !operator,
+        ..defaults
+    })
+}
+
+fn purge_interval(values: &Values) -> Result<Option<Duration>, ConfigError> {
+    let hours = values.number("autopurge.purgeInterval", 0, 0, 1 << 20, "a number of hours")?;
+    Ok((hours > 0).then(|| Duration::from_secs(hours * 3600)))
+}
+
+fn milliseconds(values: &Values, key: &str, default: u64) -> Result<Duration, ConfigError> {
+    values.number(key, default, 1, u64::MAX >> 1, MILLISECONDS).map(Duration::from_millis)
+}
+
+fn endpoint(values: &Values, host: &str, port: &str, default_port: u16) -> Result<Endpoint, ConfigError> {
+    let host = values.text(host).unwrap_or("0.0.0.0").trim_matches(['[', ']']).to_owned();
+    Ok(Endpoint { host, port: values.number(port, default_port, 0, u16::MAX, PORT)? })
+}
+
+fn client(values: &Values) -> Result<Option<Endpoint>, ConfigError> {
+    match values.text("clientPort") {
+        None => Ok(None),
+        Some(_) => endpoint(values, "clientPortAddress", "clientPort", 0).map(Some),
+    }
+}
+
+fn backlog(values: &Values) -> Result<u32, ConfigError> {
+    let given = values.number("clientPortListenBacklog", -1, -1, i32::MAX, "a number, or -1")?;
+    Ok(u32::try_from(given).ok().filter(|backlog| *backlog > 0).unwrap_or(CLIENT_BACKLOG))
+}
+
+fn election(values: &Values, tick: Duration, init_limit: u32, sync_limit: u32) -> Result<Election, ConfigError> {
+    let connect_ticks = values.number("connectToLearnerMasterLimit", 0, 0, 1 << 20, TICKS)?;
+    let handshake_ms = values.number("quorumCnxnTimeoutMs", -1_i64, -1, i64::MAX, "a number of milliseconds, or -1")?;
+    Ok(Election {
+        listen_on_all_ips: values.flag("quorumListenOnAllIPs", false)?,
+        connect_timeout: milliseconds(values, "cnxTimeout", 5000)?,
+        handshake_timeout: match handshake_ms {
+            ms if ms > 0 => Duration::from_millis(ms as u64),
+            _ => tick * sync_limit,
+        },
+        bind_retries: values.number("electionPortBindRetry", 3, 0, u32::MAX, COUNT)?,
+        notification_interval_min: milliseconds(values, "fastleader.minNotificationInterval", 200)?,
+        notification_interval_max: milliseconds(values, "fastleader.maxNotificationInterval", 60_000)?,
+        leader_retry_delay: milliseconds(values, "leaderConnectDelayDuringRetryMs", 100)?,
+        leader_connect_timeout: tick * if connect_ticks == 0 { init_limit } else { connect_ticks },
+        keepalive: values.flag("tcpKeepAlive", false)?,
+    })
+}
+
+fn admin(values: &Values) -> Result<Option<Admin>, ConfigError> {
+    let endpoint = endpoint(values, "admin.serverAddress", "admin.serverPort", 8080)?;
+    Ok(values.flag("admin.enableServer", true)?.then_some(Admin { endpoint }))
+}
+
+/// Differs from ZooKeeper: metrics are on unless a provider without a port is named.
+fn metrics(values: &Values) -> Result<Option<Metrics>, ConfigError> {
+    let endpoint = endpoint(values, "metricsProvider.httpHost", "metricsProvider.httpPort", 7000)?;
+    match values.text("metricsProvider.className") {
+        None | Some(PROMETHEUS_PROVIDER) => Ok(Some(Metrics { endpoint })),
+        Some(DEFAULT_PROVIDER | NULL_PROVIDER) => Ok(None),
+        Some(_) => Err(values.wrong("metricsProvider.className", "a metrics provider of ZooKeeper")),
+    }
+}
+
+/// Differs from ZooKeeper: on unless switched off.
+fn pause_monitor(values: &Values) -> Result<Option<PauseMonitor>, ConfigError> {
+    let monitor = PauseMonitor {
+        sleep: milliseconds(values, "jvm.pause.sleep.time.ms", 500)?,
+        info_threshold: milliseconds(values, "jvm.pause.info-threshold.ms", 1000)?,
+        warn_threshold: milliseconds(values, "jvm.pause.warn-threshold.ms", 10_000)?,
+    };
+    Ok(values.flag("jvm.pause.monitor", true)?.then_some(monitor))
+}
+
+fn operator(values: &Values) -> Result<Option<Operator>, ConfigError> {
+    let Some(id) = values.text("ensemble.id") else { return Ok(None) };
+    if !is_uuid(id) {
+        return Err(values.wrong("ensemble.id", "a UUID"));
+    }
+    let missing =
+        ConfigError::Missing { key: "ensemble.adminTokenFile", why: "ensemble.id needs it, for POST /bootstrap" };
+    let token_file = PathBuf::from(values.text("ensemble.adminTokenFile").ok_or(missing)?);
+    Ok(Some(Operator { ensemble_id: id.to_ascii_lowercase(), token_file }))
+}
+
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<_> = text.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+/// Lower-case hexadecimal digits.
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

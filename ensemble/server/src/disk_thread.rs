@@ -1,0 +1,147 @@
+//! The thread that owns the store: one append and one `fdatasync` for everything that is waiting.
+//!
+//! While a group is being synced the driver decodes and proposes the next one; whatever has come in meanwhile is the next
+//! group. So the slower the disk, the larger the groups, and the rate of writes does not depend on the rate of syncs.
+//!
+//! A failed write or sync ends the process at once (code 10): after a failed `fsync` nobody knows what is on the disk, and a
+//! server that acknowledged on hope would break what the ensemble promised.
+
+use crate::exit;
+use crate::metrics::Metrics;
+use ensemble_proto::durable::{Ticket, Write};
+use ensemble_storage::{RealDisk, Storage, StorageError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Writes of one turn.
+pub(crate) type Group = Vec<(Ticket, Write)>;
+
+/// What the thread tells the driver.
+#[derive(Default)]
+pub(crate) struct Progress {
+    durable: AtomicU64,
+    snapshot_due: AtomicBool,
+    changed: Notify,
+}
+
+impl Progress {
+    /// Waits until something has happened since the last call.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The highest ticket that is durable.
+    pub(crate) fn durable(&self) -> Ticket {
+        Ticket(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Whether a snapshot became due since the last call.
+    pub(crate) fn take_snapshot_due(&self) -> bool {
+        self.snapshot_due.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// The driver's side of the thread.
+pub(crate) struct DiskThread {
+    groups: Option<Sender<Group>>,
+    pub(crate) progress: Arc<Progress>,
+    /// For snapshots and purges, on threads of their own.
+    pub(crate) disk: RealDisk,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DiskThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub(crate) fn start(
+        storage: Storage<RealDisk>,
+        fsync_warning: Duration,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<DiskThread> {
+        let (groups, waiting) = channel();
+        let progress = Arc::new(Progress::default());
+        let disk = storage.disk();
+        let worker = Worker { storage, waiting, progress: progress.clone(), fsync_warning, metrics };
+        let thread = std::thread::Builder::new().name("disk".to_owned()).spawn(move || worker.run())?;
+        Ok(DiskThread { groups: Some(groups), progress, disk, thread: Some(thread) })
+    }
+
+    /// Hands over the writes of a turn. What is waiting is bounded by zab's limit of outstanding proposals.
+    pub(crate) fn persist(&self, group: Group) {
+        if let Some(groups) = &self.groups {
+            // The thread ends before this handle only by ending the process.
+            let _ = groups.send(group);
+        }
+    }
+}
+
+impl Drop for DiskThread {
+    /// Waits until everything handed over is durable.
+    fn drop(&mut self) {
+        drop(self.groups.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    storage: Storage<RealDisk>,
+    waiting: Receiver<Group>,
+    progress: Arc<Progress>,
+    fsync_warning: Duration,
+    metrics: Arc<Metrics>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Ok(group) = self.waiting.recv() {
+            if let Err(error) = self.persist(group) {
+                tracing::error!(%error, "the store failed, nothing more can be promised");
+                exit::now(exit::DISK);
+            }
+            self.progress.changed.notify_one();
+        }
+    }
+
+    /// Performs the group and everything else that waits, and syncs once.
+    fn persist(&mut self, group: Group) -> Result<(), StorageError> {
+        let mut last = self.perform(group)?;
+        while let Ok(group) = self.waiting.try_recv() {
+            last = last.max(self.perform(group)?);
+        }
+        let started = Instant::now();
+        let report = self.storage.sync()?;
+        if report.records > 0 {
+            self.record_sync(started.elapsed(), report.records);
+        }
+        self.progress.durable.store(last.0, Ordering::Release);
+        if self.storage.snapshot_due()? {
+            self.progress.snapshot_due.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, group: Group) -> Result<Ticket, StorageError> {
+        let mut last = Ticket::default();
+        for (ticket, write) in &group {
+            self.storage.perform(write)?;
+            last = *ticket;
+        }
+        Ok(last)
+    }
+
+    fn record_sync(&self, took: Duration, records: usize) {
+        self.metrics.fsynctime.observe_ms(took);
+        self.metrics.sync_processor_batch_size.observe(records as f64);
+        if took > self.fsync_warning {
+            tracing::warn!(elapsed_ms = took.as_millis() as u64, "fsync of the transaction log is slow");
+        }
+    }
+}

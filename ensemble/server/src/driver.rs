@@ -1,0 +1,272 @@
+//! The loop around the peer: one thread, one [`Peer`], no hand-over between threads on the way of a read.
+//!
+//! ```text
+//!   socket readable ──► frames ──► turn: peer.handle_*  ──► effects ──► disk thread, then one write a connection
+//!   disk thread ──► durable up to ticket ──► turn            deadline ──► turn
+//! ```
+//!
+//! A **turn** is: feed the peer whatever one source has (all complete frames of a read, all packets of a read, one timer),
+//! drain its effects, hand the writes to the disk, then flush every connection that got something, once. Nothing here
+//! decides anything about the protocol. Every task of a server runs on this thread, so a turn is never interrupted.
+
+use crate::client_port::ClientPort;
+use crate::clock::Clock;
+use crate::connection::Connection;
+use crate::disk_thread::{DiskThread, Group};
+use crate::election_port::ElectionPort;
+use crate::metrics::Metrics;
+use crate::quorum_port;
+use crate::snapshots::Snapshots;
+use ensemble_peer::{ClientId, Effect, Peer};
+use ensemble_proto::Now;
+use ensemble_proto::durable::{Ticket, Write};
+use ensemble_zab::{ConnId, Role};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// Bytes read from a socket at once.
+const READ_BYTES: usize = 64 << 10;
+/// How often the driver shows that it still turns, when nothing else happens.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// One server's driver. Everything is reached through a shared reference: there is one thread.
+pub(crate) struct Driver {
+    peer: RefCell<Peer>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) disk: DiskThread,
+    pub(crate) clients: ClientPort,
+    pub(crate) election: ElectionPort,
+    pub(crate) quorum: quorum_port::Connections,
+    pub(crate) snapshots: Snapshots,
+    /// Where every socket is read into: a turn takes what it needs out before it ends.
+    pub(crate) scratch: RefCell<Vec<u8>>,
+    /// Reused from turn to turn.
+    turn: RefCell<Turn>,
+    issued: Cell<Ticket>,
+    armed: Cell<Duration>,
+    rearm: Notify,
+    /// When this server began to lead.
+    pub(crate) leading_since: Cell<Option<Duration>>,
+    /// Whether zab leads, serving or not: the quorum port then takes learners.
+    leading: watch::Sender<bool>,
+    /// When the last turn was, in milliseconds of `clock`; read by the admin port.
+    pub(crate) last_turn_ms: Arc<AtomicU64>,
+    pub(crate) halted: RefCell<Option<String>>,
+    pub(crate) halt: Notify,
+}
+
+/// What the effects of a turn leave to do.
+#[derive(Default)]
+struct Turn {
+    group: Group,
+    clients: Vec<(ClientId, Rc<Connection>)>,
+    learners: Vec<ConnId>,
+    output: Vec<u8>,
+}
+
+/// The parts of a driver.
+pub(crate) struct Parts {
+    pub(crate) peer: Peer,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) disk: DiskThread,
+    pub(crate) clients: ClientPort,
+    pub(crate) election: ElectionPort,
+    pub(crate) quorum: quorum_port::Connections,
+    pub(crate) last_turn_ms: Arc<AtomicU64>,
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Rc<Driver> {
+        let Parts { peer, clock, metrics, disk, clients, election, quorum, last_turn_ms } = parts;
+        Rc::new(Driver {
+            peer: RefCell::new(peer),
+            clock,
+            metrics,
+            disk,
+            clients,
+            election,
+            quorum,
+            snapshots: Snapshots::default(),
+            scratch: RefCell::new(vec![0; READ_BYTES]),
+            turn: RefCell::default(),
+            issued: Cell::default(),
+            armed: Cell::new(Duration::MAX),
+            rearm: Notify::new(),
+            leading_since: Cell::default(),
+            leading: watch::Sender::new(false),
+            last_turn_ms,
+            halted: RefCell::default(),
+            halt: Notify::new(),
+        })
+    }
+
+    /// Feeds the peer once, then does everything that it asks for. Must not be called within itself.
+    pub(crate) fn turn(self: &Rc<Self>, input: impl FnOnce(&mut Peer, Now)) {
+        let mut input = Some(input);
+        self.turn_while(|peer, now| match input.take() {
+            Some(input) => {
+                input(peer, now);
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Feeds the peer as long as `input` says that it did; the effects of one input are known before the next, but what
+    /// they send leaves once, at the end.
+    pub(crate) fn turn_while(self: &Rc<Self>, mut input: impl FnMut(&mut Peer, Now) -> bool) {
+        let now = self.clock.now();
+        let mut peer = self.peer.borrow_mut();
+        let turn = &mut *self.turn.borrow_mut();
+        while input(&mut peer, now) {
+            while let Some(effect) = peer.poll_effect() {
+                self.carry_out(effect, turn);
+            }
+        }
+        if !turn.group.is_empty() {
+            self.disk.persist(std::mem::take(&mut turn.group));
+        }
+        for conn in turn.learners.drain(..) {
+            self.quorum.flush(conn);
+        }
+        for (client, connection) in turn.clients.drain(..) {
+            peer.take_output(client, &mut turn.output);
+            connection.send(&mut turn.output);
+        }
+        self.arm(peer.deadline());
+        let is_leading = peer.zab().role() == Role::Leading;
+        if *self.leading.borrow() != is_leading {
+            self.leading.send_replace(is_leading);
+        }
+        self.last_turn_ms.store(now.elapsed.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Looks at the peer without feeding it.
+    pub(crate) fn look<R>(&self, at: impl FnOnce(&Peer) -> R) -> R {
+        at(&self.peer.borrow())
+    }
+
+    /// Waits until zab leads.
+    pub(crate) async fn until_leading(&self) {
+        // The sender lives as long as the driver.
+        let _ = self.leading.subscribe().wait_for(|is_leading| *is_leading).await;
+    }
+
+    /// The last ticket handed to the disk.
+    pub(crate) fn issued(&self) -> Ticket {
+        self.issued.get()
+    }
+
+    fn carry_out(self: &Rc<Self>, effect: Effect, turn: &mut Turn) {
+        match effect {
+            Effect::Output { client } => {
+                if let Some(connection) = self.clients.connection(client) {
+                    turn.clients.push((client, connection));
+                }
+            }
+            Effect::CloseClient { client } => {
+                if let Some(connection) = self.clients.connection(client) {
+                    connection.end_after_flush();
+                    turn.clients.push((client, connection));
+                }
+            }
+            Effect::PauseReading { client, on } => {
+                if let Some(connection) = self.clients.connection(client) {
+                    connection.pause(on);
+                }
+            }
+            Effect::Notify { to, notification } => self.election.notify(self, to, &notification),
+            Effect::Connect { leader, attempt } => quorum_port::dial(self, leader, attempt),
+            Effect::Send { conn, packet } => {
+                if self.quorum.queue(conn, &packet) {
+                    turn.learners.push(conn);
+                }
+            }
+            Effect::SendBytes { conn, bytes } => {
+                if self.quorum.queue_bytes(conn, &bytes) {
+                    turn.learners.push(conn);
+                }
+            }
+            Effect::Close { conn } => self.quorum.end(conn),
+            Effect::Persist { ticket, write } => {
+                if let Write::InstallSnapshot { .. } = write {
+                    self.snapshots.abandon();
+                }
+                self.issued.set(ticket);
+                turn.group.push((ticket, write));
+            }
+            Effect::Office(office) => self.take_office(office),
+            Effect::Halt { reason } => {
+                tracing::error!(reason, "this server must not go on");
+                *self.halted.borrow_mut() = Some(reason);
+                self.halt.notify_one();
+            }
+        }
+    }
+
+    fn take_office(&self, office: Option<Role>) {
+        let server = self.election.id().0;
+        self.leading_since.set((office == Some(Role::Leading)).then(|| self.clock.elapsed()));
+        match office {
+            Some(Role::Leading) => tracing::info!(server, "leading"),
+            Some(Role::Following { leader }) => tracing::info!(server, leader = leader.0, "following"),
+            Some(Role::Observing { leader }) => tracing::info!(server, leader = leader.0, "observing"),
+            Some(Role::Looking) | None => {
+                self.metrics.looking_count.inc();
+                tracing::info!(server, "looking for a leader");
+            }
+        }
+    }
+
+    fn arm(&self, deadline: Duration) {
+        if deadline < self.armed.get() {
+            self.armed.set(deadline);
+            self.rearm.notify_one();
+        }
+    }
+
+    /// Calls the peer's deadlines, for ever.
+    pub(crate) async fn keep_time(self: Rc<Self>) {
+        loop {
+            let deadline = self.look(Peer::deadline).min(self.clock.elapsed() + HEARTBEAT);
+            self.armed.set(deadline);
+            let Some(instant) = self.clock.instant(deadline) else { continue };
+            tokio::select! {
+                () = tokio::time::sleep_until(instant.into()) => {}
+                () = self.rearm.notified() => continue,
+            }
+            self.turn(|peer, now| {
+                if peer.deadline() <= now.elapsed {
+                    peer.handle_timeout(now);
+                }
+            });
+        }
+    }
+
+    /// Reports what became durable, for ever.
+    pub(crate) async fn follow_disk(self: Rc<Self>) {
+        let mut reported = Ticket::default();
+        loop {
+            self.disk.progress.changed().await;
+            let durable = self.disk.progress.durable();
+            if durable > reported {
+                reported = durable;
+                self.turn(|peer, now| peer.handle_persisted(now, durable));
+            }
+            self.snapshots.durable(durable);
+            if self.disk.progress.take_snapshot_due() {
+                self.snapshots.due();
+            }
+        }
+    }
+}
+
+/// A map that hands out its values by cheap clones.
+pub(crate) type Shared<K, V> = RefCell<HashMap<K, Rc<V>>>;

@@ -1,0 +1,357 @@
+//! The election port: one connection for each pair of servers, and the newest notification for each (`QuorumCnxManager`).
+//!
+//! Two servers that connect to each other at the same time must end with the same connection: **the one that the server
+//! with the larger id began survives** ([`arbitrate`]). Who has the smaller id connects too, says who it is, and is called
+//! back; so a pair gets connected whoever starts first.
+//!
+//! Notifications are idempotent, so a slow connection gets only the newest. While there is something to say and no
+//! connection, the port keeps dialling with a growing pause; names are resolved at each attempt.
+
+use crate::config::{self, Endpoint};
+use crate::connection::{Connection, ReadHalf};
+use crate::driver::{Driver, Shared};
+use crate::quorum_port::{ACCEPT_PAUSE, connect};
+use bytes::{Bytes, BytesMut};
+use ensemble_proto::membership::Membership;
+use ensemble_proto::quorum::{ElectionDecoder, ElectionMessage, InitialMessage, Notification};
+use ensemble_proto::{DecodeError, ServerId};
+use std::cell::{Cell, RefCell};
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Accepted connections that have not said yet who they are.
+const HANDSHAKES_MAX: usize = 256;
+/// Unsent bytes on one connection: two notifications of the greatest length.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+/// First and longest pause between attempts to reach a server.
+const BACK_OFF_MIN: Duration = Duration::from_millis(50);
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// What to do with a connection, by who began it and who is at the other end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    /// It replaces any other connection to that server.
+    Keep,
+    /// The other server's connection is the one to survive: end this one, it will connect.
+    AwaitCall,
+    /// Ours is the one to survive: end this one and connect.
+    CallBack,
+    /// A server with the same id.
+    Refuse,
+}
+
+/// Who began a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Initiator {
+    Us,
+    Them,
+}
+
+/// The rule of the larger id.
+fn arbitrate(us: ServerId, them: ServerId, initiator: Initiator) -> Verdict {
+    match (initiator, us.cmp(&them)) {
+        (_, Ordering::Equal) => Verdict::Refuse,
+        (Initiator::Us, Ordering::Greater) | (Initiator::Them, Ordering::Less) => Verdict::Keep,
+        (Initiator::Us, Ordering::Less) => Verdict::AwaitCall,
+        (Initiator::Them, Ordering::Greater) => Verdict::CallBack,
+    }
+}
+
+/// The election connections of one server.
+pub(crate) struct ElectionPort {
+    id: ServerId,
+    membership: Membership,
+    config: config::Election,
+    links: Shared<ServerId, Connection>,
+    /// The newest notification that waits for a connection or for a slow one.
+    newest: RefCell<HashMap<ServerId, Bytes>>,
+    dialling: RefCell<HashSet<ServerId>>,
+    handshakes: Cell<usize>,
+}
+
+impl ElectionPort {
+    pub(crate) fn new(id: ServerId, membership: Membership, config: config::Election) -> ElectionPort {
+        ElectionPort {
+            id,
+            membership,
+            config,
+            links: Shared::default(),
+            newest: RefCell::default(),
+            dialling: RefCell::default(),
+            handshakes: Cell::new(0),
+        }
+    }
+
+    /// This server.
+    pub(crate) fn id(&self) -> ServerId {
+        self.id
+    }
+
+    /// Sends a notification, or keeps it until it can be sent; it replaces an older one.
+    pub(crate) fn notify(&self, driver: &Rc<Driver>, to: ServerId, notification: &Notification) {
+        let mut bytes = BytesMut::new();
+        notification.encode(&mut bytes);
+        self.newest.borrow_mut().insert(to, bytes.freeze());
+        match self.links.borrow().get(&to) {
+            Some(link) => self.flush(to, link),
+            None => self.dial(driver, to),
+        }
+    }
+
+    /// Sends the newest notification, if the connection has taken everything before it.
+    fn flush(&self, to: ServerId, link: &Connection) {
+        if link.waiting_bytes() == 0
+            && let Some(bytes) = self.newest.borrow_mut().remove(&to)
+        {
+            link.queue(|waiting| waiting.extend_from_slice(&bytes));
+            link.flush();
+        }
+    }
+
+    /// Keeps trying to reach a server until there is a connection to it.
+    fn dial(&self, driver: &Rc<Driver>, to: ServerId) {
+        let Some(member) = self.membership.servers.get(&to) else {
+            tracing::debug!(server = to.0, "a notification for a server that is not in the configuration");
+            self.newest.borrow_mut().remove(&to);
+            return;
+        };
+        if !self.dialling.borrow_mut().insert(to) {
+            return;
+        }
+        let endpoint = Endpoint { host: member.host.clone(), port: member.election_port };
+        let driver = driver.clone();
+        tokio::task::spawn_local(async move {
+            let port = &driver.election;
+            let mut pause = BACK_OFF_MIN;
+            while !port.links.borrow().contains_key(&to) {
+                match connect(&endpoint, port.config.connect_timeout, port.config.keepalive).await {
+                    Ok((stream, address)) => port.connected(&driver, to, stream, address),
+                    Err(error) => tracing::debug!(server = to.0, %error, "cannot reach the election port"),
+                }
+                if port.links.borrow().contains_key(&to) {
+                    break;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(BACK_OFF_MAX);
+            }
+            port.dialling.borrow_mut().remove(&to);
+        });
+    }
+
+    /// A connection that we began: say who we are, then keep it or wait to be called.
+    fn connected(&self, driver: &Rc<Driver>, to: ServerId, stream: TcpStream, address: SocketAddr) {
+        let (connection, read) = Connection::new(stream, address, WAITING_BYTES_MAX);
+        let mut hello = BytesMut::new();
+        InitialMessage { id: self.id, addresses: vec![self.address()] }.encode(&mut hello);
+        connection.queue(|waiting| waiting.extend_from_slice(&hello));
+        connection.flush();
+        match arbitrate(self.id, to, Initiator::Us) {
+            Verdict::Keep => self.keep(driver, to, connection, read, ElectionDecoder::connecting()),
+            Verdict::AwaitCall | Verdict::CallBack | Verdict::Refuse => linger(connection, read),
+        }
+    }
+
+    fn address(&self) -> String {
+        match self.membership.servers.get(&self.id) {
+            Some(member) if member.host.contains(':') => format!("[{}]:{}", member.host, member.election_port),
+            Some(member) => format!("{}:{}", member.host, member.election_port),
+            None => String::new(),
+        }
+    }
+
+    /// A connection that a server began and has said who it is.
+    fn introduced(
+        &self,
+        driver: &Rc<Driver>,
+        from: ServerId,
+        connection: Connection,
+        read: ReadHalf,
+        decoder: ElectionDecoder,
+    ) {
+        if !self.membership.servers.contains_key(&from) {
+            // Joiners come with the reconfiguration; until then nobody else belongs here.
+            tracing::warn!(server = from.0, address = %connection.address, "refusing an election connection of a server that is not in the configuration");
+            return;
+        }
+        match arbitrate(self.id, from, Initiator::Them) {
+            Verdict::Keep => self.keep(driver, from, connection, read, decoder),
+            Verdict::CallBack | Verdict::AwaitCall => {
+                drop((connection, read));
+                if let Some(link) = self.links.borrow_mut().remove(&from) {
+                    link.end();
+                }
+                self.dial(driver, from);
+            }
+            Verdict::Refuse => {
+                tracing::error!(server = from.0, address = %connection.address, "another server has the id of this one, refusing it");
+            }
+        }
+    }
+
+    /// Makes a connection the one to that server, and reads from it until it ends.
+    fn keep(
+        &self,
+        driver: &Rc<Driver>,
+        server: ServerId,
+        connection: Connection,
+        read: ReadHalf,
+        mut decoder: ElectionDecoder,
+    ) {
+        tracing::debug!(server = server.0, address = %connection.address, "election connection");
+        let link = Rc::new(connection);
+        if let Some(previous) = self.links.borrow_mut().insert(server, link.clone()) {
+            previous.end();
+        }
+        let driver = driver.clone();
+        tokio::task::spawn_local(async move {
+            let port = &driver.election;
+            driver.turn(|peer, now| peer.handle_election_link(now, server));
+            port.flush(server, &link);
+            if let Err(error) = serve(&driver, server, &link, read, &mut decoder).await {
+                tracing::warn!(server = server.0, %error, "closing an election connection that does not speak the protocol");
+            }
+            let mut links = port.links.borrow_mut();
+            if links.get(&server).is_some_and(|current| Rc::ptr_eq(current, &link)) {
+                links.remove(&server);
+                drop(links);
+                port.dial(&driver, server);
+            }
+        });
+    }
+}
+
+/// Keeps a connection that the other side will end, long enough that it reads what we said.
+fn linger(connection: Connection, mut read: ReadHalf) {
+    const LINGER: Duration = Duration::from_secs(1);
+    tokio::task::spawn_local(async move {
+        let mut byte = [0];
+        let _ = tokio::time::timeout(LINGER, poll_fn(|cx| read.poll_read(cx, &mut byte))).await;
+        drop(connection);
+    });
+}
+
+/// Accepts servers, for ever.
+pub(crate) async fn listen(driver: Rc<Driver>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => accept(&driver, stream, address),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept on the election port");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Finds out who connected, within the handshake timeout.
+fn accept(driver: &Rc<Driver>, stream: TcpStream, address: SocketAddr) {
+    let handshakes = &driver.election.handshakes;
+    if handshakes.get() >= HANDSHAKES_MAX {
+        tracing::warn!(%address, "refusing an election connection: too many have not said who they are");
+        return;
+    }
+    handshakes.set(handshakes.get() + 1);
+    let driver = driver.clone();
+    tokio::task::spawn_local(async move {
+        let port = &driver.election;
+        let (connection, mut read) = Connection::new(stream, address, WAITING_BYTES_MAX);
+        let mut decoder = ElectionDecoder::accepting();
+        let hello = tokio::time::timeout(port.config.handshake_timeout, introduction(&mut read, &mut decoder)).await;
+        port.handshakes.set(port.handshakes.get() - 1);
+        match hello {
+            Ok(Ok(Some(hello))) => port.introduced(&driver, hello.id, connection, read, decoder),
+            Ok(Ok(None)) => tracing::debug!(%address, "an election connection ended before it said who it is"),
+            Ok(Err(error)) => tracing::warn!(%address, %error, "refusing an election connection"),
+            Err(_) => tracing::warn!(%address, "refusing an election connection that does not say who it is"),
+        }
+    });
+}
+
+async fn introduction(
+    read: &mut ReadHalf,
+    decoder: &mut ElectionDecoder,
+) -> Result<Option<InitialMessage>, DecodeError> {
+    let mut bytes = [0; 2200];
+    loop {
+        match decoder.next()? {
+            Some(ElectionMessage::Initial(hello)) => return Ok(Some(hello)),
+            Some(ElectionMessage::Notification(_)) => continue,
+            None => match poll_fn(|cx| read.poll_read(cx, &mut bytes)).await {
+                Ok(read) if read > 0 => decoder.feed(&bytes[..read]),
+                _ => return Ok(None),
+            },
+        }
+    }
+}
+
+async fn serve(
+    driver: &Rc<Driver>,
+    server: ServerId,
+    link: &Connection,
+    mut read: ReadHalf,
+    decoder: &mut ElectionDecoder,
+) -> Result<(), DecodeError> {
+    // What came with the introduction.
+    deliver(driver, server, decoder)?;
+    while !link.is_ended() {
+        let next = poll_fn(|cx| {
+            let mut scratch = driver.scratch.borrow_mut();
+            read.poll_read(cx, &mut scratch).map(|result| {
+                let read = result.unwrap_or(0);
+                decoder.feed(&scratch[..read]);
+                read
+            })
+        });
+        tokio::select! {
+            biased;
+            read = next => match read {
+                0 => return Ok(()),
+                _ => deliver(driver, server, decoder)?,
+            },
+            () = link.attention() => driver.election.flush(server, link),
+        }
+    }
+    Ok(())
+}
+
+fn deliver(driver: &Rc<Driver>, server: ServerId, decoder: &mut ElectionDecoder) -> Result<(), DecodeError> {
+    while let Some(message) = decoder.next()? {
+        let ElectionMessage::Notification(body) = message else { continue };
+        match Notification::decode(&body) {
+            Ok(notification) => driver.turn(|peer, now| peer.handle_notification(now, server, notification)),
+            Err(error) => tracing::warn!(server = server.0, %error, "dropping a notification"),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_connection_of_the_larger_id_survives() {
+        let (small, large) = (ServerId(1), ServerId(2));
+        assert_eq!(arbitrate(large, small, Initiator::Us), Verdict::Keep);
+        assert_eq!(arbitrate(small, large, Initiator::Them), Verdict::Keep);
+        assert_eq!(arbitrate(small, large, Initiator::Us), Verdict::AwaitCall);
+        assert_eq!(arbitrate(large, small, Initiator::Them), Verdict::CallBack);
+        assert_eq!(arbitrate(small, small, Initiator::Us), Verdict::Refuse);
+        assert_eq!(arbitrate(small, small, Initiator::Them), Verdict::Refuse);
+    }
+
+    #[test]
+    fn both_ends_of_every_connection_agree() {
+        for (us, them) in [(1, 2), (2, 1), (0, 254), (7, 3)] {
+            let (us, them) = (ServerId(us), ServerId(them));
+            let kept_by_us = arbitrate(us, them, Initiator::Us) == Verdict::Keep;
+            let kept_by_them = arbitrate(them, us, Initiator::Them) == Verdict::Keep;
+            assert_eq!(kept_by_us, kept_by_them);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The shell of a server: configuration, ports, the disk thread, timers, and the loop that drives a
+//! [`Peer`](ensemble_peer::Peer).
+//!
+//! The shell decides nothing about the protocol: it moves bytes, keeps time and makes writes durable. What a frame, a packet
+//! or a timeout means is the peer's affair. A server is a [`Member`]; the commands [`server`] and [`dev`] start one and
+//! several.
+
+mod admin;
+mod client_port;
+mod clock;
+pub mod config;
+mod connection;
+pub mod dev;
+mod disk_thread;
+mod driver;
+mod election_port;
+pub mod exit;
+mod four_letter;
+mod frames;
+pub mod log;
+mod member;
+mod metrics;
+mod pause_monitor;
+mod quorum_port;
+mod random;
+mod report;
+pub mod server;
+mod snapshots;
+mod summary;
+mod version;
+
+pub use member::{Addresses, Member, MemberError};

@@ -1,0 +1,469 @@
+//! One running server: store, peer, driver, ports, in the order in which they must come up and go down.
+//!
+//! A server is **built** from its store. A grant (`POST /bootstrap`) makes an empty store legitimate, durably, and the
+//! server is then built anew from it: there is one way from a store to a peer. Ports for people and probes stay up
+//! meanwhile.
+
+use crate::admin::{self, Command, Grant};
+use crate::client_port::{self, ClientPort, Limits};
+use crate::clock::Clock;
+use crate::config::{Endpoint, Settings};
+use crate::disk_thread::DiskThread;
+use crate::driver::{Driver, Parts};
+use crate::election_port::{self, ElectionPort};
+use crate::four_letter::Words;
+use crate::metrics::Metrics;
+use crate::pause_monitor;
+use crate::quorum_port;
+use crate::report::{Bootstrap, Identity, Report};
+use crate::snapshots;
+use crate::{exit, random};
+use ensemble_datatree::DataTree;
+use ensemble_peer::Peer;
+use ensemble_proto::{DecodeError, Zxid};
+use ensemble_storage::{Identity as VolumeIdentity, IdentityError, RealDisk, Storage, StorageError};
+use ensemble_zab::{History, HistoryError};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc as threads;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+/// How long a stopping server waits for connections to take what is queued on them.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between attempts to bind a port.
+const BIND_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a server does not run, or not any more.
+#[derive(Debug, Error)]
+pub enum MemberError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The volumes are not this server's.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The snapshot's seals hold, but its contents are no tree.
+    #[error("the snapshot of {zxid} does not hold a tree: {source}")]
+    Snapshot {
+        /// Which.
+        zxid: Zxid,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// Epochs and log contradict each other.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// A port cannot be bound.
+    #[error("cannot listen: {0}")]
+    Port(io::Error),
+    /// The system refused a thread, or a runtime.
+    #[error("cannot start: {0}")]
+    System(io::Error),
+    /// The peer must not go on.
+    #[error("halted: {0}")]
+    Halted(String),
+}
+
+impl MemberError {
+    /// The process's exit code.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            MemberError::Identity(IdentityError::Mismatch { .. }) => exit::IDENTITY,
+            MemberError::Identity(IdentityError::Storage(StorageError::Layout { .. })) => exit::IDENTITY,
+            MemberError::Storage(_) | MemberError::Identity(_) | MemberError::Snapshot { .. } => exit::DATA_DIRECTORY,
+            MemberError::History(_) => exit::DATA_DIRECTORY,
+            MemberError::Port(_) => exit::PORT,
+            MemberError::System(_) | MemberError::Halted(_) => exit::HALTED,
+        }
+    }
+}
+
+/// Where a running server listens. Ports that were configured as 0 are known here.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The client port.
+    pub client: Option<SocketAddr>,
+    /// The admin port.
+    pub admin: Option<SocketAddr>,
+    /// The metrics port.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// A server on a thread of its own.
+pub struct Member {
+    addresses: Addresses,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<Result<(), MemberError>>,
+}
+
+impl Member {
+    /// Starts a server and returns when its ports are bound.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting.
+    pub fn start(settings: Settings) -> Result<Member, MemberError> {
+        let (stop, stopped) = watch::channel(false);
+        let (started, starting) = threads::channel();
+        let name = format!("server-{}", settings.id);
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || run(settings, stopped, started))
+            .map_err(MemberError::System)?;
+        match starting.recv() {
+            Ok(addresses) => Ok(Member { addresses, stop, thread }),
+            // It ended before it had its ports.
+            Err(_) => match join(thread) {
+                Ok(()) => Err(MemberError::Halted("the server ended before it listened".into())),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Whether it has ended by itself.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Asks it to stop: accept no more, send what is queued, make durable what was begun (C7).
+    pub fn stop(&self) {
+        let _ = self.stop.send(true);
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Why it ended, if nobody asked it to.
+    pub fn join(self) -> Result<(), MemberError> {
+        let Member { stop, thread, .. } = self;
+        let result = join(thread);
+        drop(stop);
+        result
+    }
+}
+
+fn join(thread: JoinHandle<Result<(), MemberError>>) -> Result<(), MemberError> {
+    thread.join().unwrap_or_else(|_| Err(MemberError::Halted("the server's thread panicked".into())))
+}
+
+/// Why a build of a server ended.
+enum End {
+    Stopped,
+    Granted,
+}
+
+/// The thread of a server.
+fn run(
+    settings: Settings,
+    stopped: watch::Receiver<bool>,
+    started: threads::Sender<Addresses>,
+) -> Result<(), MemberError> {
+    let metrics = Arc::new(Metrics::new().map_err(|error| MemberError::System(io::Error::other(error)))?);
+    let token_file = settings.operator.as_ref().map(|operator| operator.token_file.clone());
+    let shared = Arc::new(admin::Shared::new(metrics.clone(), token_file));
+    let ports =
+        admin::start(shared.clone(), settings.admin.clone(), settings.metrics.clone()).map_err(MemberError::Port)?;
+    let monitor = settings.pause_monitor.clone().map(|config| pause_monitor::start(config, metrics.clone()));
+    let _monitor = monitor.transpose().map_err(MemberError::System)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(MemberError::System)?;
+    let clock = Clock::start();
+    loop {
+        let listening = |client| {
+            let _ = started.send(Addresses { client, admin: ports.admin, metrics: ports.metrics });
+        };
+        let built = build(&settings, &shared, clock)?;
+        let end = LocalSet::new().block_on(&runtime, serve(built, &settings, &shared, stopped.clone(), listening));
+        shared.route(None);
+        match end? {
+            End::Stopped => return Ok(()),
+            End::Granted => tracing::info!(server = settings.id.0, "granted: starting anew from the store"),
+        }
+    }
+}
+
+/// What comes out of a store.
+struct Built {
+    peer: Peer,
+    disk: DiskThread,
+    identity: Identity,
+    clock: Clock,
+}
+
+/// Opens the store and makes a peer of it.
+fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Built, MemberError> {
+    let started = Instant::now();
+    let directories = &settings.directories;
+    let mut disk = RealDisk::open(&directories.data, &directories.log, settings.datadir_autocreate)?;
+    let claim = |operator: &crate::config::Operator| {
+        VolumeIdentity::claim(&mut disk, &operator.ensemble_id, settings.id.0, &random::uuid())
+    };
+    let volume = settings.operator.as_ref().map(claim).transpose()?;
+    let options = ensemble_storage::Options { seed: random::seed(), ..settings.storage.clone() };
+    let (storage, recovered) = Storage::open(disk, options)?;
+    for note in &recovered.notes {
+        tracing::warn!(note, "recovery");
+    }
+    let is_empty = recovered.last_zxid() <= Zxid::ZERO;
+    let identity = Identity {
+        ensemble_id: volume.as_ref().map(|volume| volume.ensemble_id.clone()),
+        volume_id: volume.as_ref().map(|volume| volume.volume_id.clone()),
+        is_ungranted: volume.is_some() && !recovered.trusted,
+        is_granted: volume.is_some() && recovered.trusted && is_empty,
+    };
+    let records = recovered.tail.len();
+    let seed = random::seed();
+    let peer = Peer::new(peer_config(settings), load(recovered, seed)?, clock.now(), seed)?;
+    shared.metrics.startup_txns_loaded.observe(records as f64);
+    shared.metrics.dbinittime.observe_ms(started.elapsed());
+    tracing::info!(server = settings.id.0, records, elapsed_ms = started.elapsed().as_millis() as u64, "store loaded");
+    let disk =
+        DiskThread::start(storage, settings.fsync_warning, shared.metrics.clone()).map_err(MemberError::System)?;
+    Ok(Built { peer, disk, identity, clock })
+}
+
+fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<ensemble_peer::Recovered, MemberError> {
+    let (tree, snapshot) = match recovered.snapshot {
+        Some((zxid, bytes)) => {
+            let tree = DataTree::load(seed, zxid, &bytes).map_err(|source| MemberError::Snapshot { zxid, source })?;
+            (tree, zxid)
+        }
+        None => (DataTree::new(seed), Zxid::ZERO),
+    };
+    let history = History {
+        accepted_epoch: recovered.accepted_epoch,
+        current_epoch: recovered.current_epoch,
+        snapshot,
+        tail: recovered.tail,
+        trusted: recovered.trusted,
+    };
+    Ok(ensemble_peer::Recovered { tree, history })
+}
+
+fn peer_config(settings: &Settings) -> ensemble_peer::Config {
+    let mut zab = ensemble_zab::Config::new(settings.id, settings.membership.clone());
+    zab.tick = settings.tick;
+    zab.init_limit = settings.init_limit;
+    zab.sync_limit = settings.sync_limit;
+    zab.standalone = settings.standalone;
+    zab.committed_log_max = settings.committed_log_max;
+    zab.outstanding_max = settings.global_outstanding_limit;
+    zab.notification_interval_min = settings.election.notification_interval_min;
+    zab.notification_interval_max = settings.election.notification_interval_max;
+    ensemble_peer::Config {
+        zab,
+        session_timeout_min_ms: settings.session_timeout_min_ms,
+        session_timeout_max_ms: settings.session_timeout_max_ms,
+        client_outstanding_max: settings.global_outstanding_limit,
+        skip_acl: settings.skip_acl,
+        super_digest: settings.super_digest.clone(),
+        sessionless_timeout: settings.sessionless_timeout,
+    }
+}
+
+/// Binds the ports, runs every task until the server is stopped or granted, and takes everything down.
+async fn serve(
+    built: Built,
+    settings: &Settings,
+    shared: &admin::Shared,
+    mut stopped: watch::Receiver<bool>,
+    listening: impl FnOnce(Option<SocketAddr>),
+) -> Result<End, MemberError> {
+    let Built { peer, disk, identity, clock } = built;
+    let listeners = Listeners::bind(settings).await.map_err(MemberError::Port)?;
+    let election = &settings.election;
+    let limits = Limits {
+        per_address: settings.max_client_cnxns,
+        total: settings.max_cnxns,
+        frame_bytes_max: settings.frame_bytes_max,
+    };
+    let driver = Driver::new(Parts {
+        peer,
+        clock,
+        metrics: shared.metrics.clone(),
+        disk,
+        clients: ClientPort::new(limits, Words::new(settings.clone(), identity.clone())),
+        election: ElectionPort::new(settings.id, settings.membership.clone(), election.clone()),
+        quorum: quorum_port::Connections::new(settings.membership.clone(), election),
+        last_turn_ms: shared.last_turn_ms.clone(),
+    });
+    let (commands, mut asked) = mpsc::channel(admin::COMMANDS_WAITING_MAX);
+    shared.route(Some(commands));
+    let client = listeners.client.as_ref().and_then(|listener| listener.local_addr().ok());
+    let tasks = spawn(&driver, settings, listeners);
+    // What the new peer wants first.
+    driver.turn(|_, _| {});
+    if let Some(address) = client {
+        tracing::info!(server = settings.id.0, %address, "client port");
+    }
+    listening(client);
+    let end = loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => break Ok(End::Stopped),
+            () = driver.halt.notified() => {
+                break Err(MemberError::Halted(driver.halted.borrow_mut().take().unwrap_or_default()));
+            }
+            Some(command) = asked.recv() => {
+                if obey(command, &driver, settings, &identity) {
+                    break Ok(End::Granted);
+                }
+            }
+        }
+    };
+    for task in tasks {
+        task.abort();
+    }
+    drain(&driver).await;
+    end
+}
+
+/// Does what the admin port asks; whether the server must be built anew.
+fn obey(command: Command, driver: &Rc<Driver>, settings: &Settings, identity: &Identity) -> bool {
+    match command {
+        Command::Report(answer) => {
+            let _ = answer.send(Report::new(driver, settings, identity));
+            false
+        }
+        Command::Grant(grant, answer) => {
+            let report = Report::new(driver, settings, identity);
+            let result = check_grant(&grant, &report, settings).and_then(|is_new| {
+                if is_new {
+                    let mut disk = driver.disk.disk.clone();
+                    ensemble_storage::write_initialize_marker(&mut disk).map_err(|error| error.to_string())?;
+                }
+                Ok(is_new)
+            });
+            let is_new = *result.as_ref().unwrap_or(&false);
+            let _ = answer.send(result.map(drop));
+            is_new
+        }
+    }
+}
+
+/// Whether a grant is for this server, and whether it is not in force yet.
+fn check_grant(grant: &Grant, report: &Report, settings: &Settings) -> Result<bool, String> {
+    let identity = &report.identity;
+    let Some(ensemble_id) = &identity.ensemble_id else {
+        return Err("this server has no ensemble.id: it needs no grant".into());
+    };
+    if !grant.ensemble_id.eq_ignore_ascii_case(ensemble_id) {
+        return Err(format!("ensembleId: this server belongs to {ensemble_id}, not to {}", grant.ensemble_id));
+    }
+    if Some(&grant.volume_id) != identity.volume_id.as_ref() {
+        let own = identity.volume_id.as_deref().unwrap_or("none");
+        return Err(format!("volumeId: this volume is {own}, not {}", grant.volume_id));
+    }
+    let voters: Vec<i64> = settings.membership.voters().map(|id| id.0).collect();
+    let mut granted = grant.voters.clone();
+    granted.sort_unstable();
+    if granted != voters {
+        return Err(format!("voters: the configuration has {voters:?}, not {granted:?}"));
+    }
+    match report.bootstrap() {
+        Bootstrap::AwaitingGrant => Ok(true),
+        Bootstrap::Granted => Ok(false),
+        Bootstrap::Closed => Err("the store is not empty any more: there is nothing to grant".into()),
+    }
+}
+
+struct Listeners {
+    client: Option<TcpListener>,
+    quorum: Option<TcpListener>,
+    election: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(settings: &Settings) -> io::Result<Listeners> {
+        let client = match &settings.client {
+            Some(endpoint) => Some(bind(endpoint, settings.client_backlog, 1, "clientPort").await?),
+            None => None,
+        };
+        let Some(member) = settings.membership.servers.get(&settings.id).filter(|_| !settings.standalone) else {
+            return Ok(Listeners { client, quorum: None, election: None });
+        };
+        const BACKLOG: u32 = 128;
+        let host = if settings.election.listen_on_all_ips { "0.0.0.0" } else { &member.host };
+        let attempts = settings.election.bind_retries;
+        let quorum = Endpoint { host: host.to_owned(), port: member.quorum_port };
+        let election = Endpoint { host: host.to_owned(), port: member.election_port };
+        Ok(Listeners {
+            client,
+            quorum: Some(bind(&quorum, BACKLOG, attempts, "quorum port").await?),
+            election: Some(bind(&election, BACKLOG, attempts, "election port").await?),
+        })
+    }
+}
+
+/// Binds a port, trying `attempts` times, or for ever if that is 0.
+async fn bind(endpoint: &Endpoint, backlog: u32, attempts: u32, what: &str) -> io::Result<TcpListener> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match try_bind(endpoint, backlog).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if attempt == attempts => {
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!("{what} {}:{}: {error}", endpoint.host, endpoint.port),
+                ));
+            }
+            Err(error) => {
+                tracing::warn!(host = endpoint.host, port = endpoint.port, %error, "cannot bind the {what}, trying again");
+                tokio::time::sleep(BIND_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn try_bind(endpoint: &Endpoint, backlog: u32) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(backlog)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Starts everything that goes on until the server ends.
+fn spawn(driver: &Rc<Driver>, settings: &Settings, listeners: Listeners) -> Vec<tokio::task::JoinHandle<()>> {
+    let mut tasks = vec![
+        tokio::task::spawn_local(driver.clone().keep_time()),
+        tokio::task::spawn_local(driver.clone().follow_disk()),
+        tokio::task::spawn_local(snapshots::run(driver.clone())),
+    ];
+    if let Some(interval) = settings.purge_interval {
+        let disk = driver.disk.disk.clone();
+        let purge = snapshots::purge_at_intervals(disk, interval, settings.snap_retain_count);
+        tasks.push(tokio::task::spawn_local(purge));
+    }
+    if let Some(listener) = listeners.client {
+        tasks.push(tokio::task::spawn_local(client_port::listen(driver.clone(), listener)));
+    }
+    if let Some(listener) = listeners.quorum {
+        tasks.push(tokio::task::spawn_local(quorum_port::listen(driver.clone(), listener)));
+    }
+    if let Some(listener) = listeners.election {
+        tasks.push(tokio::task::spawn_local(election_port::listen(driver.clone(), listener)));
+    }
+    tasks
+}
+
+/// Lets clients take what is queued. Dropping the driver then waits until the disk thread is through.
+async fn drain(driver: &Rc<Driver>) {
+    driver.clients.end_all();
+    let _ = tokio::time::timeout(STOP_TIMEOUT, driver.clients.until_closed()).await;
+}

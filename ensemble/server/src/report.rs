@@ -1,0 +1,126 @@
+//! What a server says of itself to the admin port, the four-letter words and the metrics: one value, made by the driver.
+
+use crate::config::Settings;
+use crate::driver::Driver;
+use ensemble_peer::Status;
+use ensemble_proto::ServerId;
+use ensemble_zab::{Role, ZabState};
+use std::time::Duration;
+
+/// What is known when the process has read its configuration and opened its store.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// `ensemble.id`, in operator mode.
+    pub(crate) ensemble_id: Option<String>,
+    /// Drawn when the volume was first used, in operator mode.
+    pub(crate) volume_id: Option<String>,
+    /// Operator mode, and the store was empty and not granted when it was opened.
+    pub(crate) is_ungranted: bool,
+    /// Operator mode, and the store was empty and granted when it was opened.
+    pub(crate) is_granted: bool,
+}
+
+/// A server at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    pub(crate) status: Status,
+    pub(crate) identity: Identity,
+    /// The membership, as lines.
+    pub(crate) servers: Vec<String>,
+    pub(crate) config_version: i64,
+    pub(crate) config_hash: String,
+    pub(crate) uptime: Duration,
+    /// How long this server has been the leader.
+    pub(crate) leading_for: Option<Duration>,
+}
+
+/// Whether a store may vote (C1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Bootstrap {
+    Closed,
+    AwaitingGrant,
+    Granted,
+}
+
+impl Report {
+    pub(crate) fn new(driver: &Driver, settings: &Settings, identity: &Identity) -> Report {
+        let (status, membership) = driver.look(|peer| (peer.status(), peer.zab().membership().clone()));
+        let text = membership.to_string();
+        let servers = text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect();
+        let elapsed = driver.clock.elapsed();
+        Report {
+            status,
+            identity: identity.clone(),
+            servers,
+            config_version: membership.version.0,
+            config_hash: settings.config_hash.clone(),
+            uptime: elapsed,
+            leading_for: driver.leading_since.get().map(|since| elapsed.saturating_sub(since)),
+        }
+    }
+
+    /// `standalone`, `leader`, `follower`, `observer`: ZooKeeper's `Mode`; `None` while nobody is served.
+    pub(crate) fn mode(&self) -> Option<&'static str> {
+        match self.status.role {
+            _ if !self.status.serving => None,
+            Role::Leading if self.status.standalone => Some("standalone"),
+            Role::Leading => Some("leader"),
+            Role::Following { .. } => Some("follower"),
+            Role::Observing { .. } => Some("observer"),
+            Role::Looking => None,
+        }
+    }
+
+    /// The role in the protocol, whether clients are served or not.
+    pub(crate) fn role(&self) -> &'static str {
+        match self.status.role {
+            Role::Leading if self.status.standalone => "standalone",
+            Role::Leading => "leading",
+            Role::Following { .. } => "following",
+            Role::Observing { .. } => "observing",
+            Role::Looking => "looking",
+        }
+    }
+
+    /// `leading - broadcast` and the like (`mntr`, `peer_state`); `None` for a standalone server.
+    pub(crate) fn peer_state(&self) -> Option<String> {
+        let state = match self.status.state {
+            ZabState::Election => "election",
+            ZabState::Discovery => "discovery",
+            ZabState::Synchronization => "synchronization",
+            ZabState::Broadcast => "broadcast",
+        };
+        (!self.status.standalone).then(|| format!("{} - {state}", self.role()))
+    }
+
+    /// Whether the store may vote.
+    pub(crate) fn bootstrap(&self) -> Bootstrap {
+        let is_empty = self.status.last_logged.0 <= 0;
+        if self.identity.is_ungranted && !self.status.may_vote {
+            Bootstrap::AwaitingGrant
+        } else if self.identity.is_granted && is_empty {
+            Bootstrap::Granted
+        } else {
+            Bootstrap::Closed
+        }
+    }
+
+    /// `uninitialized`, `syncing`, `synced` (C4).
+    pub(crate) fn store_state(&self) -> &'static str {
+        match (self.status.serving, self.bootstrap()) {
+            (true, _) => "synced",
+            (false, Bootstrap::AwaitingGrant) => "uninitialized",
+            (false, Bootstrap::Granted | Bootstrap::Closed) => "syncing",
+        }
+    }
+
+    /// Znodes as ZooKeeper counts them: its root is in the table under two names.
+    pub(crate) fn znode_count(&self) -> usize {
+        self.status.znodes + 1
+    }
+
+    /// The leader, where there is one.
+    pub(crate) fn leader(&self) -> Option<ServerId> {
+        self.status.leader
+    }
+}

@@ -1,0 +1,81 @@
+//! `ensemble server`: one server, as `zoo.cfg` says.
+
+use crate::config::{self, ConfigError};
+use crate::exit;
+use crate::log;
+use crate::member::{Member, MemberError};
+use clap::Args;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Options of `ensemble server`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// ZooKeeper's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// What would be a Java system property, as in -Dzookeeper.snapCount=1000
+    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = define)]
+    define: Vec<(String, String)>,
+    /// Position in a StatefulSet: with ensemble.myidOffset it makes the server's id
+    #[arg(long, env = "ENSEMBLE_ORDINAL", value_name = "N", value_parser = clap::value_parser!(i64).range(0..=254))]
+    ordinal: Option<i64>,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t)]
+    log_format: log::Format,
+}
+
+fn define(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".into()),
+    }
+}
+
+/// Runs a server until it is told to stop; the process's exit code.
+pub fn run(options: Options) -> i32 {
+    log::start(options.log_format);
+    let (settings, notes) = match config::load(&options.config, &options.define, options.ordinal) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            tracing::error!(file = %options.config.display(), "{error}");
+            return match error {
+                ConfigError::OtherServer { .. } => exit::IDENTITY,
+                _ => exit::USAGE,
+            };
+        }
+    };
+    for note in notes {
+        tracing::warn!(key = note.key, "configuration: {}", note.text);
+    }
+    match Member::start(settings).and_then(until_signalled) {
+        Ok(()) => exit::FINISHED,
+        Err(error) => {
+            tracing::error!("{error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn until_signalled(member: Member) -> Result<(), MemberError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(MemberError::System)?;
+    runtime.block_on(wait(|| member.is_finished())).map_err(MemberError::System)?;
+    member.stop();
+    member.join()
+}
+
+/// Waits for SIGTERM, SIGINT, or an end without either.
+///
+/// # Errors
+/// When signals cannot be received.
+pub(crate) async fn wait(is_finished: impl Fn() -> bool) -> std::io::Result<()> {
+    const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => { tracing::info!("stopping: SIGTERM"); return Ok(()) }
+            _ = interrupt.recv() => { tracing::info!("stopping: SIGINT"); return Ok(()) }
+            () = tokio::time::sleep(LOOK) => if is_finished() { return Ok(()) }
+        }
+    }
+}
