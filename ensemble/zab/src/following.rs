@@ -55,11 +55,27 @@ pub(crate) struct Following {
     committed: Zxid,
     /// Proposals up to here are in the snapshot that was received.
     covered: Zxid,
+    /// A snapshot that the log goes beyond, until it is known which of the log's records the leader has.
+    offered: Option<Offered>,
     /// The write after which ACK(NEWLEADER) leaves.
     acknowledged: Ticket,
     touched: BTreeMap<SessionId, i32>,
     /// For each SYNC received and not passed on, the commit it came after. As many as the owner has asked for.
     syncs: VecDeque<Zxid>,
+}
+
+/// A snapshot and what followed it.
+#[derive(Debug)]
+struct Offered {
+    zxid: Zxid,
+    snapshot: Bytes,
+    records: Vec<(Zxid, Bytes)>,
+}
+
+impl Offered {
+    fn last(&self) -> Zxid {
+        self.records.last().map_or(self.zxid, |(zxid, _)| *zxid)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +106,7 @@ impl Following {
             open: VecDeque::new(),
             committed: core.delivered,
             covered: Zxid::ZERO,
+            offered: None,
             acknowledged: Ticket(0),
             touched: BTreeMap::new(),
             syncs: VecDeque::new(),
@@ -304,20 +321,43 @@ impl Following {
         Verdict::Stay
     }
 
+    /// A snapshot replaces log and tree at once, unless the log holds its position and goes on: see [`Following::merge`].
     pub(crate) fn handle_snapshot(&mut self, core: &mut Core, snapshot: Bytes) -> Verdict {
         let Stage::AwaitSnapshot { zxid } = self.stage else {
             return Verdict::Look("leader sent a snapshot without SNAP");
         };
         self.handle_progress(core);
-        core.install(zxid, snapshot);
         self.covered = zxid;
-        self.receive(core)
+        match zxid < core.last && (zxid <= core.delivered || core.can_truncate(zxid)) {
+            true => self.offered = Some(Offered { zxid, snapshot, records: Vec::new() }),
+            false => core.install(zxid, snapshot),
+        }
+        let verdict = self.receive(core);
+        self.committed = zxid;
+        verdict
+    }
+
+    /// The whole of a history is known whose snapshot is older than this log. Installing that snapshot and then logging
+    /// what followed would, in between, take back records that may be committed by the word of this very disk. But the
+    /// histories have the snapshot's position in common, so the log is cut to the last record that they share, and goes
+    /// on from there. Only when they share nothing any more (see [`Following::resynchronise`]) is the snapshot installed.
+    fn merge(&mut self, core: &mut Core) {
+        let Some(Offered { zxid, snapshot, records }) = self.offered.take() else { return };
+        let positions = std::iter::once(zxid).chain(records.iter().map(|(zxid, _)| *zxid));
+        match positions.filter(|zxid| core.can_truncate(*zxid)).last() {
+            Some(shared) => core.truncate(shared),
+            None => core.install(zxid, snapshot),
+        }
+        let from = records.partition_point(|(zxid, _)| *zxid <= core.last);
+        for (zxid, payload) in records.into_iter().skip(from) {
+            core.append(zxid, payload);
+        }
     }
 
     fn handle_synchronisation(&mut self, core: &mut Core, conn: ConnId, packet: QuorumPacket) -> Verdict {
         match packet.kind {
             PacketType::Proposal => self.propose(core, packet),
-            PacketType::Commit | PacketType::CommitAndActivate => self.commit(core, conn, packet.zxid),
+            PacketType::Commit | PacketType::CommitAndActivate => self.commit(core, packet.zxid),
             PacketType::Inform | PacketType::InformAndActivate => self.inform(core, packet),
             PacketType::NewLeader if self.stage == Stage::Receiving => self.handle_new_leader(core, conn, packet.zxid),
             PacketType::UpToDate if self.stage == Stage::AwaitUpToDate => self.handle_up_to_date(core, conn),
@@ -330,10 +370,9 @@ impl Following {
     fn propose(&mut self, core: &mut Core, packet: QuorumPacket) -> Verdict {
         let zxid = packet.zxid;
         if zxid > self.covered || self.is_serving() {
-            if !zxid.follows(core.last) && !core.mutants().lost_truncation() {
+            if !self.log(core, packet) {
                 return Verdict::Look("proposal does not follow the log");
             }
-            core.append(zxid, packet.data.unwrap_or_default());
             if core.mutants().zkb_05()
                 && self.stage == Stage::Receiving
                 && let Some(conn) = self.conn
@@ -348,14 +387,24 @@ impl Following {
         Verdict::Stay
     }
 
-    fn commit(&mut self, core: &mut Core, conn: ConnId, zxid: Zxid) -> Verdict {
+    /// Appends what follows the log, or the history that is being collected. False when it does not follow.
+    fn log(&mut self, core: &mut Core, packet: QuorumPacket) -> bool {
+        let (zxid, payload) = (packet.zxid, packet.data.unwrap_or_default());
+        match &mut self.offered {
+            Some(offered) if zxid.follows(offered.last()) => offered.records.push((zxid, payload)),
+            None if zxid.follows(core.last) || core.mutants().lost_truncation() => core.append(zxid, payload),
+            _ => return false,
+        }
+        true
+    }
+
+    fn commit(&mut self, core: &mut Core, zxid: Zxid) -> Verdict {
         match self.open.front() {
             Some(open) if *open == zxid => {
                 self.open.pop_front();
             }
             _ if zxid <= self.committed => return Verdict::Stay,
             _ => {
-                core.close(conn, "COMMIT without its PROPOSAL");
                 return Verdict::Look("COMMIT without its PROPOSAL");
             }
         }
@@ -376,11 +425,8 @@ impl Following {
             packet.data = Some(data.slice(8..));
         }
         let zxid = packet.zxid;
-        if zxid > self.covered {
-            if !zxid.follows(core.last) {
-                return Verdict::Look("INFORM does not follow the log");
-            }
-            core.append(zxid, packet.data.unwrap_or_default());
+        if zxid > self.covered && !self.log(core, packet) {
+            return Verdict::Look("INFORM does not follow the log");
         }
         self.committed = self.committed.max(zxid);
         if self.is_serving() {
@@ -395,6 +441,7 @@ impl Following {
         if zxid != Zxid::new(self.epoch, 0) {
             return Verdict::Look("NEWLEADER of another epoch");
         }
+        self.merge(core);
         if core.mutants().zkb_06() {
             self.open.clear();
         }
@@ -461,7 +508,7 @@ impl Following {
                 }
                 verdict
             }
-            PacketType::Commit | PacketType::CommitAndActivate => self.commit(core, conn, packet.zxid),
+            PacketType::Commit | PacketType::CommitAndActivate => self.commit(core, packet.zxid),
             PacketType::Inform | PacketType::InformAndActivate => self.inform(core, packet),
             PacketType::Ping => {
                 self.answer_ping(core, conn, packet.zxid);
