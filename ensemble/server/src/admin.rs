@@ -76,6 +76,18 @@ impl Shared {
         tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.ok().flatten()
     }
 
+    /// [`Shared::ask`], again while a server is being built anew.
+    async fn ask_patiently<R>(&self, command: impl Fn(oneshot::Sender<R>) -> Command) -> Option<R> {
+        const PAUSE: Duration = Duration::from_millis(20);
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            match self.ask(&command).await {
+                None if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+                answer => return answer,
+            }
+        }
+    }
+
     async fn report(&self) -> Option<Report> {
         self.ask(Command::Report).await
     }
@@ -279,7 +291,7 @@ async fn bootstrap(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: 
         Ok(grant) => grant,
         Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    match shared.ask(|answer| Command::Grant(grant, answer)).await {
+    match shared.ask_patiently(|answer| Command::Grant(grant.clone(), answer)).await {
         Some(Ok(())) => axum::Json(serde_json::json!({ "granted": true })).into_response(),
         Some(Err(reason)) => refused(StatusCode::CONFLICT, &reason),
         None => unavailable("the server does not answer"),

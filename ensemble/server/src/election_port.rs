@@ -17,12 +17,13 @@ use ensemble_proto::quorum::{ElectionDecoder, ElectionMessage, InitialMessage, N
 use ensemble_proto::{DecodeError, ServerId};
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// Accepted connections that have not said yet who they are.
 const HANDSHAKES_MAX: usize = 256;
@@ -70,7 +71,8 @@ pub(crate) struct ElectionPort {
     links: Shared<ServerId, Connection>,
     /// The newest notification that waits for a connection or for a slow one.
     newest: RefCell<HashMap<ServerId, Bytes>>,
-    dialling: RefCell<HashSet<ServerId>>,
+    /// Servers being dialled, and what ends the pause between two attempts.
+    dialling: Shared<ServerId, Notify>,
     handshakes: Cell<usize>,
 }
 
@@ -120,9 +122,11 @@ impl ElectionPort {
             self.newest.borrow_mut().remove(&to);
             return;
         };
-        if !self.dialling.borrow_mut().insert(to) {
+        if self.dialling.borrow().contains_key(&to) {
             return;
         }
+        let hurry = Rc::new(Notify::new());
+        self.dialling.borrow_mut().insert(to, hurry.clone());
         let endpoint = Endpoint { host: member.host.clone(), port: member.election_port };
         let driver = driver.clone();
         tokio::task::spawn_local(async move {
@@ -136,7 +140,7 @@ impl ElectionPort {
                 if port.links.borrow().contains_key(&to) {
                     break;
                 }
-                tokio::time::sleep(pause).await;
+                let _ = tokio::time::timeout(pause, hurry.notified()).await;
                 pause = (pause * 2).min(BACK_OFF_MAX);
             }
             port.dialling.borrow_mut().remove(&to);
@@ -186,6 +190,10 @@ impl ElectionPort {
                     link.end();
                 }
                 self.dial(driver, from);
+                // It is up: the next attempt is now.
+                if let Some(hurry) = self.dialling.borrow().get(&from) {
+                    hurry.notify_one();
+                }
             }
             Verdict::Refuse => {
                 tracing::error!(server = from.0, address = %connection.address, "another server has the id of this one, refusing it");

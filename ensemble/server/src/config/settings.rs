@@ -162,6 +162,8 @@ const DEFAULT_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.DefaultMetrics
 const NULL_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.NullMetricsProvider";
 const PROMETHEUS_PROVIDER: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
 const CLIENT_BACKLOG: u32 = 4096;
+/// Differs from ZooKeeper (60 s): a server that waits alone finds an ensemble that came up meanwhile in about this time.
+const NOTIFICATION_INTERVAL_MAX_MS: u64 = 2000;
 /// How much longer than a client's frame a record in the log may be: paths of a closeSession, headers.
 const RECORD_OVERHEAD_BYTES: u64 = 1 << 20;
 
@@ -346,7 +348,11 @@ fn election(values: &Values, tick: Duration, init_limit: u32, sync_limit: u32) -
         },
         bind_retries: values.number("electionPortBindRetry", 3, 0, u32::MAX, COUNT)?,
         notification_interval_min: milliseconds(values, "fastleader.minNotificationInterval", 200)?,
-        notification_interval_max: milliseconds(values, "fastleader.maxNotificationInterval", 60_000)?,
+        notification_interval_max: milliseconds(
+            values,
+            "fastleader.maxNotificationInterval",
+            NOTIFICATION_INTERVAL_MAX_MS,
+        )?,
         leader_retry_delay: milliseconds(values, "leaderConnectDelayDuringRetryMs", 100)?,
         leader_connect_timeout: tick * if connect_ticks == 0 { init_limit } else { connect_ticks },
         keepalive: values.flag("tcpKeepAlive", false)?,
