@@ -1,0 +1,13 @@
+//! Real servers on loopback, spoken to by sockets: what a person's client, probe or script would see.
+//!
+//! Ports are chosen by the system. Every wait is for a condition, bounded by [`world::PATIENCE`].
+
+// A test that cannot go on should say where.
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod bad_input;
+mod client;
+mod clients;
+mod ensemble;
+mod world;
