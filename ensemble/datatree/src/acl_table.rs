@@ -81,11 +81,11 @@ impl AclTable {
         }
     }
 
-    /// Takes a list as a snapshot has it, with no use yet.
-    pub(crate) fn load(&mut self, id: AclId, list: AclList) {
+    /// Takes a list as a snapshot has it, with no use yet. False when the id has a list already.
+    pub(crate) fn load(&mut self, id: AclId, list: AclList) -> bool {
         self.next = self.next.max(id.0.saturating_add(1));
         self.ids.insert(list.clone(), id);
-        self.entries.insert(id, Entry { list, uses: 0 });
+        self.entries.insert(id, Entry { list, uses: 0 }).is_none()
     }
 
     /// Forgets the lists that no znode has.
@@ -144,8 +144,9 @@ mod tests {
     fn a_loaded_table_goes_on_counting_and_drops_what_is_not_used() {
         let mut table = AclTable::new();
         let seven = AclId::from_disk(7).expect("7 is an id");
-        table.load(seven, [Acl::world(1)].into());
-        table.load(AclId::from_disk(9).expect("9 is an id"), [Acl::world(2)].into());
+        assert!(table.load(seven, [Acl::world(1)].into()));
+        assert!(table.load(AclId::from_disk(9).expect("9 is an id"), [Acl::world(2)].into()));
+        assert!(!table.load(seven, [Acl::world(1)].into()));
         assert!(table.add_use(seven) && table.add_use(AclId::NULL));
         assert!(!table.add_use(AclId::from_disk(8).expect("8 is an id")));
         table.purge_unused();

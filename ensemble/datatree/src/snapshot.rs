@@ -209,7 +209,9 @@ impl DataTree {
         for _ in 0..reader.count("acl table", LIST_BYTES_MIN)?.unwrap_or(0) {
             let id = AclId::from_disk(reader.long("acl.id")?)?;
             let list = decode_acl_list(reader)?.unwrap_or_else(|| [Acl::world(Acl::ALL)].into());
-            self.acls.load(id, list);
+            if id == AclId::NULL || !self.acls.load(id, list) {
+                return Err(DecodeError::value("acl id", id.on_disk(), "an id that did not come before"));
+            }
         }
         Ok(())
     }

@@ -40,6 +40,8 @@ fn what_is_wrong_with_a_snapshot_is_named() {
     check(&[], &[("", -1), ("/a/b", -1)], Some("znode.path: /a/b is not below a znode that came before"));
     check(&[], &[("", -1), ("/a", -1), ("/a", -1)], Some("znode.path: /a is not a path that did not come before"));
     check(&[1], &[("", 2)], Some("znode.acl: 2 is not an id of the snapshot's ACL table"));
+    check(&[1, 1], &[("", 1)], Some("acl id: 1 is not an id that did not come before"));
+    check(&[-1], &[("", 1)], Some("acl id: -1 is not an id that did not come before"));
     check(&[0], &[("", -1)], Some("acl id: 0 is not -1 or positive"));
     check(&[1 << 40], &[("", -1)], Some("acl id: 1099511627776 is not below 2^32"));
 }
