@@ -1,0 +1,209 @@
+//! Carries out the steps of a plan, in order.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::events::{self, Recorder};
+use kube::{Api, Client, Resource};
+use operator_api::{ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
+use operator_core::{Event, EventType, Fact, Grant, Object, Observed, Plan, Step, Token, TokenState, build, validate};
+use serde_json::json;
+
+use crate::admin::{Admin, GrantError};
+use crate::failpoint::Failpoint;
+use crate::metrics::Metrics;
+use crate::observe::api;
+
+/// Longest note of an event, in characters; the API allows 1024 bytes.
+const NOTE_CHARS_MAX: usize = 250;
+
+/// What steps are carried out with.
+pub struct Executor<'a, A> {
+    /// The API server.
+    pub client: &'a Client,
+    /// The servers.
+    pub admin: &'a A,
+    /// Where events go.
+    pub recorder: &'a Recorder,
+    /// Where steps are counted.
+    pub metrics: &'a Metrics,
+    /// The place to die at, in tests.
+    pub failpoint: Option<Failpoint>,
+}
+
+/// Why a step was not carried out. The next pass begins anew.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The API server refused, or did not answer; what it did is not known then.
+    #[error("{step}: {source}")]
+    Api {
+        /// The step.
+        step: String,
+        /// Its answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// A recorded fact was about to change. The plan is wrong; nothing was written.
+    #[error("refused to change a recorded fact: {0}")]
+    FactChanged(String),
+}
+
+impl<A: Admin> Executor<'_, A> {
+    /// Carries out a plan.
+    ///
+    /// # Errors
+    ///
+    /// The first step that fails; the steps after it were not tried. A grant that fails does not count as one.
+    pub async fn carry_out(&self, observed: &Observed, plan: &Plan) -> Result<(), ExecuteError> {
+        let mut grants = 0;
+        for step in &plan.steps {
+            if step.mutates() {
+                tracing::info!(ensemble = observed.name(), step = %step, "carrying out");
+            } else {
+                tracing::debug!(ensemble = observed.name(), step = %step, "noting");
+            }
+            self.step(observed, step).await?;
+            self.metrics.step(step.name());
+            if matches!(step, Step::Grant(_)) {
+                grants += 1;
+                if grants == 1 {
+                    Failpoint::AfterGrant1.pass(self.failpoint);
+                }
+            }
+        }
+        if grants > 0 {
+            Failpoint::AfterGrants.pass(self.failpoint);
+        }
+        Ok(())
+    }
+
+    async fn step(&self, observed: &Observed, step: &Step) -> Result<(), ExecuteError> {
+        let failed = |source| ExecuteError::Api { step: step.name().to_owned(), source: Box::new(source) };
+        match step {
+            Step::Record(fact, status) => self.record(observed, *fact, status).await,
+            Step::WriteStatus(status) => self.write_status(observed, status).await,
+            Step::CreateToken(token) => self.create_token(observed, token).await.map_err(failed),
+            Step::Apply(object) => self.apply(observed, object).await.map_err(failed),
+            Step::Grant(grant) => {
+                self.grant(observed, grant).await;
+                Ok(())
+            }
+            Step::Report(event) => {
+                self.report(observed, event).await;
+                Ok(())
+            }
+            Step::Wait { .. } => Ok(()),
+        }
+    }
+
+    async fn record(
+        &self,
+        observed: &Observed,
+        fact: Fact,
+        status: &ZooKeeperEnsembleStatus,
+    ) -> Result<(), ExecuteError> {
+        if fact == Fact::Complete {
+            Failpoint::BeforeComplete.pass(self.failpoint);
+        }
+        self.write_status(observed, status).await?;
+        match fact {
+            Fact::Identity => Failpoint::AfterEnsembleId.pass(self.failpoint),
+            Fact::Volumes => Failpoint::AfterVolumesRecorded.pass(self.failpoint),
+            Fact::Complete => {}
+        }
+        Ok(())
+    }
+
+    /// Replaces the status, under the resource version that the plan was made from: if anybody wrote since, the API
+    /// server answers 409 and nothing changes. The only way in which this operator writes a status.
+    async fn write_status(&self, observed: &Observed, status: &ZooKeeperEnsembleStatus) -> Result<(), ExecuteError> {
+        keeps_the_facts(observed.ensemble.status.as_ref(), status).map_err(ExecuteError::FactChanged)?;
+        let mut ensemble = observed.ensemble.clone();
+        ensemble.metadata.managed_fields = None;
+        ensemble.status = Some(status.clone());
+        let api = Api::<ZooKeeperEnsemble>::namespaced(self.client.clone(), namespace(observed));
+        match api.replace_status(observed.name(), &PostParams::default(), &ensemble).await {
+            Ok(_) => Ok(()),
+            Err(source) => Err(ExecuteError::Api { step: "write-status".to_owned(), source: Box::new(source) }),
+        }
+    }
+
+    async fn create_token(&self, observed: &Observed, token: &Token) -> Result<(), kube::Error> {
+        let ensemble = validate(observed).expect("steps are planned from a valid spec only");
+        let secret: Secret = serde_json::from_value(json!({
+            "metadata": build::secret_metadata(&ensemble),
+            "type": "Opaque",
+            "stringData": { names::TOKEN_KEY: token.0 },
+        }))
+        .expect("the shape of a Secret");
+        let api = Api::<Secret>::namespaced(self.client.clone(), namespace(observed));
+        match api
+            .create(&PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() }, &secret)
+            .await
+        {
+            Ok(_) => Ok(()),
+            // Somebody was faster; theirs is read in the next pass.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn apply(&self, observed: &Observed, object: &Object) -> Result<(), kube::Error> {
+        let params = PatchParams::apply(names::MANAGER).force();
+        let api = api(self.client, namespace(observed), object.kind);
+        api.patch(&object.name, &params, &Patch::Apply(&object.manifest)).await.map(|_| ())
+    }
+
+    /// A grant that is not confirmed is sent again by a later pass, if the server still waits for it.
+    async fn grant(&self, observed: &Observed, grant: &Grant) {
+        let TokenState::Present(token) = &observed.token else { return };
+        let (ensemble, ordinal) = (observed.name(), grant.ordinal);
+        match self.admin.grant(token, grant).await {
+            Ok(()) => tracing::info!(ensemble, ordinal, volume = grant.volume_id, "granted"),
+            Err(GrantError::Refused { status: 401, .. }) => {
+                let note = format!(
+                    "{} does not accept the token of Secret {}; the kubelet may still bring it a new one",
+                    names::pod(ensemble, ordinal),
+                    names::superuser_secret(ensemble)
+                );
+                let event = Event { type_: EventType::Warning, reason: "TokenRefused".to_owned(), note };
+                self.report(observed, &event).await;
+            }
+            Err(error) => tracing::warn!(ensemble, ordinal, %error, "a grant was not confirmed"),
+        }
+    }
+
+    /// An event that cannot be published is no reason to stop.
+    async fn report(&self, observed: &Observed, event: &Event) {
+        let event = events::Event {
+            type_: match event.type_ {
+                EventType::Normal => events::EventType::Normal,
+                EventType::Warning => events::EventType::Warning,
+            },
+            reason: event.reason.clone(),
+            note: Some(event.note.chars().take(NOTE_CHARS_MAX).collect()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &observed.ensemble.object_ref(&())).await {
+            tracing::warn!(ensemble = observed.name(), reason = event.reason, %error, "an event could not be published");
+        }
+    }
+}
+
+fn namespace(observed: &Observed) -> &str {
+    observed.ensemble.metadata.namespace.as_deref().unwrap_or_default()
+}
+
+/// Whether a status keeps what was recorded. `operator-core` plans nothing else; this is the last gate before the API
+/// server, and it stays shut when a plan is wrong.
+fn keeps_the_facts(old: Option<&ZooKeeperEnsembleStatus>, new: &ZooKeeperEnsembleStatus) -> Result<(), String> {
+    let Some(old) = old else { return Ok(()) };
+    if old.ensemble_id.is_some() && old.ensemble_id != new.ensemble_id {
+        return Err(format!("ensembleId {:?} would become {:?}", old.ensemble_id, new.ensemble_id));
+    }
+    match (&old.bootstrap, &new.bootstrap) {
+        (Some(old), Some(new)) if old.may_become(new) => Ok(()),
+        (None, _) => Ok(()),
+        (Some(old), new) => Err(format!("bootstrap {old:?} would become {new:?}")),
+    }
+}

@@ -1,0 +1,158 @@
+//! What to install: the CustomResourceDefinition and the objects that run the operator.
+//!
+//! `crds/` and `manifests/operator.yaml` are printed from here; a test keeps them fresh, and another holds the rights
+//! against the calls that the operator makes.
+
+use kube::CustomResourceExt;
+use operator_api::{GROUP, ZooKeeperEnsemble};
+use serde_json::{Value, json};
+
+/// The namespace that the operator runs in.
+const NAMESPACE: &str = "zookeeper-system";
+/// The name of its Deployment, account and roles.
+const NAME: &str = "zookeeper-operator";
+/// The image of the server and the operator.
+const IMAGE: &str = "zookeeper-ensemble:dev";
+
+/// The CustomResourceDefinition.
+pub fn crd() -> String {
+    let header = "# Printed by `operator crd`. Do not edit.\n";
+    let crd = serde_json::to_value(ZooKeeperEnsemble::crd()).expect("a CRD is JSON");
+    format!("{header}{}", yaml(&crd))
+}
+
+/// Namespace, account, rights and Deployment of the operator.
+pub fn operator() -> String {
+    let header = "# Printed by `operator manifests`. Do not edit.\n";
+    let objects = [
+        namespace(),
+        service_account(),
+        role("ClusterRole", cluster_rules()),
+        binding("ClusterRole"),
+        role("Role", lease_rules()),
+        binding("Role"),
+        deployment(),
+    ];
+    let documents: Vec<String> = objects.iter().map(yaml).collect();
+    format!("{header}{}", documents.join("---\n"))
+}
+
+/// What the operator may do in every namespace it looks after. Each right is used; nothing may be deleted.
+pub fn cluster_rules() -> Value {
+    json!([
+        { "apiGroups": [GROUP], "resources": ["zookeeperensembles"], "verbs": ["get", "list", "watch"] },
+        { "apiGroups": [GROUP], "resources": ["zookeeperensembles/status"], "verbs": ["update"] },
+        // Where OwnerReferencesPermissionEnforcement is on, setting blockOwnerDeletion asks for this.
+        { "apiGroups": [GROUP], "resources": ["zookeeperensembles/finalizers"], "verbs": ["update"] },
+        { "apiGroups": [""], "resources": ["configmaps", "serviceaccounts", "services"], "verbs": ["get", "list", "watch", "create", "patch"] },
+        { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "list", "watch", "create", "patch"] },
+        { "apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["get", "list", "watch", "create", "patch"] },
+        { "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"] },
+        { "apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list"] },
+        // The superuser token of each ensemble. Never listed or watched.
+        { "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"] },
+        { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+    ])
+}
+
+/// What the operator may do in its own namespace.
+pub fn lease_rules() -> Value {
+    json!([{ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"] }])
+}
+
+fn yaml(value: &Value) -> String {
+    serde_saphyr::to_string(value).expect("JSON is YAML")
+}
+
+fn labels() -> Value {
+    json!({ "app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "zookeeper-ensemble" })
+}
+
+fn namespace() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": NAMESPACE, "labels": {
+            "app.kubernetes.io/part-of": "zookeeper-ensemble",
+            "pod-security.kubernetes.io/enforce": "restricted",
+        } },
+    })
+}
+
+fn service_account() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": { "name": NAME, "namespace": NAMESPACE, "labels": labels() },
+    })
+}
+
+fn role(kind: &str, rules: Value) -> Value {
+    json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": role_metadata(kind), "rules": rules })
+}
+
+fn binding(kind: &str) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": format!("{kind}Binding"),
+        "metadata": role_metadata(kind),
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": NAME },
+        "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE }],
+    })
+}
+
+fn role_metadata(kind: &str) -> Value {
+    let mut metadata = json!({ "name": NAME, "labels": labels() });
+    if kind == "Role" {
+        metadata["namespace"] = NAMESPACE.into();
+    }
+    metadata
+}
+
+fn deployment() -> Value {
+    let selector = json!({ "app.kubernetes.io/name": NAME });
+    let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": path } } });
+    let probe =
+        |path: &str| json!({ "httpGet": { "path": path, "port": "http" }, "periodSeconds": 10, "timeoutSeconds": 2 });
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": NAME, "namespace": NAMESPACE, "labels": labels() },
+        "spec": {
+            // One works at a time; a second one takes over within 15 seconds of a failure, and is optional.
+            "replicas": 1,
+            "selector": { "matchLabels": selector },
+            "template": {
+                "metadata": { "labels": labels(), "annotations": { "kubectl.kubernetes.io/default-container": "operator" } },
+                "spec": {
+                    "serviceAccountName": NAME,
+                    "terminationGracePeriodSeconds": 30,
+                    "securityContext": {
+                        "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+                        "seccompProfile": { "type": "RuntimeDefault" },
+                    },
+                    "containers": [{
+                        "name": "operator",
+                        "image": IMAGE,
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["/operator", "run"],
+                        "env": [
+                            { "name": "OPERATOR_IMAGE", "value": IMAGE },
+                            { "name": "WATCH_NAMESPACE", "value": "" },
+                            { "name": "LOG_FORMAT", "value": "json" },
+                            field("POD_NAME", "metadata.name"),
+                            field("POD_NAMESPACE", "metadata.namespace"),
+                        ],
+                        "ports": [{ "name": "http", "containerPort": 8080, "protocol": "TCP" }],
+                        "livenessProbe": probe("/livez"),
+                        "readinessProbe": probe("/readyz"),
+                        "resources": { "requests": { "cpu": "50m", "memory": "32Mi" }, "limits": { "memory": "128Mi" } },
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false,
+                            "capabilities": { "drop": ["ALL"] },
+                            "readOnlyRootFilesystem": true,
+                        },
+                        "terminationMessagePolicy": "FallbackToLogsOnError",
+                    }],
+                },
+            },
+        },
+    })
+}

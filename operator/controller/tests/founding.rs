@@ -1,0 +1,183 @@
+//! The founding of an ensemble through a whole operator, against a cluster in memory, with something going wrong at
+//! each of its mutating calls in turn.
+
+mod fake;
+
+use std::collections::BTreeSet;
+
+use fake::{FAULTS, Fake};
+use operator_controller::manifests;
+use operator_core::plan::Next;
+use serde_json::{Value, json};
+
+/// What must hold after any founding.
+fn founded_once(fake: &Fake, case: &str) {
+    let status = fake.status();
+    assert_eq!(status["bootstrap"]["phase"], "Complete", "{case}: {status}");
+    let ready = status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == "Ready");
+    assert_eq!(ready.map(|ready| &ready["status"]), Some(&json!("True")), "{case}: {status}");
+    let world = fake.world();
+    assert_eq!(world.identities.len(), 1, "{case}: {:?}", world.identities);
+    for (ordinal, volumes) in &world.granted {
+        assert_eq!(volumes.len(), 1, "{case}: ordinal {ordinal} was granted for {volumes:?}");
+        let recorded = &status["bootstrap"]["volumes"][ordinal.to_string()];
+        assert_eq!(json!(volumes.first()), *recorded, "{case}: granted for what is not recorded");
+    }
+}
+
+#[tokio::test]
+async fn every_size_is_founded() {
+    for replicas in [1, 3, 5, 7] {
+        let fake = Fake::new(&json!({ "replicas": replicas }));
+        fake.settle().await;
+        founded_once(&fake, &format!("{replicas} replicas"));
+        assert_eq!(fake.status()["syncedVoters"], replicas);
+        assert_eq!(fake.world().granted.len(), usize::try_from(replicas).expect("few"));
+    }
+}
+
+/// The identity is recorded before anything else, the volumes before any grant, and the end after the grants.
+#[tokio::test]
+async fn facts_are_recorded_before_what_follows_from_them() {
+    let fake = Fake::new(&json!({}));
+    fake.settle().await;
+    let calls = fake.world().calls.clone();
+    assert_eq!(calls[0], "update zookeeperensembles/zk/status");
+    assert_eq!(calls[1], "create secrets");
+    let set = calls.iter().position(|call| call == "patch statefulsets/zk").expect("a StatefulSet");
+    let secret = calls.iter().position(|call| call == "create secrets").expect("a Secret");
+    let config = calls.iter().position(|call| call == "patch configmaps/zk-config").expect("a ConfigMap");
+    let grant = calls.iter().position(|call| call.starts_with("grant")).expect("a grant");
+    assert!(secret < set && config < set && set < grant, "{calls:?}");
+    assert_eq!(calls[grant - 1], "update zookeeperensembles/zk/status", "{calls:?}");
+    assert_eq!(calls.iter().filter(|call| call.starts_with("grant")).count(), 3, "{calls:?}");
+}
+
+/// A fault at each mutating call: death before it, death after it, a conflict, throttling, an error, a lost answer.
+#[tokio::test]
+async fn a_fault_at_any_call_is_harmless() {
+    let calls = {
+        let fake = Fake::new(&json!({}));
+        fake.settle().await;
+        let calls = fake.world().calls.clone();
+        calls
+    };
+    assert!(calls.len() >= 14, "{calls:?}");
+    for (n, call) in calls.iter().enumerate() {
+        for fault in FAULTS {
+            let case = format!("{fault:?} at call {n} ({call})");
+            let fake = Fake::new(&json!({}));
+            fake.world().fault = Some((n, fault));
+            fake.settle().await;
+            assert!(fake.world().fault.is_none(), "{case}: it did not happen");
+            founded_once(&fake, &case);
+        }
+    }
+}
+
+/// When it is done, passes write nothing.
+#[tokio::test]
+async fn an_ensemble_at_rest_is_not_written_to() {
+    let fake = Fake::new(&json!({ "resources": { "requests": { "cpu": "1000m" } } }));
+    fake.settle().await;
+    fake.settle().await;
+    let before = fake.world().calls.len();
+    for _ in 0..3 {
+        fake.settle().await;
+    }
+    assert_eq!(fake.world().calls.len(), before, "{:?}", fake.world().calls);
+}
+
+/// A volume that is lost after its grant, before the end: its ordinal is not granted again, and the ensemble is founded
+/// by the others.
+#[tokio::test]
+async fn a_volume_lost_after_its_grant_is_not_granted_again() {
+    let fake = Fake::new(&json!({}));
+    while fake.world().granted.len() < 3 {
+        fake.pass().await.expect("alive").expect("no fault");
+    }
+    fake.world().new_volume(1);
+    fake.settle().await;
+    founded_once(&fake, "volume lost");
+    let world = fake.world();
+    assert!(!world.servers[&1].granted && world.servers[&1].synced, "it took the leader's history");
+}
+
+/// After the end: an empty volume is never granted, however often it asks.
+#[tokio::test]
+async fn a_volume_lost_after_the_end_is_resynced() {
+    let fake = Fake::new(&json!({}));
+    fake.settle().await;
+    let calls = fake.world().calls.len();
+    fake.world().new_volume(2);
+    for _ in 0..5 {
+        assert_eq!(fake.pass().await.expect("alive").expect("no fault"), Next::Soon);
+    }
+    fake.settle().await;
+    let world = fake.world();
+    assert!(!world.calls[calls..].iter().any(|call| call.starts_with("grant")), "{:?}", &world.calls[calls..]);
+    assert!(world.events.iter().any(|reason| reason == "MemberResynced"), "{:?}", world.events);
+    assert_eq!(world.granted[&2].len(), 1);
+}
+
+/// A changed size is answered, and nothing is touched.
+#[tokio::test]
+async fn a_changed_size_touches_nothing() {
+    let fake = Fake::new(&json!({}));
+    fake.settle().await;
+    let calls = fake.world().calls.len();
+    fake.world().objects.get_mut("zookeeperensembles/zk").expect("the resource")["spec"]["replicas"] = json!(5);
+    fake.settle().await;
+    let world = fake.world();
+    assert_eq!(world.calls[calls..], ["update zookeeperensembles/zk/status"]);
+    assert!(world.events.iter().any(|reason| reason == "ChangeUnsupported"), "{:?}", world.events);
+    assert_eq!(world.objects["statefulsets/zk"]["spec"]["replicas"], 3);
+}
+
+/// What the manifests grant is what is used: nothing is missing, and nothing is there for no reason.
+#[tokio::test]
+async fn rights_are_those_that_are_used() {
+    let fake = Fake::new(&json!({}));
+    fake.settle().await;
+    // An equal event within minutes is counted by a patch of the first one, and a founding has no equal events.
+    let mut used = fake.world().rights.clone();
+    used.insert("events.k8s.io/events:patch".to_owned());
+    let mut granted: BTreeSet<String> = rights(&manifests::cluster_rules());
+    // What the watches need: the controller lists and watches what it owns. See `run::controller`.
+    for watched in [
+        "zookeeper.ensemble.rs/zookeeperensembles",
+        "/configmaps",
+        "/services",
+        "/serviceaccounts",
+        "apps/statefulsets",
+        "policy/poddisruptionbudgets",
+        "/pods",
+    ] {
+        for verb in ["list", "watch"] {
+            used.insert(format!("{watched}:{verb}"));
+        }
+    }
+    // Asked for by an admission plugin that not every cluster runs.
+    granted.remove("zookeeper.ensemble.rs/zookeeperensembles/finalizers:update");
+    assert_eq!(granted, used);
+}
+
+fn rights(rules: &Value) -> BTreeSet<String> {
+    let strings = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    };
+    let mut all = BTreeSet::new();
+    for rule in rules.as_array().expect("rules") {
+        for (group, resource, verb) in
+            product(&strings(&rule["apiGroups"]), &strings(&rule["resources"]), &strings(&rule["verbs"]))
+        {
+            all.insert(format!("{group}/{resource}:{verb}"));
+        }
+    }
+    all
+}
+
+/// Every combination of a group, a resource and a verb.
+fn product<'a>(a: &'a [String], b: &'a [String], c: &'a [String]) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+    a.iter().flat_map(move |a| b.iter().flat_map(move |b| c.iter().map(move |c| (a.as_str(), b.as_str(), c.as_str()))))
+}
