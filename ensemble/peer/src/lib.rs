@@ -343,7 +343,7 @@ impl Peer {
 
     /// A client connected from `address`.
     pub fn handle_client_open(&mut self, now: Now, client: ClientId, address: IpAddr) {
-        self.clients.open(client, address);
+        self.clients.open(client, address.to_canonical()); // an IPv4 client of a dual-stack socket is an IPv4 client
         self.idle.touch(client, now.elapsed, self.config.sessionless_timeout);
     }
 
