@@ -45,11 +45,6 @@ class Ensemble:
         """Whether a condition is True."""
         return self.condition(kind).get("status") == "True"
 
-    def events(self) -> list[str]:
-        """The reasons of the events about the resource, in order of their last occurrence."""
-        events = self.cluster.items("events", "-n", self.namespace, "--field-selector", f"involvedObject.name={self.name}")
-        return [event["reason"] for event in events]
-
     def wait_ready(self, seconds: float = READY_SECONDS) -> float:
         """Waits until the resource is Ready and every pod is, and returns how long that took."""
         start = time.monotonic()

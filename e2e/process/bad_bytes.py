@@ -1,7 +1,6 @@
 """Bytes that no client and no server would send: that connection is closed, and nobody else notices."""
 
 import contextlib
-import os
 import socket
 import struct
 
@@ -11,6 +10,8 @@ from harness.runner import case
 
 # A frame's length limit is jute.maxbuffer, by default 0xfffff.
 FRAME_BYTES_MAX = 0xFFFFF
+CREATE, EXISTS = 1, 3
+MARSHALLING_ERROR, UNIMPLEMENTED = -5, -6
 HALF_OPEN = 50
 
 CONNECT = struct.pack(">iqiq", 0, 0, 10_000, 0) + struct.pack(">i", 16) + bytes(16) + b"\0"
@@ -21,31 +22,38 @@ def frame(body: bytes) -> bytes:
     return struct.pack(">i", len(body)) + body
 
 
+# After these a client is not listened to any more; words of the message that says why.
 CLIENT_BYTES = {
-    "a request instead of a handshake": frame(struct.pack(">ii", 1, 4)),
-    "a handshake cut short": frame(CONNECT[:11]),
-    "a handshake with a password of 2 GiB": frame(CONNECT[:24] + struct.pack(">i", 2**31 - 1)),
-    "a length below zero": struct.pack(">i", -2),
-    "a length over the limit": struct.pack(">i", FRAME_BYTES_MAX + 1),
-    "the greatest length": struct.pack(">i", 2**31 - 1),
-    "noise": b"\x00\x00\x00\x40" + bytes(range(64)),
-    "a request cut short": frame(CONNECT) + frame(struct.pack(">ii", 1, 4) + b"\x00\x00\x7f"),
-    "a path longer than its frame": frame(CONNECT) + frame(struct.pack(">iii", 1, 4, 2**30)),
-    "a request without a header": frame(CONNECT) + frame(b"\x00"),
+    "a request instead of a handshake": (frame(struct.pack(">ii", 1, 4)), "handshake"),
+    "a handshake cut short": (frame(CONNECT[:11]), "handshake"),
+    "a handshake with a password of 2 GiB": (frame(CONNECT[:24] + struct.pack(">i", 2**31 - 1)), "handshake"),
+    "a length below zero": (struct.pack(">i", -2), "length=-2"),
+    "a length over the limit": (struct.pack(">i", FRAME_BYTES_MAX + 1), f"length={FRAME_BYTES_MAX + 1}"),
+    "the greatest length": (struct.pack(">i", 2**31 - 1), "length=2147483647"),
+    "noise": (b"\x00\x00\x00\x40" + bytes(range(64)), "handshake"),
+    "a request without a header": (frame(CONNECT) + frame(b"\x00"), "header"),
+}
+
+# These are requests of a session; the answer is an error and the session goes on.
+BAD_REQUESTS = {
+    "a request cut short": struct.pack(">ii", 1, EXISTS) + b"\x00\x00\x7f",
+    "a path longer than its frame": struct.pack(">iii", 1, EXISTS, 2**30),
+    "a create without an ACL": struct.pack(">iii", 1, CREATE, 2) + b"/x" + struct.pack(">i", -1),
+    "an opcode that is none": struct.pack(">ii", 1, 12345),
 }
 
 QUORUM_BYTES = {
-    "noise": os.urandom(512),
-    "a length over the limit": struct.pack(">iq", 11, 0) + struct.pack(">i", 2**31 - 1),
-    "a length below zero": struct.pack(">iq", 11, 0) + struct.pack(">i", -5),
-    "an unknown packet": struct.pack(">iqii", 99, 0, -1, -1),
+    "noise": (b"\x7f" * 512, "packet type"),
+    "a length over the limit": (struct.pack(">iqi", 11, 0, 2**31 - 1), "length 2147483647"),
+    "a length below zero": (struct.pack(">iqi", 11, 0, -5), "length -5"),
+    "an unknown packet": (struct.pack(">iqii", 99, 0, -1, -1), "99"),
 }
 
 ELECTION_BYTES = {
-    "noise": os.urandom(512),
-    "an unknown protocol version": struct.pack(">q", -70000),
-    "an address longer than is possible": struct.pack(">qqi", -65536, 2, 2**30),
-    "an id that is not a member's": struct.pack(">qqi", -65536, 77, 14) + b"127.0.0.1:3888",
+    "noise": (b"\x7f" * 512, f"{0x7F7F7F7F7F7F7F7F}"),
+    "an unknown protocol version": (struct.pack(">q", -70000), "-70000"),
+    "an address longer than is possible": (struct.pack(">qqi", -65536, 2, 2**30), "length 1073741824"),
+    "an id that is not a member's": (struct.pack(">qqi", -65536, 77, 14) + b"127.0.0.1:3888", "77"),
 }
 
 
@@ -53,44 +61,85 @@ ELECTION_BYTES = {
 def client_port(world: Processes) -> str:
     """Every connection is closed; a session that was open before goes on."""
     with world.three() as group:
-        return everywhere(group, group.servers[0].client_port, CLIENT_BYTES)
+        server = group.servers[0]
+        return everywhere(group, server, server.client_port, CLIENT_BYTES)
 
 
 @case("bad bytes on the quorum port")
 def quorum_port(world: Processes) -> str:
     """Learners stay with their leader."""
     with world.three() as group:
-        return everywhere(group, group.leader().quorum_port, QUORUM_BYTES)
+        leader = group.leader()
+        return everywhere(group, leader, leader.quorum_port, QUORUM_BYTES)
 
 
 @case("bad bytes on the election port")
 def election_port(world: Processes) -> str:
     """No election is disturbed."""
     with world.three() as group:
-        return everywhere(group, group.leader().election_port, ELECTION_BYTES)
+        leader = group.leader()
+        return everywhere(group, leader, leader.election_port, ELECTION_BYTES)
 
 
-def everywhere(group: Group, port: int, inputs: dict[str, bytes]) -> str:
+@case("bad requests of a session")
+def requests(world: Processes) -> str:
+    """Each is answered as ZooKeeper answers it, on a connection that goes on being served or, where ZooKeeper closes it, is closed."""
+    with world.three() as group:
+        server, answers = group.servers[0], {}
+        for what, body in BAD_REQUESTS.items():
+            with socket.create_connection((HOST, server.client_port), timeout=10) as connection:
+                connection.sendall(frame(CONNECT) + frame(body))
+                receive_frame(connection)  # the answer to the handshake
+                xid, _zxid, error = struct.unpack(">iqi", receive_frame(connection)[:16])
+                assert xid == 1 and error in (MARSHALLING_ERROR, UNIMPLEMENTED), f"{what}: xid {xid}, error {error}"
+                connection.sendall(frame(struct.pack(">ii", 2, EXISTS) + struct.pack(">i", 1) + b"/\0"))
+                xid, _zxid, again = struct.unpack(">iqi", receive_frame(connection)[:16])
+                assert (xid, again) == (2, 0), f"{what}: the next request got xid {xid}, error {again}"
+                answers[what] = error
+        check_health(group.servers)
+        return f"answered {answers}; {group.agree()}"
+
+
+def everywhere(group: Group, server: Server, port: int, inputs: dict[str, tuple[bytes, str]]) -> str:
     """Sends each input on a connection of its own, while a client keeps its session."""
-    before = {server.myid: server.status()["role"] for server in group.servers}
+    before = {each.myid: each.status()["role"] for each in group.servers}
     client = connect(group.hosts())
+    silent = []
     try:
         session = client.client_id
-        for what, sent in inputs.items():
+        for what, (sent, word) in inputs.items():
+            offset = server.output.stat().st_size
             with socket.create_connection((HOST, port), timeout=10) as connection:
                 connection.sendall(sent)
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_WR)
                 read_all(connection)
-            client.create("/bad-", what.encode(), sequence=True)
+            client.create("/bad-", what.encode(), sequence=True)  # also gives the message time to be written
+            if word not in server.said(offset):
+                silent.append(f"{what} ({word!r} expected in {server.said(offset)!r})")
         assert client.client_id == session, "the client lost its session"
         assert len(client.get_children("/")) == len(inputs) + 1, "a write is missing"
     finally:
         close(client)
     check_health(group.servers)
-    after = {server.myid: server.status()["role"] for server in group.servers}
+    after = {each.myid: each.status()["role"] for each in group.servers}
     assert after == before, f"roles were {before} and are {after}"
-    return f"{len(inputs)} inputs, each closed; the session and the roles stayed; {group.agree()}"
+    assert not silent, f"closed without a message that names the fault: {'; '.join(silent)}"
+    return f"{len(inputs)} inputs, each closed and named in the log; the session and the roles stayed; {group.agree()}"
+
+
+def receive_frame(connection: socket.socket) -> bytes:
+    """One frame's body."""
+    (length,) = struct.unpack(">i", receive(connection, 4))
+    return receive(connection, length)
+
+
+def receive(connection: socket.socket, count: int) -> bytes:
+    """Exactly so many bytes. Raises AssertionError when the other side closes before."""
+    received = b""
+    while len(received) < count:
+        chunk = connection.recv(count - len(received))
+        assert chunk, f"closed after {len(received)} of {count} bytes"
+        received += chunk
+    return received
 
 
 @case("half-open connections")

@@ -17,6 +17,7 @@ WRONG = {
     "a tickTime below zero": ({"tickTime": "-1"}, ["tickTime", "-1"]),
     "no initLimit": ({"initLimit": None}, ["initLimit"]),
     "a port out of range": ({"admin__serverPort": "70000"}, ["admin.serverPort", "70000"]),
+    "an ensemble.id without its token": ({"ensemble__id": A}, ["ensemble.adminTokenFile"]),
     "session limits crossed": ({"minSessionTimeout": "9000", "maxSessionTimeout": "5000"}, ["minSessionTimeout", "maxSessionTimeout"]),
 }
 
@@ -69,11 +70,14 @@ def same_id(world: Processes) -> str:
 def another_ensemble(world: Processes) -> str:
     """With `ensemble.id` set, a store knows whose it is."""
     server = world.server(1)
-    server.configure([server.line()], ensemble__id=A)
+    token = server.folder / "token"
+    token.write_text("secret")
+    mine = {"ensemble__adminTokenFile": str(token)}
+    server.configure([server.line()], ensemble__id=A, **mine)
     server.start()
     wait_for("the identity", 30, lambda: (server.folder / "data" / "ensemble-identity.json").exists())
     server.stop()
-    server.configure([server.line()], ensemble__id=B)
+    server.configure([server.line()], ensemble__id=B, **mine)
     said = check_refused(server, IDENTITY, [A, B], "another ensemble's id")
     return f"refused: {said}"
 

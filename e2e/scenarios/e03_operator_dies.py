@@ -8,6 +8,7 @@ from harness.world import World
 from .e01_create import founded
 
 STEPS = ("after-ensemble-id", "after-volumes-recorded", "after-grant-1", "after-grants", "before-complete")
+EXIT_CODE = 86
 READY_SECONDS = 240
 
 
@@ -19,6 +20,9 @@ def dies(step: str) -> None:
         world.operator.set_failpoint(step)
         with world.ensemble(f"e3-{step}", 3) as ensemble:
             deaths = wait_for(f"the operator to die of {FAILPOINT}={step}", READY_SECONDS, world.operator.deaths)
+            codes = {death["exitCode"] for death in deaths}
+            assert codes == {EXIT_CODE}, f"the operator ended with {codes}"
+            world.operator.set_failpoint(None)
             took = ensemble.wait_ready(READY_SECONDS)
             identity = founded(ensemble, 3)
             with world.load(ensemble) as load:
@@ -27,8 +31,7 @@ def dies(step: str) -> None:
             agreement = ensemble.agree(3)
             restarts = ensemble.restarts()
             assert restarts == 0, f"servers restarted {restarts} times"
-        world.operator.set_failpoint(None)
-        return f"died with code {deaths[0]['exitCode']}, Ready {took:.0f} s later as {identity[:8]}; {summary}; {agreement}"
+        return f"died and came back, Ready {took:.0f} s later as {identity[:8]}; {summary}; {agreement}"
 
 
 for name in STEPS:
