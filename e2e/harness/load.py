@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss, KazooException, NoNodeError, SessionExpiredError, SessionMovedError
-from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.protocol.states import KazooState, WatchedEvent
 
 from .history import History, sequence_number
@@ -21,6 +21,7 @@ from .history import History, sequence_number
 # Session timeouts must outlive an election on a busy machine, so that ephemerals survive every single failure.
 SESSION_SECONDS = 20.0
 CONNECT_SECONDS = 120.0
+ATTEMPT_SECONDS = 2.0
 FINISH_SECONDS = 180.0
 WRITE_EVERY_SECONDS = 0.01
 READ_EVERY_SECONDS = 0.5
@@ -33,6 +34,14 @@ PATIENT = {"max_tries": -1, "delay": 0.1, "backoff": 1, "max_delay": 1}
 UNKNOWN = (ConnectionLoss, SessionExpiredError, SessionMovedError, KazooTimeoutError)
 
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)
+
+
+class ImpatientHandler(SequentialThreadingHandler):
+    """kazoo waits a whole session timeout for one connection. An address of a Service may lead to a pod that is gone; the next try leads elsewhere."""
+
+    def create_connection(self, *args, **kwargs):
+        """Connects as kazoo does, within less time."""
+        return super().create_connection(*args, **{**kwargs, "timeout": ATTEMPT_SECONDS})
 
 
 class LoadFailed(AssertionError):
@@ -289,7 +298,7 @@ def running(hosts: str) -> Iterator[Load]:
 
 def connect(hosts: str) -> KazooClient:
     """A connected client; whoever calls closes it."""
-    client = KazooClient(hosts=hosts, timeout=SESSION_SECONDS, connection_retry=PATIENT, command_retry=PATIENT)
+    client = KazooClient(hosts=hosts, timeout=SESSION_SECONDS, handler=ImpatientHandler(), connection_retry=PATIENT, command_retry=PATIENT)
     try:
         client.start(timeout=CONNECT_SECONDS)
     except Exception:
