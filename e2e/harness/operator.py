@@ -36,6 +36,10 @@ class Operator:
         """Its pods."""
         return self.cluster.items("pods", "-n", NAMESPACE)
 
+    def nodes(self) -> set[str]:
+        """Where its pods run."""
+        return {pod["spec"].get("nodeName", "") for pod in self.pods()}
+
     def scale(self, replicas: int) -> None:
         """Stops it (0) or starts it (1), and waits until that is so."""
         self.cluster.kubectl("scale", self.reference(), "-n", NAMESPACE, f"--replicas={replicas}")

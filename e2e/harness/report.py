@@ -1,30 +1,39 @@
 """What a person does after `e2e/up`."""
 
+import shlex
 import sys
+from pathlib import Path
 
 from .cluster import Cluster
 from .ensemble import Ensemble
 
+HELLO = 'from kazoo.client import KazooClient as C; zk = C("{hosts}"); zk.start(); print(zk.create("/hello-", b"world", sequence=True))'
+
 
 def after_up(cluster: Cluster, ensemble: Ensemble, seconds: float) -> str:
     """The last words of `e2e/up`: the state, and commands that work as they stand."""
-    enter = " ".join(cluster.engine.enter)
-    prefix = f"{enter} " if enter else ""
-    where = " (the cluster lives in a network namespace of its own: what talks to it is started in there)" if enter else ""
     objects = cluster.kubectl("get", "zke,pods,pvc", "-n", ensemble.namespace)
     return f"""
 {objects}
-ready after {seconds:.0f} s{where}
+ready after {seconds:.0f} s. This opens a shell that sees the cluster:
 
-  export KUBECONFIG={cluster.kubeconfig}
-  {prefix}{cluster.kubectl_program} get zke                     # the ensemble; `describe zke {ensemble.name}` tells more
-  {prefix}{cluster.kubectl_program} logs -f {ensemble.name}-0   # a server
+  {shlex.join(_shell(cluster))}
 
-connect any ZooKeeper client to {ensemble.hosts()}, for example
+in it:
 
-  {prefix}{sys.executable} -c 'from kazoo.client import KazooClient; zk = KazooClient("{ensemble.hosts()}"); zk.start(); print(zk.create("/hello", b"world", sequence=True))'
+  kubectl get zke                    # the ensemble
+  kubectl describe zke {ensemble.name}         # its conditions and events
+  kubectl logs -f {ensemble.name}-0            # a server
+  python -c {shlex.quote(HELLO.format(hosts=ensemble.hosts()))}
+  kubectl port-forward service/{ensemble.name}-client 2181    # for clients that connect to localhost
 
-or forward a port of the machine:  {prefix}{cluster.kubectl_program} port-forward service/{ensemble.name}-client 2181
-
-tear down with e2e/down
+any ZooKeeper client connects to {ensemble.hosts()}; tear down with e2e/down
 """
+
+
+def _shell(cluster: Cluster) -> list[str]:
+    """A shell with kubectl, its kubeconfig, and a Python with kazoo; where the engine is private, in its network namespace."""
+    folders = [Path(sys.executable).parent, *([Path(cluster.kubectl_program).parent] if cluster.engine.enter else [])]
+    path = ":".join(str(folder) for folder in folders)
+    settings = [f"KUBECONFIG={cluster.kubeconfig}"]
+    return [*cluster.engine.enter, "env", *settings, "bash", "-c", f'PATH={path}:$PATH exec bash --norc']
