@@ -10,7 +10,7 @@ from harness.runner import case
 
 # A frame's length limit is jute.maxbuffer, by default 0xfffff.
 FRAME_BYTES_MAX = 0xFFFFF
-CREATE, EXISTS = 1, 3
+CREATE, EXISTS, NO_OPCODE = 1, 3, 12345
 MARSHALLING_ERROR, UNIMPLEMENTED = -5, -6
 HALF_OPEN = 50
 
@@ -34,12 +34,11 @@ CLIENT_BYTES = {
     "a request without a header": (frame(CONNECT) + frame(b"\x00"), "header"),
 }
 
-# These are requests of a session; the answer is an error and the session goes on.
+# These are requests of a session that cannot be read: the answer is an error, and the connection goes on being served.
 BAD_REQUESTS = {
     "a request cut short": struct.pack(">ii", 1, EXISTS) + b"\x00\x00\x7f",
     "a path longer than its frame": struct.pack(">iii", 1, EXISTS, 2**30),
     "a create without an ACL": struct.pack(">iii", 1, CREATE, 2) + b"/x" + struct.pack(">i", -1),
-    "an opcode that is none": struct.pack(">ii", 1, 12345),
 }
 
 QUORUM_BYTES = {
@@ -83,7 +82,7 @@ def election_port(world: Processes) -> str:
 
 @case("bad requests of a session")
 def requests(world: Processes) -> str:
-    """Each is answered as ZooKeeper answers it, on a connection that goes on being served or, where ZooKeeper closes it, is closed."""
+    """Each is answered as ZooKeeper answers it; an opcode that is none is answered too, and then, as ZooKeeper does, the connection is closed."""
     with world.three() as group:
         server, answers = group.servers[0], {}
         for what, body in BAD_REQUESTS.items():
@@ -91,11 +90,18 @@ def requests(world: Processes) -> str:
                 connection.sendall(frame(CONNECT) + frame(body))
                 receive_frame(connection)  # the answer to the handshake
                 xid, _zxid, error = struct.unpack(">iqi", receive_frame(connection)[:16])
-                assert xid == 1 and error in (MARSHALLING_ERROR, UNIMPLEMENTED), f"{what}: xid {xid}, error {error}"
+                assert (xid, error) == (1, MARSHALLING_ERROR), f"{what}: xid {xid}, error {error}"
                 connection.sendall(frame(struct.pack(">ii", 2, EXISTS) + struct.pack(">i", 1) + b"/\0"))
                 xid, _zxid, again = struct.unpack(">iqi", receive_frame(connection)[:16])
                 assert (xid, again) == (2, 0), f"{what}: the next request got xid {xid}, error {again}"
                 answers[what] = error
+        with socket.create_connection((HOST, server.client_port), timeout=10) as connection:
+            connection.sendall(frame(CONNECT) + frame(struct.pack(">ii", 1, NO_OPCODE)))
+            receive_frame(connection)
+            xid, _zxid, error = struct.unpack(">iqi", receive_frame(connection)[:16])
+            assert (xid, error) == (1, UNIMPLEMENTED), f"an opcode that is none: xid {xid}, error {error}"
+            read_all(connection)
+            answers["an opcode that is none"] = error
         check_health(group.servers)
         return f"answered {answers}; {group.agree()}"
 
