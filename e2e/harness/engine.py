@@ -168,8 +168,16 @@ def _terminate(pid: int) -> None:
     except ProcessLookupError:
         return
     deadline = time.monotonic() + STOP_SECONDS
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+    while _runs(pid) and time.monotonic() < deadline:
         time.sleep(0.2)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process exists and is more than a zombie: dockerd stays one while the process that started it lives."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _mounts_below(folder: Path) -> list[str]:
