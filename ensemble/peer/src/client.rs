@@ -34,6 +34,9 @@ pub(crate) enum Slot {
     InFlight { xid: i32, op: i32, since: Duration },
     /// A sync on its way; answered when the leader has confirmed it.
     Sync { xid: i32, path: String, since: Duration },
+    /// A write or sync behind a sync: sent to the leader when it reaches the head. A sync waits for a quorum, and a write
+    /// that overtook it would be seen by the reads between them.
+    Deferred { frame: Vec<u8>, session: SessionId, since: Duration },
     /// A read behind a write.
     Waiting { frame: Vec<u8>, identities: Arc<[AuthId]>, since: Duration },
     /// Answered, behind something that is not.
@@ -50,6 +53,8 @@ pub(crate) struct Client {
     /// Frames that came behind a ConnectRequest that is still being resolved; reading is paused, so they are few.
     pub(crate) backlog: Vec<Vec<u8>>,
     pub(crate) slots: VecDeque<Slot>,
+    /// How many slots are a sync or deferred behind one.
+    pub(crate) barriers: usize,
     /// Framed bytes to send.
     pub(crate) output: Vec<u8>,
     /// Whether the owner has been told that there is output.
@@ -74,6 +79,7 @@ impl Client {
             identities: Arc::new([implicit]),
             backlog: Vec::new(),
             slots: VecDeque::new(),
+            barriers: 0,
             output: Vec::new(),
             announced: false,
             paused: false,

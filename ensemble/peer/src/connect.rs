@@ -16,7 +16,9 @@ use std::time::Duration;
 
 impl Peer {
     pub(crate) fn connect(&mut self, now: Now, id: ClientId, bytes: &[u8]) {
-        let Ok(request) = ConnectRequest::decode(&mut Reader::new(bytes)) else { return self.close_client(id) };
+        let Ok(request) = ConnectRequest::decode(&mut Reader::new(bytes)) else {
+            return self.reject_client(id, "the handshake does not decode");
+        };
         if self.office.is_none() || request.last_zxid_seen > self.tree.last_zxid() {
             return self.close_client(id);
         }

@@ -96,6 +96,8 @@ pub enum Effect {
     CloseClient {
         /// The connection.
         client: ClientId,
+        /// What the client sent that cannot be read, where that is why: worth a line in the log.
+        fault: Option<&'static str>,
     },
     /// Stop (`on`) or resume reading from the connection: back-pressure.
     PauseReading {

@@ -12,6 +12,13 @@ use ensemble_proto::{ErrorCode, Now, SessionId, Zxid};
 use ensemble_zab::{Role, SyncOrigin};
 use std::time::Duration;
 
+/// Where a slot goes: to the end of the queue, or, when it takes the place of a deferred one, to its head.
+#[derive(Clone, Copy)]
+enum Place {
+    Front,
+    Back,
+}
+
 /// What the server does with an opcode.
 enum Course {
     /// A transaction.
@@ -57,7 +64,9 @@ impl Peer {
     /// A request of an open session.
     pub(crate) fn request(&mut self, now: Now, id: ClientId, session: SessionId, frame: &[u8]) {
         let mut reader = Reader::new(frame);
-        let Ok(header) = RequestHeader::decode(&mut reader) else { return self.close_client(id) };
+        let Ok(header) = RequestHeader::decode(&mut reader) else {
+            return self.reject_client(id, "the request header does not decode");
+        };
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.phase != (Phase::Open(session)) {
             return;
@@ -72,16 +81,15 @@ impl Peer {
         }
         match course(header.op) {
             Course::Write => {
-                self.push_slot(id, Slot::InFlight { xid: header.xid, op: header.op, since: now.elapsed });
                 if header.op == OpCode::CloseSession.code()
                     && let Some(client) = self.clients.get_mut(id)
                 {
                     client.phase = Phase::Closing; // what is pipelined behind it never takes effect
                 }
-                self.write(now, id, session, header.xid, header.op, Bytes::copy_from_slice(reader.rest()));
+                self.send_or_defer(now, id, session, frame);
             }
             Course::Read => self.read(now, id, header, reader, frame),
-            Course::Sync => self.sync(now, id, session, header.xid, reader.rest()),
+            Course::Sync => self.send_or_defer(now, id, session, frame),
             Course::Auth => self.authenticate(now, id, header.xid, reader),
             Course::Unknown => {
                 self.answer(now, id, header.xid, Zxid::NONE, ErrorCode::UNIMPLEMENTED);
@@ -90,6 +98,43 @@ impl Peer {
             }
         }
         self.throttle(id);
+    }
+
+    /// Sends a write or sync to the leader at once, unless a sync is on its way before it.
+    fn send_or_defer(&mut self, now: Now, id: ClientId, session: SessionId, frame: &[u8]) {
+        match self.clients.get(id) {
+            Some(client) if client.barriers > 0 => {
+                self.push_slot(id, Slot::Deferred { frame: frame.to_vec(), session, since: now.elapsed });
+            }
+            Some(_) => self.dispatch(now, id, session, frame, now.elapsed, Place::Back),
+            None => {}
+        }
+    }
+
+    /// Sends a write or sync to the leader.
+    fn dispatch(&mut self, now: Now, id: ClientId, session: SessionId, frame: &[u8], since: Duration, place: Place) {
+        let mut reader = Reader::new(frame);
+        let Ok(header) = RequestHeader::decode(&mut reader) else { return };
+        if header.op == OpCode::Sync.code() {
+            let body = reader.rest();
+            return match PathRequest::decode(&mut Reader::new(body)) {
+                Ok(request) => {
+                    let path = request.path.into_owned();
+                    self.place_slot(id, Slot::Sync { xid: header.xid, path, since }, place);
+                    self.sync(now, id, session, header.xid, body);
+                }
+                Err(_) => {
+                    let mut bytes = Vec::new();
+                    reply(&mut bytes, header.xid, self.tree.last_zxid(), ErrorCode::MARSHALLING_ERROR, |_| ());
+                    self.place_slot(id, Slot::Done { reply: bytes }, place);
+                    if matches!(place, Place::Back) {
+                        self.drain(now, id);
+                    }
+                }
+            };
+        }
+        self.place_slot(id, Slot::InFlight { xid: header.xid, op: header.op, since }, place);
+        self.write(now, id, session, header.xid, header.op, Bytes::copy_from_slice(reader.rest()));
     }
 
     /// The session's client has been heard. On the leader this is also the check of the session and of its owner.
@@ -117,11 +162,6 @@ impl Peer {
     }
 
     fn sync(&mut self, now: Now, id: ClientId, session: SessionId, xid: i32, body: &[u8]) {
-        let path = match PathRequest::decode(&mut Reader::new(body)) {
-            Ok(request) => request.path.into_owned(),
-            Err(_) => return self.answer_error(now, id, xid, ErrorCode::MARSHALLING_ERROR),
-        };
-        self.push_slot(id, Slot::Sync { xid, path, since: now.elapsed });
         self.next_sync += 1;
         self.syncs.push_back((self.next_sync, id));
         if self.office == Some(Role::Leading) {
@@ -149,12 +189,15 @@ impl Peer {
         reply(&mut bytes, *xid, zxid, ErrorCode::OK, |out| out.string(path));
         self.counters.latency.record(now.elapsed.saturating_sub(*since));
         *slot = Slot::Done { reply: bytes };
+        client.barriers -= 1;
         self.drain(now, id);
     }
 
     /// An auth packet: identities count for the requests received after it; its reply keeps its place in the order.
     fn authenticate(&mut self, now: Now, id: ClientId, xid: i32, mut reader: Reader<'_>) {
-        let Ok(request) = AuthRequest::decode(&mut reader) else { return self.close_client(id) };
+        let Ok(request) = AuthRequest::decode(&mut reader) else {
+            return self.reject_client(id, "the auth request does not decode");
+        };
         let Some(client) = self.clients.get_mut(id) else { return };
         let added = match &*request.scheme {
             "digest" => digest_identities(request.auth, self.config.super_digest.as_deref()),
@@ -187,9 +230,18 @@ impl Peer {
         self.drain(now, id);
     }
 
+    /// Queues what must be answered in its turn.
     pub(crate) fn push_slot(&mut self, id: ClientId, slot: Slot) {
+        self.place_slot(id, slot, Place::Back);
+    }
+
+    fn place_slot(&mut self, id: ClientId, slot: Slot, place: Place) {
         if let Some(client) = self.clients.get_mut(id) {
-            client.slots.push_back(slot);
+            client.barriers += usize::from(matches!(slot, Slot::Sync { .. } | Slot::Deferred { .. }));
+            match place {
+                Place::Front => client.slots.push_front(slot),
+                Place::Back => client.slots.push_back(slot),
+            }
             self.outstanding += 1;
         }
     }
@@ -211,6 +263,10 @@ impl Peer {
                 }
                 Slot::Waiting { frame, identities, since } => {
                     self.execute(now, id, &frame, &identities, since);
+                }
+                Slot::Deferred { frame, session, since } => {
+                    client.barriers -= 1;
+                    self.dispatch(now, id, session, &frame, since, Place::Front);
                 }
                 Slot::Close => {
                     self.close_client(id);
@@ -265,10 +321,19 @@ impl Peer {
 
     /// Ends a connection from our side: what is written is still sent, nothing more is read, no watch fires.
     pub(crate) fn close_client(&mut self, id: ClientId) {
+        self.end_client(id, None);
+    }
+
+    /// Ends a connection for what the client sent.
+    pub(crate) fn reject_client(&mut self, id: ClientId, fault: &'static str) {
+        self.end_client(id, Some(fault));
+    }
+
+    fn end_client(&mut self, id: ClientId, fault: Option<&'static str>) {
         self.release(id);
         if let Some(client) = self.clients.get_mut(id) {
             client.phase = Phase::Closing;
-            self.effects.push_back(Effect::CloseClient { client: id });
+            self.effects.push_back(Effect::CloseClient { client: id, fault });
         }
     }
 
@@ -286,6 +351,7 @@ impl Peer {
         if let Some(client) = self.clients.get_mut(id) {
             self.outstanding -= client.slots.len();
             client.slots.clear();
+            client.barriers = 0;
             client.backlog.clear();
         }
     }

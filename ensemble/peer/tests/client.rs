@@ -326,3 +326,31 @@ fn a_connection_without_a_session_and_one_without_traffic_are_closed() {
     world.advance(Duration::from_secs(13));
     assert!(world.closed.contains(&(0, mute)));
 }
+
+#[test]
+fn a_write_behind_a_sync_is_not_seen_by_the_read_between_them() {
+    let mut world = World::new(3);
+    let (leader, follower) = (world.leader(), world.follower());
+    for server in [leader, follower] {
+        let (client, _) = world.session(server);
+        let path = format!("/deferred{server}");
+        create(&mut world, server, client, 1, &path, 0);
+        world.received(server, client);
+        world.sync = false;
+        set(&mut world, server, client, 2, &path);
+        world.request(server, client, 3, OpCode::Sync, |out| out.string(&path));
+        read(&mut world, server, client, 4, OpCode::Exists, &path, false);
+        delete(&mut world, server, client, 5, &path);
+        read(&mut world, server, client, 6, OpCode::Exists, &path, false);
+        world.sync = true;
+        world.settle();
+        let messages = world.received(server, client);
+        assert_eq!(xids(&messages), vec![2, 3, 4, 5, 6]);
+        let zxids: Vec<_> =
+            messages.iter().map(|m| if let Received::Reply { zxid, .. } = m { *zxid } else { Zxid::ZERO }).collect();
+        assert!(zxids.is_sorted(), "the zxids that a session sees never go back: {zxids:?}");
+        let errors: Vec<_> =
+            messages.iter().map(|m| if let Received::Reply { error, .. } = m { *error } else { OK }).collect();
+        assert_eq!(errors, vec![OK, OK, OK, OK, ErrorCode::NO_NODE]);
+    }
+}

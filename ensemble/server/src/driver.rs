@@ -171,7 +171,10 @@ impl Driver {
                     turn.clients.push((client, connection));
                 }
             }
-            Effect::CloseClient { client } => {
+            Effect::CloseClient { client, fault } => {
+                if let Some(fault) = fault {
+                    tracing::info!(client = client.0, fault, "client connection closed for what it sent");
+                }
                 if let Some(connection) = self.clients.connection(client) {
                     connection.end_after_flush();
                     turn.clients.push((client, connection));

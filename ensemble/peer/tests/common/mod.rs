@@ -147,7 +147,7 @@ impl World {
             Effect::Output { client } => {
                 self.peers[index].take_output(client, self.inbox.entry((index, client)).or_default());
             }
-            Effect::CloseClient { client } => {
+            Effect::CloseClient { client, .. } => {
                 self.peers[index].take_output(client, self.inbox.entry((index, client)).or_default());
                 self.closed.push((index, client));
                 self.peers[index].handle_client_closed(self.now, client);
