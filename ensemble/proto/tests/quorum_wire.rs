@@ -1,4 +1,5 @@
 //! What ZooKeeper 3.9.5 servers said to each other decodes to its end and encodes to the same bytes.
+#![allow(clippy::unwrap_used)]
 
 use bytes::{Bytes, BytesMut};
 use ensemble_proto::jute::Writer;

@@ -11,9 +11,7 @@
 //! and proves that this leader's history is not behind theirs; gate C makes a quorum hold that history. Only then is it
 //! committed, delivered, and followed by transactions of the new epoch.
 //!
-//! A transaction is committed when a quorum has it on disk, this leader being one of many: positions are counted, so a
-//! record is never committed before its predecessor. What a follower acknowledged counts only on the connection it was
-//! acknowledged on: a follower that connects again may have been told to truncate it.
+//! What follows is in `broadcasting`.
 
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
@@ -35,7 +33,7 @@ const LEARNERS_MAX: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Leading {
-    phase: Phase,
+    pub(crate) phase: Phase,
     epoch: Epoch,
     since: Duration,
     /// The gate must be open then.
@@ -47,22 +45,22 @@ pub(crate) struct Leading {
     hellos: BTreeSet<ServerId>,
     epoch_acks: BTreeSet<ServerId>,
     leader_acks: BTreeSet<ServerId>,
-    learners: BTreeMap<ConnId, Learner>,
-    proposed: Zxid,
-    committed: Zxid,
-    ping_at: Option<Duration>,
-    pings: u64,
+    pub(crate) learners: BTreeMap<ConnId, Learner>,
+    pub(crate) proposed: Zxid,
+    pub(crate) committed: Zxid,
+    pub(crate) ping_at: Option<Duration>,
+    pub(crate) pings: u64,
     /// How far this server's own log is behind.
-    marks: Marks,
-    syncs: SyncQueue,
+    pub(crate) marks: Marks,
+    pub(crate) syncs: SyncQueue,
     /// A member has accepted a later epoch: it can follow only a leader of a yet later one.
     outdated: bool,
     #[cfg(feature = "mutants")]
-    former_acks: BTreeMap<ServerId, Zxid>,
+    pub(crate) former_acks: BTreeMap<ServerId, Zxid>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+pub(crate) enum Phase {
     AwaitHellos,
     PersistAccepted { ticket: Ticket },
     AwaitEpochAcks,
@@ -149,7 +147,7 @@ impl Leading {
 
     /// Whether the epoch has no more zxids. A new epoch has, so the leader steps down (ZOOKEEPER-1277); a standalone server
     /// goes on in the next epoch.
-    fn is_exhausted(&self, core: &Core) -> bool {
+    pub(crate) fn is_exhausted(&self, core: &Core) -> bool {
         self.proposed.counter() >= core.config.zxid_counter_max
     }
 
@@ -208,12 +206,12 @@ impl Leading {
         core.effects.push_back(Effect::LearnerLost { learner: conn });
     }
 
-    fn close(&mut self, core: &mut Core, conn: ConnId, reason: &'static str) {
+    pub(crate) fn close(&mut self, core: &mut Core, conn: ConnId, reason: &'static str) {
         core.close(conn, reason);
         self.handle_closed(core, conn);
     }
 
-    fn close_overflowing(&mut self, core: &mut Core) {
+    pub(crate) fn close_overflowing(&mut self, core: &mut Core) {
         let overflowing: Vec<_> =
             self.learners.values().filter(|learner| learner.is_overflowing()).map(|learner| learner.conn).collect();
         for conn in overflowing {
@@ -448,90 +446,7 @@ impl Leading {
         }
     }
 
-    // ---- broadcast ----
-
-    /// Everything up to here is on a voter's disk, as far as this leader may count it.
-    fn position(&self, core: &Core, id: ServerId) -> Option<Zxid> {
-        if id == core.id() {
-            return Some(core.durable);
-        }
-        let learner = self.learners.values().find(|learner| learner.voter_id() == Some(id));
-        let acked = learner.filter(|learner| learner.stage == Stage::Active).map(|learner| learner.acked);
-        #[cfg(feature = "mutants")]
-        if let Some(former) = self.former_acks.get(&id) {
-            return acked.max(Some(*former));
-        }
-        acked
-    }
-
-    fn commit(&mut self, core: &mut Core) -> Verdict {
-        let reached = match core.mutants().commit_without_quorum() {
-            true => Some(core.durable),
-            false => core.voters.reached(|id| self.position(core, id)),
-        };
-        if let Some(reached) = reached.filter(|reached| *reached > self.committed) {
-            self.announce(core, reached);
-        }
-        core.deliver_to(self.committed);
-        self.answer_syncs(core);
-        if self.is_exhausted(core) && core.delivered == self.proposed && !core.config.standalone {
-            return Verdict::Look("the epoch has no more zxids");
-        }
-        Verdict::Stay
-    }
-
-    fn announce(&mut self, core: &mut Core, reached: Zxid) {
-        let first = core.tail.partition_point(|(zxid, _)| *zxid <= self.committed);
-        let end = core.tail.partition_point(|(zxid, _)| *zxid <= reached);
-        let committed: Vec<_> = core.tail.range(first..end).cloned().collect();
-        self.committed = reached;
-        for learner in self.learners.values_mut().filter(|learner| learner.is_synchronised()) {
-            for (zxid, payload) in &committed {
-                let packet = match learner.is_observer() {
-                    true => QuorumPacket::with_data(PacketType::Inform, *zxid, payload.clone()),
-                    false => QuorumPacket::new(PacketType::Commit, *zxid),
-                };
-                learner.live(core, packet);
-            }
-        }
-        self.close_overflowing(core);
-    }
-
-    fn answer_syncs(&mut self, core: &mut Core) {
-        if self.syncs.wants_round() {
-            self.ping(core);
-        }
-        let round = core.voters.reached(|id| match id == core.id() {
-            true => Some(self.syncs.round()),
-            false => {
-                let learner = self.learners.values().find(|learner| learner.voter_id() == Some(id))?;
-                (learner.stage == Stage::Active).then_some(learner.answered)
-            }
-        });
-        self.syncs.confirm(round.unwrap_or(0));
-        let asks_quorum = !core.mutants().sync_without_quorum();
-        while let Some(origin) = self.syncs.release(self.committed, core.delivered, asks_quorum) {
-            match origin {
-                SyncOrigin::Local(_) => core.effects.push_back(Effect::SyncReleased { origin }),
-                SyncOrigin::Learner(conn) if self.learners.contains_key(&conn) => {
-                    core.send(conn, QuorumPacket::new(PacketType::Sync, Zxid::ZERO));
-                }
-                SyncOrigin::Learner(_) => {}
-            }
-        }
-        if self.syncs.wants_round() {
-            self.ping(core);
-        }
-    }
-
     // ---- time ----
-
-    fn ping(&mut self, core: &mut Core) {
-        let round = self.syncs.begin_round();
-        for learner in self.learners.values_mut().filter(|learner| learner.is_synchronised()) {
-            learner.ping(core, round, self.proposed);
-        }
-    }
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core) -> Verdict {
         if self.phase != Phase::Broadcast && self.gate_deadline <= core.now {
@@ -549,38 +464,6 @@ impl Leading {
         match self.ping_at {
             Some(at) if at <= core.now => self.handle_half_tick(core),
             _ => Verdict::Stay,
-        }
-    }
-
-    fn handle_half_tick(&mut self, core: &mut Core) -> Verdict {
-        self.ping_at = Some(core.now + core.config.tick / 2);
-        self.pings += 1;
-        let since = core.now.saturating_sub(core.config.sync_time());
-        let lagging: Vec<_> = self
-            .learners
-            .values_mut()
-            .filter_map(|learner| learner.is_lagging(since).then_some(learner.conn))
-            .collect();
-        for conn in lagging {
-            self.close(core, conn, "learner does not acknowledge within syncLimit");
-        }
-        self.ping(core);
-        if self.phase != Phase::Broadcast || !self.pings.is_multiple_of(2) {
-            return Verdict::Stay;
-        }
-        if self.marks.is_lagging(core.durable, since) {
-            return Verdict::Look("own disk does not write within syncLimit");
-        }
-        let alive = |id| {
-            id == core.id()
-                || self
-                    .learners
-                    .values()
-                    .any(|learner| learner.voter_id() == Some(id) && learner.alive_until > core.now)
-        };
-        match core.voters.has_quorum(alive) {
-            true => Verdict::Stay,
-            false => Verdict::Look("no quorum of learners within syncLimit"),
         }
     }
 

@@ -17,9 +17,9 @@
 //! 1. **Election** (`looking`): servers exchange votes until a quorum names the one with the greatest history.
 //! 2. **Discovery** (`leading`, `following`): the leader finds an epoch that is new to a quorum; the quorum promises to
 //!    follow no earlier leader, and shows that no history of it is beyond the leader's.
-//! 3. **Synchronisation** (`sync_plan`, `learner`): learners get the leader's history and make it durable, then the epoch
+//! 3. **Synchronisation** (`sync_plan`, `learner`, `synchronising`): learners get the leader's history and make it durable, then the epoch
 //!    that stands for it, then acknowledge. When a quorum has it, all of it is committed.
-//! 4. **Broadcast**: the leader numbers transactions, a quorum has each on disk, then it is committed, in order.
+//! 4. **Broadcast** (`broadcasting`): the leader numbers transactions, a quorum has each on disk, then it is committed, in order.
 //!
 //! # Invariants
 //!
@@ -48,6 +48,7 @@
 //! `Leader`, `LearnerHandler`, `Learner`, `Follower`, `Observer` of ZooKeeper 3.9, with whose servers this crate shares an
 //! ensemble.
 
+mod broadcasting;
 mod committed_log;
 mod config;
 mod core;
@@ -61,6 +62,7 @@ mod quorum;
 mod responder;
 mod sync_plan;
 mod sync_queue;
+mod synchronising;
 mod vote;
 mod zab;
 

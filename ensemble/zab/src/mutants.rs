@@ -34,6 +34,7 @@ macro_rules! mutants {
         pub(crate) struct Mutants;
 
         #[cfg(not(feature = "mutants"))]
+        #[allow(dead_code, reason = "some switches act only on what exists with the feature")]
         impl Mutants {
             $(pub(crate) const fn $name(self) -> bool { false })*
         }

@@ -178,7 +178,7 @@ fn writes_sessions_and_questions_travel_from_learners_to_the_leader() {
     world.run_for(ms(500));
     let trace = world.trace.clone().unwrap();
     for line in ["3 hears of [(0x77, 4000)]", "2 revalidated 0x88 true", "2 revalidated 0x99 false"] {
-        assert!(trace.iter().any(|found| found == line), "{line}");
+        assert!(trace.iter().any(|found| found.ends_with(line)), "{line}");
     }
     assert_eq!(trace.iter().filter(|line| line.contains("hears of")).count(), 1, "a touch is reported once");
     assert_eq!(world.committed.len(), 1);

@@ -283,7 +283,7 @@ impl World {
 
     fn log(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
-            trace.push(line());
+            trace.push(format!("{:>6} {}", self.now.as_millis(), line()));
         }
     }
 

@@ -1,0 +1,130 @@
+//! The leader in broadcast: counts what is on whose disk, commits, answers syncs, and watches who is alive.
+//!
+//! A transaction is committed when a quorum has it on disk, the leader being one of many: positions are counted, so a
+//! record is never committed before its predecessor. What a follower acknowledged counts only on the connection it was
+//! acknowledged on: a follower that connects again may have been told to truncate it.
+
+use crate::core::Core;
+use crate::effect::{Effect, SyncOrigin};
+use crate::leading::{Leading, Phase};
+use crate::learner::Stage;
+use crate::zab::Verdict;
+use ensemble_proto::quorum::{PacketType, QuorumPacket};
+use ensemble_proto::{ServerId, Zxid};
+
+impl Leading {
+    /// Everything up to here is on a voter's disk, as far as this leader may count it.
+    fn position(&self, core: &Core, id: ServerId) -> Option<Zxid> {
+        if id == core.id() {
+            return Some(core.durable);
+        }
+        let learner = self.learners.values().find(|learner| learner.voter_id() == Some(id));
+        let acked = learner.filter(|learner| learner.stage == Stage::Active).map(|learner| learner.acked);
+        #[cfg(feature = "mutants")]
+        if let Some(former) = self.former_acks.get(&id) {
+            return acked.max(Some(*former));
+        }
+        acked
+    }
+
+    pub(crate) fn commit(&mut self, core: &mut Core) -> Verdict {
+        let reached = match core.mutants().commit_without_quorum() {
+            true => Some(core.durable),
+            false => core.voters.reached(|id| self.position(core, id)),
+        };
+        if let Some(reached) = reached.filter(|reached| *reached > self.committed) {
+            self.announce(core, reached);
+        }
+        core.deliver_to(self.committed);
+        self.answer_syncs(core);
+        if self.is_exhausted(core) && core.delivered == self.proposed && !core.config.standalone {
+            return Verdict::Look("the epoch has no more zxids");
+        }
+        Verdict::Stay
+    }
+
+    fn announce(&mut self, core: &mut Core, reached: Zxid) {
+        let first = core.tail.partition_point(|(zxid, _)| *zxid <= self.committed);
+        let end = core.tail.partition_point(|(zxid, _)| *zxid <= reached);
+        let committed: Vec<_> = core.tail.range(first..end).cloned().collect();
+        self.committed = reached;
+        for learner in self.learners.values_mut().filter(|learner| learner.is_synchronised()) {
+            for (zxid, payload) in &committed {
+                let packet = match learner.is_observer() {
+                    true => QuorumPacket::with_data(PacketType::Inform, *zxid, payload.clone()),
+                    false => QuorumPacket::new(PacketType::Commit, *zxid),
+                };
+                learner.live(core, packet);
+            }
+        }
+        self.close_overflowing(core);
+    }
+
+    pub(crate) fn answer_syncs(&mut self, core: &mut Core) {
+        if self.syncs.wants_round() {
+            self.ping(core);
+        }
+        let round = core.voters.reached(|id| match id == core.id() {
+            true => Some(self.syncs.round()),
+            false => {
+                let learner = self.learners.values().find(|learner| learner.voter_id() == Some(id))?;
+                (learner.stage == Stage::Active).then_some(learner.answered)
+            }
+        });
+        self.syncs.confirm(round.unwrap_or(0));
+        let asks_quorum = !core.mutants().sync_without_quorum();
+        while let Some(origin) = self.syncs.release(self.committed, core.delivered, asks_quorum) {
+            match origin {
+                SyncOrigin::Local(_) => core.effects.push_back(Effect::SyncReleased { origin }),
+                SyncOrigin::Learner(conn) if self.learners.contains_key(&conn) => {
+                    core.send(conn, QuorumPacket::new(PacketType::Sync, Zxid::ZERO));
+                }
+                SyncOrigin::Learner(_) => {}
+            }
+        }
+        if self.syncs.wants_round() {
+            self.ping(core);
+        }
+    }
+
+    // ---- time ----
+
+    fn ping(&mut self, core: &mut Core) {
+        let round = self.syncs.begin_round();
+        for learner in self.learners.values_mut().filter(|learner| learner.is_synchronised()) {
+            learner.ping(core, round, self.proposed);
+        }
+    }
+
+    pub(crate) fn handle_half_tick(&mut self, core: &mut Core) -> Verdict {
+        self.ping_at = Some(core.now + core.config.tick / 2);
+        self.pings += 1;
+        let since = core.now.saturating_sub(core.config.sync_time());
+        let lagging: Vec<_> = self
+            .learners
+            .values_mut()
+            .filter_map(|learner| learner.is_lagging(since).then_some(learner.conn))
+            .collect();
+        for conn in lagging {
+            self.close(core, conn, "learner does not acknowledge within syncLimit");
+        }
+        self.ping(core);
+        if self.phase != Phase::Broadcast || !self.pings.is_multiple_of(2) {
+            return Verdict::Stay;
+        }
+        if self.marks.is_lagging(core.durable, since) {
+            return Verdict::Look("own disk does not write within syncLimit");
+        }
+        let alive = |id| {
+            id == core.id()
+                || self
+                    .learners
+                    .values()
+                    .any(|learner| learner.voter_id() == Some(id) && learner.alive_until > core.now)
+        };
+        match core.voters.has_quorum(alive) {
+            true => Verdict::Stay,
+            false => Verdict::Look("no quorum of learners within syncLimit"),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The learner's side of synchronisation: how its log becomes a prefix of its leader's, and how it says so.
+//!
+//! Order of durable writes: truncation or snapshot, records, then the epoch that stands for them, then ACK(NEWLEADER)
+//! (ZOOKEEPER-3911, 4643, 4646, 4785).
+
+use crate::core::Core;
+use crate::effect::ConnId;
+use crate::following::{Following, Stage};
+use crate::zab::Verdict;
+use bytes::Bytes;
+use ensemble_proto::Zxid;
+use ensemble_proto::quorum::{PacketType, QuorumPacket};
+
+/// A snapshot and what followed it.
+#[derive(Debug)]
+pub(crate) struct Offered {
+    pub(crate) zxid: Zxid,
+    pub(crate) snapshot: Bytes,
+    pub(crate) records: Vec<(Zxid, Bytes)>,
+}
+
+impl Offered {
+    pub(crate) fn last(&self) -> Zxid {
+        self.records.last().map_or(self.zxid, |(zxid, _)| *zxid)
+    }
+}
+
+impl Following {
+    pub(crate) fn handle_plan(&mut self, core: &mut Core, conn: ConnId, packet: QuorumPacket) -> Verdict {
+        match packet.kind {
+            PacketType::Diff if self.claim_nothing || core.position() == Zxid::NONE => {
+                Verdict::Look("leader sent DIFF to a server without history")
+            }
+            PacketType::Diff => self.receive(core),
+            PacketType::Trunc if core.position() == Zxid::NONE => {
+                Verdict::Look("leader sent TRUNC to a server without history")
+            }
+            PacketType::Trunc if core.can_truncate(packet.zxid) || core.mutants().zkb_01() => {
+                core.truncate(packet.zxid);
+                self.receive(core)
+            }
+            PacketType::Trunc => self.resynchronise(core, conn),
+            PacketType::Snap => {
+                if core.mutants().zkb_12() {
+                    core.claim_snapshot(packet.zxid);
+                }
+                self.stage = Stage::AwaitSnapshot { zxid: packet.zxid };
+                Verdict::Stay
+            }
+            PacketType::NewLeader if core.mutants().zkb_13() => {
+                core.enter_epoch(self.epoch);
+                core.acknowledge(conn, packet.zxid);
+                Verdict::Stay
+            }
+            PacketType::UpToDate | PacketType::Ping if core.mutants().zkb_13() => Verdict::Stay,
+            _ => Verdict::Look("leader sent none of DIFF, TRUNC, SNAP"),
+        }
+    }
+
+    /// The history is a prefix of the leader's now; what it lacks follows.
+    fn receive(&mut self, core: &mut Core) -> Verdict {
+        self.claim_nothing = false;
+        self.committed = core.last;
+        self.stage = Stage::Receiving;
+        #[cfg(feature = "mutants")]
+        if core.mutants().zkb_02() {
+            core.defer_appends();
+        }
+        Verdict::Stay
+    }
+
+    /// The leader wants the log cut to a position that this log does not have, or that is below the tree. The latter
+    /// happens after a snapshot of a leader that was never established: its transactions are not committed, and the state
+    /// before them is gone. The way out is a snapshot. The same leader is asked again: it holds our promise of its epoch,
+    /// so it will not count what we say about our history, and we say that we have none.
+    ///
+    /// Differs from ZooKeeper: which ends the process, or keeps a wrong record.
+    fn resynchronise(&mut self, core: &mut Core, conn: ConnId) -> Verdict {
+        if self.claim_nothing {
+            return Verdict::Look("leader sent TRUNC to a server that claims nothing");
+        }
+        core.close(conn, "truncation below the tree, asking for a snapshot");
+        self.conn = None;
+        self.claim_nothing = true;
+        self.deadline = core.now + core.config.connect_time();
+        self.connect(core);
+        Verdict::Stay
+    }
+
+    /// A snapshot replaces log and tree at once, unless the log holds its position and goes on: see [`Following::merge`].
+    pub(crate) fn handle_snapshot(&mut self, core: &mut Core, snapshot: Bytes) -> Verdict {
+        let Stage::AwaitSnapshot { zxid } = self.stage else {
+            return Verdict::Look("leader sent a snapshot without SNAP");
+        };
+        self.handle_progress(core);
+        self.covered = zxid;
+        match zxid < core.last && (zxid <= core.delivered || core.can_truncate(zxid)) {
+            true => self.offered = Some(Offered { zxid, snapshot, records: Vec::new() }),
+            false => core.install(zxid, snapshot),
+        }
+        let verdict = self.receive(core);
+        self.committed = zxid;
+        verdict
+    }
+
+    /// The whole of a history is known whose snapshot is older than this log. Installing that snapshot and then logging
+    /// what followed would, in between, take back records that may be committed by the word of this very disk. But the
+    /// histories have the snapshot's position in common, so the log is cut to the last record that they share, and goes
+    /// on from there. Only when they share nothing any more (see [`Following::resynchronise`]) is the snapshot installed.
+    fn merge(&mut self, core: &mut Core) {
+        let Some(Offered { zxid, snapshot, records }) = self.offered.take() else { return };
+        let positions = std::iter::once(zxid).chain(records.iter().map(|(zxid, _)| *zxid));
+        match positions.filter(|zxid| core.can_truncate(*zxid)).last() {
+            Some(shared) => core.truncate(shared),
+            None => core.install(zxid, snapshot),
+        }
+        let from = records.partition_point(|(zxid, _)| *zxid <= core.last);
+        for (zxid, payload) in records.into_iter().skip(from) {
+            core.append(zxid, payload);
+        }
+    }
+
+    pub(crate) fn handle_synchronisation(&mut self, core: &mut Core, conn: ConnId, packet: QuorumPacket) -> Verdict {
+        match packet.kind {
+            PacketType::Proposal => self.propose(core, packet),
+            PacketType::Commit | PacketType::CommitAndActivate => self.commit(core, packet.zxid),
+            PacketType::Inform | PacketType::InformAndActivate => self.inform(core, packet),
+            PacketType::NewLeader if self.stage == Stage::Receiving => self.handle_new_leader(core, conn, packet.zxid),
+            PacketType::UpToDate if self.stage == Stage::AwaitUpToDate => self.handle_up_to_date(core, conn),
+            PacketType::NewLeader | PacketType::UpToDate => Verdict::Look("NEWLEADER or UPTODATE came before its turn"),
+            // Answered only once in sync: a leader takes the first packet for the ACK of NEWLEADER (ZOOKEEPER-4685).
+            _ => Verdict::Stay,
+        }
+    }
+
+    fn handle_new_leader(&mut self, core: &mut Core, conn: ConnId, zxid: Zxid) -> Verdict {
+        if zxid != Zxid::new(self.epoch, 0) {
+            return Verdict::Look("NEWLEADER of another epoch");
+        }
+        self.merge(core);
+        if core.mutants().zkb_06() {
+            self.open.clear();
+        }
+        if core.mutants().zkb_04() || core.mutants().zkb_02() {
+            core.enter_epoch(self.epoch);
+            core.send(conn, QuorumPacket::new(PacketType::Ack, zxid));
+            self.stage = Stage::AwaitUpToDate;
+            return Verdict::Stay;
+        }
+        self.stage = Stage::PersistHistory { ticket: core.issued };
+        self.handle_persisted(core, conn);
+        Verdict::Stay
+    }
+
+    /// History first, then the epoch that stands for it, then the acknowledgement (ZOOKEEPER-4643, 4646).
+    fn persist_epoch(&mut self, core: &mut Core, conn: ConnId) {
+        core.enter_epoch(self.epoch);
+        self.acknowledged = core.issued;
+        self.stage = Stage::AwaitUpToDate;
+        core.acknowledge(conn, Zxid::new(self.epoch, 0));
+    }
+
+    /// Something became durable.
+    pub(crate) fn handle_persisted(&mut self, core: &mut Core, conn: ConnId) {
+        match self.stage {
+            Stage::PersistHistory { ticket } if core.is_durable(ticket) => self.persist_epoch(core, conn),
+            Stage::Broadcast => self.deliver(core),
+            _ => {}
+        }
+    }
+
+    fn handle_up_to_date(&mut self, core: &mut Core, conn: ConnId) -> Verdict {
+        if !core.is_durable(self.acknowledged) {
+            return Verdict::Look("UPTODATE came before NEWLEADER was acknowledged");
+        }
+        self.stage = Stage::Broadcast;
+        core.trusted = true;
+        core.vote.peer_epoch = self.epoch;
+        core.acknowledge(conn, Zxid::new(self.epoch, 0));
+        if core.is_voter() {
+            for &zxid in self.open.iter().filter(|zxid| **zxid > self.covered) {
+                core.acknowledge(conn, zxid);
+            }
+        }
+        self.deliver(core);
+        #[cfg(feature = "mutants")]
+        core.flush_deferred();
+        core.serve(self.role(core));
+        Verdict::Stay
+    }
+}
