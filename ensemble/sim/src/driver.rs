@@ -1,0 +1,577 @@
+//! What the shell of a server does, in virtual time: feed the peer, carry out its effects, run its disk.
+
+use crate::invariants::{i1_epochs, i5_completeness, i6_acks, i7_digest, i8_indices};
+use crate::network::{Message, Place};
+use crate::server::{self, Process};
+use crate::trace::{Verdict, Violation};
+use crate::world::{Event, Heard, World};
+use bytes::BytesMut;
+use ensemble_peer::{ClientId, Effect, Peer};
+use ensemble_proto::durable::Write;
+use ensemble_proto::jute::Reader;
+use ensemble_proto::quorum::{Decoded, Notification, PacketType};
+use ensemble_proto::txn::TxnRecord;
+use ensemble_proto::{Now, ServerId, Zxid};
+use ensemble_storage::{Storage, StorageError, write_initialize_marker};
+use ensemble_zab::{ConnId, Role};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// How long two servers wait before they dial each other again.
+const ELECTION_DIAL: Duration = Duration::from_millis(150);
+/// A snapshot is written in pieces of about this many bytes.
+const SNAPSHOT_SLICE_BYTES: usize = 300;
+
+impl World {
+    /// Declares a server's empty store legitimate: the operator's grant.
+    pub(crate) fn grant(&mut self, server: usize) {
+        let written = write_initialize_marker(&mut self.servers[server].disk);
+        assert!(written.is_ok(), "a simulated disk has its power before the run begins");
+    }
+
+    /// Starts a server's process from its disk.
+    pub(crate) fn start(&mut self, server: usize) -> Verdict {
+        if self.servers[server].process.is_some() {
+            return Ok(());
+        }
+        let seed = self.random.u64(..);
+        let options = server::storage_options(&self.swarm, seed, self.mutant);
+        let opened = Storage::open(self.servers[server].disk.clone(), options);
+        let (storage, recovered) = match opened {
+            Ok(_) if self.ledger.servers[server].must_refuse => {
+                let message = format!("server {server} has lost its snapshots and starts as if it had not");
+                return Err(Violation::new("I-6", message));
+            }
+            Ok(opened) => opened,
+            Err(error) => return self.refused(server, error),
+        };
+        self.recovered(server, &recovered)?;
+        let fuzzy_until = recovered.snapshot_digest.map_or(Zxid::ZERO, |(zxid, _)| zxid);
+        let recovered = server::load(recovered, seed)
+            .map_err(|error| Violation::new("I-7", format!("server {server} cannot load its snapshot: {error}")))?;
+        let config = server::config(&self.swarm, self.servers[server].id, self.mutant);
+        let now = self.servers[server].clocks(self.now, self.now);
+        let peer = Peer::new(config, recovered, now, seed)
+            .map_err(|error| Violation::new("I-1", format!("server {server} cannot start: {error}")))?;
+        let observed = &mut self.ledger.servers[server];
+        (observed.fuzzy_until, observed.applied) = (fuzzy_until, peer.applied().0);
+        self.servers[server].life += 1;
+        self.servers[server].process = Some(Process::new(peer, storage, self.now));
+        self.trace.line(self.now, || format!("server {server} starts"));
+        self.carry_out(server)
+    }
+
+    /// A store that does not open is a broken promise, unless its snapshots were taken away: then it gets a new volume.
+    fn refused(&mut self, server: usize, error: StorageError) -> Verdict {
+        if !std::mem::take(&mut self.ledger.servers[server].must_refuse) {
+            return Err(Violation::new("I-6", format!("server {server} cannot open its store: {error}")));
+        }
+        self.trace.line(self.now, || format!("server {server} refuses its store and gets a new volume: {error}"));
+        self.servers[server].disk = ensemble_storage::sim_disk::SimDisk::new();
+        self.start(server)
+    }
+
+    fn recovered(&mut self, server: usize, recovered: &ensemble_storage::Recovered) -> Verdict {
+        let base = recovered.snapshot.as_ref().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+        let records: Vec<Zxid> = recovered.tail.iter().map(|(zxid, _)| *zxid).collect();
+        let (accepted, current) = (recovered.accepted_epoch, recovered.current_epoch);
+        i6_acks::recovered(&self.ledger, server, base, &records, accepted, current)?;
+        let log = crate::ledger::Log { base, records, accepted, current };
+        let observed = &mut self.ledger.servers[server];
+        (observed.requested, observed.durable) = (log.clone(), log);
+        Ok(())
+    }
+
+    /// Stops a server's process; `tears` is whether its page cache goes too.
+    pub(crate) fn crash(&mut self, server: usize) -> Verdict {
+        let Some(mut process) = self.servers[server].process.take() else { return Ok(()) };
+        self.trace.line(self.now, || format!("server {server} crashes"));
+        self.servers[server].life += 1;
+        self.servers[server].paused_until = self.now;
+        if process.group > 0 && self.random.bool() {
+            // The power goes in the middle of a group: so many calls are still carried out.
+            self.servers[server].disk.cut_power_after(self.random.u64(0..12));
+            let _unfinished = process.finish_group();
+        }
+        drop(process);
+        self.servers[server].disk.crash(&mut self.random);
+        for ((a, b), link) in &mut self.elections {
+            if *a == server || *b == server {
+                link.is_up = false;
+                link.held.clear();
+            }
+        }
+        for connection in self.network.connections_of(Place::Server(server)) {
+            if self.random.u8(0..100) < self.swarm.half_open {
+                self.network.drop_connection(connection);
+            } else {
+                self.reset(connection)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the peer an input, then does what it wants.
+    fn input(&mut self, server: usize, input: impl FnOnce(&mut Peer, Now)) -> Verdict {
+        let machine = &mut self.servers[server];
+        let Some(started) = machine.process.as_ref().map(|process| process.started) else { return Ok(()) };
+        let now = machine.clocks(started, self.now);
+        if let Some(process) = &mut machine.process {
+            input(&mut process.peer, now);
+        }
+        self.carry_out(server)
+    }
+
+    /// Carries out a peer's effects, then checks what must hold after every step.
+    fn carry_out(&mut self, server: usize) -> Verdict {
+        let mut offices = Vec::new();
+        while let Some(effect) = self.servers[server].process.as_mut().and_then(|process| process.peer.poll_effect()) {
+            self.effect(server, effect, &mut offices)?;
+        }
+        self.check_step(server, &offices)?;
+        self.start_group(server);
+        self.schedule_wake(server);
+        Ok(())
+    }
+
+    fn effect(&mut self, server: usize, effect: Effect, offices: &mut Vec<Option<Role>>) -> Verdict {
+        let here = Place::Server(server);
+        match effect {
+            Effect::Output { client } => self.flush(server, client),
+            Effect::CloseClient { client, .. } => {
+                self.flush(server, client);
+                self.send(client.0, here, Message::Closed);
+                return self.client_is_gone(server, client.0);
+            }
+            Effect::PauseReading { client, on } => return self.pause_reading(server, client.0, on),
+            Effect::Notify { to, notification } => self.notify(server, to, notification),
+            Effect::Connect { leader, attempt } => {
+                let Some(leader) = self.index(leader) else { return Ok(()) };
+                let (at, life) = (self.now + self.network.delay(&mut self.random), self.servers[server].life);
+                self.schedule(at, Event::Dial { from: server, life, leader, attempt });
+            }
+            Effect::Send { conn, packet } => {
+                self.trace.line(self.now, || {
+                    format!("server {server} sends {:?} {} on {}", packet.kind, packet.zxid, conn.0)
+                });
+                if packet.kind == PacketType::Ack {
+                    i6_acks::sent(&self.ledger, server, packet.zxid)?;
+                }
+                let mut bytes = BytesMut::new();
+                packet.encode(&mut bytes);
+                self.send(conn.0, here, Message::Bytes(bytes.to_vec()));
+            }
+            Effect::SendBytes { conn, bytes } => self.send(conn.0, here, Message::Bytes(bytes.to_vec())),
+            Effect::Close { conn } => {
+                self.trace.line(self.now, || format!("server {server} closes {}", conn.0));
+                self.send(conn.0, here, Message::Closed);
+                if let Some(process) = &mut self.servers[server].process {
+                    process.decoders.remove(&conn.0);
+                }
+            }
+            Effect::Persist { ticket, write } => {
+                self.trace.line(self.now, || format!("server {server} writes {}", describe(&write)));
+                self.ledger.requested(server, &write, self.now)?;
+                if let Some(process) = &mut self.servers[server].process {
+                    if matches!(write, Write::InstallSnapshot { .. }) {
+                        process.snapshot = None;
+                    }
+                    process.writes.push_back((ticket, write));
+                }
+            }
+            Effect::Office(office) => {
+                self.trace.line(self.now, || format!("server {server} office {office:?}"));
+                self.office_changed = self.now;
+                offices.push(office);
+            }
+            Effect::Halt { reason } => {
+                return Err(Violation::new("I-7", format!("server {server} halts: {reason}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_step(&mut self, server: usize, offices: &[Option<Role>]) -> Verdict {
+        let Some(process) = &self.servers[server].process else { return Ok(()) };
+        let (applied, digest) = process.peer.applied();
+        let epoch = process.peer.zab().epoch();
+        let quorum = self.servers.len() / 2 + 1;
+        let before = self.ledger.servers[server].applied;
+        self.ledger.applied(server, applied, quorum)?;
+        if applied != before {
+            self.trace.mix(&[server as u64, applied.0 as u64, digest]);
+            if self.servers[server].process.as_ref().is_some_and(|process| process.office.is_some()) {
+                i5_completeness::memory_behind_disk(&self.ledger, server, applied)?;
+            }
+            i7_digest::applied(&mut self.ledger, server, applied, digest)?;
+        }
+        for office in offices {
+            if let Some(process) = &mut self.servers[server].process {
+                process.office = *office;
+            }
+            match office {
+                Some(Role::Leading) => {
+                    i1_epochs::established(&mut self.ledger, server, epoch)?;
+                    i5_completeness::established(&self.ledger, server)?;
+                    self.ledger.servers[server].is_wiped = false;
+                }
+                Some(_) => self.ledger.servers[server].is_wiped = false,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&self, id: ServerId) -> Option<usize> {
+        self.servers.iter().position(|server| server.id == id)
+    }
+
+    // ---- time ----
+
+    fn schedule_wake(&mut self, server: usize) {
+        let life = self.servers[server].life;
+        let Some(process) = &mut self.servers[server].process else { return };
+        let at = (process.started.saturating_add(process.peer.deadline())).max(self.now);
+        if process.wake_at.is_none_or(|wake| at < wake) {
+            process.wake_at = Some(at);
+            self.schedule(at, Event::Wake { server, life });
+        }
+    }
+
+    pub(crate) fn wake(&mut self, server: usize, life: u64) -> Verdict {
+        let machine = &mut self.servers[server];
+        if machine.life != life {
+            return Ok(());
+        }
+        let paused_until = machine.paused_until;
+        let Some(process) = &mut machine.process else { return Ok(()) };
+        if paused_until > self.now {
+            process.wake_at = Some(paused_until);
+            self.schedule(paused_until, Event::Wake { server, life });
+            return Ok(());
+        }
+        if process.wake_at.is_some_and(|wake| wake > self.now) {
+            return Ok(());
+        }
+        process.wake_at = None;
+        if process.started.saturating_add(process.peer.deadline()) > self.now {
+            self.schedule_wake(server);
+            return Ok(());
+        }
+        self.input(server, |peer, now| peer.handle_timeout(now))
+    }
+
+    // ---- disk ----
+
+    fn start_group(&mut self, server: usize) {
+        let slow = self.servers[server].slow_until > self.now;
+        let typical = if slow { self.swarm.fsync * 50 } else { self.swarm.fsync };
+        let life = self.servers[server].life;
+        let took = typical.mul_f64(0.3 + 1.4 * self.random.f64());
+        let Some(process) = &mut self.servers[server].process else { return };
+        if process.group == 0 && !process.writes.is_empty() {
+            process.group = process.writes.len();
+            self.schedule(self.now + took, Event::DiskDone { server, life });
+        }
+    }
+
+    pub(crate) fn disk_done(&mut self, server: usize, life: u64) -> Verdict {
+        let machine = &mut self.servers[server];
+        if machine.life != life {
+            return Ok(());
+        }
+        if machine.paused_until > self.now {
+            let at = machine.paused_until;
+            self.schedule(at, Event::DiskDone { server, life });
+            return Ok(());
+        }
+        let Some(process) = &mut machine.process else { return Ok(()) };
+        let failed = |error: StorageError| Violation::new("I-6", format!("server {server}'s store: {error}"));
+        let group = process.finish_group().map_err(failed)?;
+        let is_due = process.storage.snapshot_due().map_err(failed)? && process.snapshot.is_none();
+        if is_due && !process.is_installing() {
+            process.begin_snapshot().map_err(failed)?;
+            self.schedule(self.now, Event::Snapshot { server, life });
+        }
+        for (_, write) in &group {
+            self.ledger.persisted(server, write);
+        }
+        match group.last() {
+            Some((ticket, _)) => {
+                let ticket = *ticket;
+                self.input(server, |peer, now| peer.handle_persisted(now, ticket))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn continue_snapshot(&mut self, server: usize, life: u64) -> Verdict {
+        let machine = &mut self.servers[server];
+        if machine.life != life {
+            return Ok(());
+        }
+        let Some(process) = &mut machine.process else { return Ok(()) };
+        let goes_on = process
+            .continue_snapshot(SNAPSHOT_SLICE_BYTES)
+            .map_err(|error| Violation::new("I-6", format!("server {server}'s snapshot: {error}")))?;
+        if goes_on {
+            let at = self.now + self.swarm.fsync.mul_f64(self.random.f64() * 5.0);
+            self.schedule(at, Event::Snapshot { server, life });
+        }
+        Ok(())
+    }
+
+    // ---- election plane ----
+
+    pub(crate) fn election_dial(&mut self, a: usize, b: usize) -> Verdict {
+        let again = self.now + ELECTION_DIAL.mul_f64(0.5 + self.random.f64());
+        self.schedule(again, Event::ElectionDial { a, b });
+        let is_open = self.network.is_open(Place::Server(a), Place::Server(b));
+        let are_running = [a, b].iter().all(|server| self.servers[*server].process.is_some());
+        let link = self.elections.entry((a, b)).or_default();
+        if is_open && are_running && !link.is_up {
+            link.is_up = true;
+            link.number += 1;
+            let ids = [self.servers[a].id, self.servers[b].id];
+            self.input(a, |peer, now| peer.handle_election_link(now, ids[1]))?;
+            self.input(b, |peer, now| peer.handle_election_link(now, ids[0]))?;
+        }
+        for (from, to) in [(a, b), (b, a)] {
+            let held = self.elections.get_mut(&(a, b)).and_then(|link| link.held.remove(&to));
+            if let Some(notification) = held {
+                self.transmit(from, to, notification);
+            }
+        }
+        Ok(())
+    }
+
+    fn notify(&mut self, from: usize, to: ServerId, notification: Notification) {
+        self.trace
+            .line(self.now, || format!("server {from} notifies {to} {:?} {}", notification.state, notification.zxid));
+        if let Some(to) = self.index(to) {
+            self.transmit(from, to, notification);
+        }
+    }
+
+    /// Sends a notification, or holds it back while the direction is cut; without a connection it is lost.
+    fn transmit(&mut self, from: usize, to: usize, notification: Notification) {
+        let delay = self.network.delay(&mut self.random);
+        let is_cut = self.network.is_cut(Place::Server(from), Place::Server(to));
+        let Some(link) = self.elections.get_mut(&(from.min(to), from.max(to))) else { return };
+        if !link.is_up {
+            return;
+        }
+        if is_cut {
+            link.held.insert(to, notification);
+            return;
+        }
+        let last = link.arrivals.get(&to).copied().unwrap_or_default();
+        let at = (self.now + delay).max(last + Duration::from_nanos(1));
+        link.arrivals.insert(to, at);
+        let (link, notification) = (link.number, Box::new(notification));
+        self.schedule(at, Event::Notified { from, to, link, notification });
+    }
+
+    pub(crate) fn notified(&mut self, from: usize, to: usize, number: u64, notification: Notification) -> Verdict {
+        let is_cut = self.network.is_cut(Place::Server(from), Place::Server(to));
+        let Some(link) = self.elections.get_mut(&(from.min(to), from.max(to))) else { return Ok(()) };
+        if !link.is_up || link.number != number {
+            return Ok(());
+        }
+        if is_cut {
+            link.held.entry(to).or_insert(notification);
+            return Ok(());
+        }
+        if self.servers[to].paused_until > self.now {
+            let (at, notification) = (self.servers[to].paused_until, Box::new(notification));
+            self.schedule(at, Event::Notified { from, to, link: number, notification });
+            return Ok(());
+        }
+        let id = self.servers[from].id;
+        self.input(to, |peer, now| peer.handle_notification(now, id, notification))
+    }
+
+    // ---- quorum plane ----
+
+    pub(crate) fn dial(&mut self, from: usize, life: u64, leader: usize, attempt: u64) -> Verdict {
+        if self.servers[from].life != life {
+            return Ok(());
+        }
+        if self.servers[leader].paused_until > self.now && self.servers[leader].process.is_some() {
+            let at = self.servers[leader].paused_until;
+            self.schedule(at, Event::Dial { from, life, leader, attempt });
+            return Ok(());
+        }
+        let (here, there) = (Place::Server(from), Place::Server(leader));
+        if self.servers[leader].process.is_none() || !self.network.is_open(here, there) {
+            return self.input(from, |peer, now| peer.handle_leader_unreachable(now, attempt));
+        }
+        let connection = self.network.connect(self.end(here), self.end(there));
+        if let Some(process) = &mut self.servers[leader].process {
+            process.decoders.insert(connection, Some(server::decoder()));
+        }
+        let at = self.now + self.network.delay(&mut self.random);
+        self.schedule(at, Event::Dialled { from, life, attempt, connection });
+        self.input(leader, |peer, now| peer.handle_learner_accepted(now, ConnId(connection)))
+    }
+
+    pub(crate) fn dialled(&mut self, from: usize, life: u64, attempt: u64, connection: u64) -> Verdict {
+        if self.servers[from].life != life {
+            return Ok(());
+        }
+        if self.network.connection(connection).is_none() {
+            return self.input(from, |peer, now| peer.handle_leader_unreachable(now, attempt));
+        }
+        if let Some(process) = &mut self.servers[from].process {
+            process.decoders.insert(connection, Some(server::decoder()));
+        }
+        self.input(from, |peer, now| peer.handle_leader_connected(now, attempt, ConnId(connection)))
+    }
+
+    pub(crate) fn server_hears_server(&mut self, server: usize, connection: u64, message: Message) -> Verdict {
+        let bytes = match message {
+            Message::Bytes(bytes) => bytes,
+            Message::Closed => return self.server_loses(server, connection),
+        };
+        let conn = ConnId(connection);
+        let slot = |world: &mut World| world.servers[server].process.as_mut()?.decoders.get_mut(&connection)?.take();
+        let Some(mut decoder) = slot(self) else { return Ok(()) };
+        decoder.feed(&bytes);
+        loop {
+            match decoder.next() {
+                Ok(None) => break,
+                Ok(Some(Decoded::Packet(packet))) => {
+                    self.input(server, |peer, now| peer.handle_packet(now, conn, packet))?;
+                }
+                Ok(Some(Decoded::Snapshot(body))) => {
+                    self.input(server, |peer, now| peer.handle_snapshot(now, conn, body))?;
+                }
+                Err(error) => {
+                    return Err(Violation::new("I-2", format!("server {server} cannot read a packet: {error}")));
+                }
+            }
+        }
+        if let Some(process) = &mut self.servers[server].process
+            && let Some(slot) = process.decoders.get_mut(&connection)
+        {
+            *slot = Some(decoder);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn server_loses(&mut self, server: usize, connection: u64) -> Verdict {
+        let Some(process) = &mut self.servers[server].process else { return Ok(()) };
+        if process.clients.contains(&connection) {
+            return self.client_is_gone(server, connection);
+        }
+        process.decoders.remove(&connection);
+        self.input(server, |peer, now| peer.handle_closed(now, ConnId(connection)))
+    }
+
+    // ---- client plane ----
+
+    pub(crate) fn server_accepts_client(&mut self, server: usize, connection: u64) -> Verdict {
+        if let Some(process) = &mut self.servers[server].process {
+            process.clients.insert(connection);
+        }
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        self.input(server, |peer, now| peer.handle_client_open(now, ClientId(connection), address))
+    }
+
+    pub(crate) fn server_hears_client(
+        &mut self,
+        server: usize,
+        client: usize,
+        connection: u64,
+        message: Message,
+    ) -> Verdict {
+        let bytes = match message {
+            Message::Bytes(bytes) => bytes,
+            Message::Closed => return self.client_is_gone(server, connection),
+        };
+        let Some(process) = &mut self.servers[server].process else { return Ok(()) };
+        if process.office == Some(Role::Leading)
+            && let Some(session) = self.clients[client].session()
+        {
+            let epoch = process.peer.zab().epoch();
+            let heard = Heard { at: self.now, timeout: self.clients[client].session_timeout(), epoch };
+            self.heard.entry(session).or_default().push(heard);
+        }
+        if let Some(unread) = process.unread.get_mut(&connection) {
+            unread.push_back(bytes);
+            return Ok(());
+        }
+        self.read(server, connection, &bytes)
+    }
+
+    fn read(&mut self, server: usize, connection: u64, bytes: &[u8]) -> Verdict {
+        let mut reader = Reader::new(bytes);
+        while let Ok(Some(frame)) = reader.buffer("frame") {
+            self.input(server, |peer, now| peer.handle_client_frame(now, ClientId(connection), frame))?;
+        }
+        Ok(())
+    }
+
+    fn pause_reading(&mut self, server: usize, connection: u64, on: bool) -> Verdict {
+        let Some(process) = &mut self.servers[server].process else { return Ok(()) };
+        if on {
+            process.unread.entry(connection).or_default();
+            return Ok(());
+        }
+        let unread = process.unread.remove(&connection).unwrap_or_default();
+        let Some(side) = self.network.side(connection, Place::Server(server)) else { return Ok(()) };
+        for bytes in unread.into_iter().rev() {
+            // Back to the front of the queue: what is still in flight comes after it.
+            if let Some(found) = self.network.connection(connection) {
+                found.queues[side].push_front(Message::Bytes(bytes));
+            }
+            self.schedule(self.now, Event::Deliver { connection, side });
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, server: usize, client: ClientId) {
+        let mut bytes = Vec::new();
+        if let Some(process) = &mut self.servers[server].process {
+            process.peer.take_output(client, &mut bytes);
+        }
+        if !bytes.is_empty() {
+            self.send(client.0, Place::Server(server), Message::Bytes(bytes));
+        }
+    }
+
+    fn client_is_gone(&mut self, server: usize, connection: u64) -> Verdict {
+        let Some(process) = &mut self.servers[server].process else { return Ok(()) };
+        process.unread.remove(&connection);
+        if !process.clients.remove(&connection) {
+            return Ok(());
+        }
+        self.input(server, |peer, now| peer.handle_client_closed(now, ClientId(connection)))
+    }
+
+    /// Counts every server's indices again.
+    pub(crate) fn recount(&self) -> Verdict {
+        for (index, server) in self.servers.iter().enumerate() {
+            if let Some(process) = &server.process
+                && process.peer.applied().0 >= self.ledger.servers[index].fuzzy_until
+            {
+                i8_indices::recount(index, process.peer.tree())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A write in the transcript.
+fn describe(write: &Write) -> String {
+    match write {
+        Write::Append { zxid, payload } => {
+            let what = TxnRecord::decode(payload).map(|record| format!("{:?}", record.txn.op()));
+            format!("record {zxid} {}", what.unwrap_or_else(|error| error.to_string()))
+        }
+        Write::Truncate { to } => format!("truncation to {to}"),
+        Write::AcceptedEpoch(epoch) => format!("acceptedEpoch {epoch}"),
+        Write::CurrentEpoch(epoch) => format!("currentEpoch {epoch}"),
+        Write::InstallSnapshot { zxid, bytes } => format!("snapshot of {zxid}, {} bytes", bytes.len()),
+    }
+}

@@ -1,0 +1,188 @@
+//! What goes wrong, and when it stops.
+
+use crate::network::Place;
+use crate::trace::Verdict;
+use crate::world::{Event, World};
+use ensemble_storage::sim_disk::SimDisk;
+use ensemble_storage::{Dir, Disk};
+
+/// A kind of fault; see [`crate::swarm::Faults`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// One server's power.
+    Crash,
+    /// Everybody's power.
+    PowerCut,
+    /// A link, one way or both, or all links of a server.
+    Cut,
+    /// A connection.
+    Reset,
+    /// A disk.
+    SlowDisk,
+    /// A process.
+    Pause,
+    /// A wall clock.
+    Clock,
+    /// A volume.
+    Wipe,
+    /// A volume's snapshots.
+    LostSnapshots,
+}
+
+const ALL: [Fault; 9] = [
+    Fault::Crash,
+    Fault::PowerCut,
+    Fault::Cut,
+    Fault::Reset,
+    Fault::SlowDisk,
+    Fault::Pause,
+    Fault::Clock,
+    Fault::Wipe,
+    Fault::LostSnapshots,
+];
+
+/// Plans the first fault of every kind that this run has.
+pub(crate) fn begin(world: &mut World) {
+    for fault in ALL {
+        plan(world, fault);
+    }
+}
+
+/// Plans the next fault of a kind.
+fn plan(world: &mut World, fault: Fault) {
+    let faults = &world.swarm.faults;
+    let mean = match fault {
+        Fault::Crash => faults.crash,
+        Fault::PowerCut => faults.power_cut,
+        Fault::Cut => faults.cut,
+        Fault::Reset => faults.reset,
+        Fault::SlowDisk => faults.slow_disk,
+        Fault::Pause => faults.pause,
+        Fault::Clock => faults.clock,
+        Fault::Wipe => faults.wipe,
+        Fault::LostSnapshots => faults.lost_snapshots,
+    };
+    let Some(mean) = mean else { return };
+    let at = world.now + mean.mul_f64(0.2 + 1.6 * world.random.f64());
+    world.schedule(at, Event::Fault(fault));
+}
+
+/// A fault strikes.
+pub(crate) fn strike(world: &mut World, fault: Fault) -> Verdict {
+    if !world.is_stormy {
+        return Ok(());
+    }
+    plan(world, fault);
+    let server = world.random.usize(0..world.servers.len());
+    match fault {
+        Fault::Crash => crash(world, server),
+        Fault::PowerCut => (0..world.servers.len()).try_for_each(|server| crash(world, server)),
+        Fault::Cut => {
+            cut(world, server);
+            Ok(())
+        }
+        Fault::Reset => {
+            let connections = world.network.ids();
+            match world.random.choice(connections) {
+                Some(connection) => world.reset(connection),
+                None => Ok(()),
+            }
+        }
+        Fault::SlowDisk => {
+            world.servers[server].slow_until = world.now + world.swarm.tick * world.random.u32(1..20);
+            Ok(())
+        }
+        Fault::Pause => {
+            let ticks = world.random.f64() * 1.5 * f64::from(world.swarm.sync_limit);
+            let until = world.now + world.swarm.tick.mul_f64(ticks);
+            world.servers[server].paused_until = until;
+            world.trace.line(world.now, || format!("server {server} pauses until {until:?}"));
+            Ok(())
+        }
+        Fault::Clock => {
+            world.servers[server].clock_error_ms = world.random.i64(-3_600_000..3_600_000);
+            Ok(())
+        }
+        Fault::Wipe => wipe(world, server),
+        Fault::LostSnapshots => lose_snapshots(world, server),
+    }
+}
+
+/// The faults stop: everything runs and is connected again.
+pub(crate) fn calm(world: &mut World) {
+    world.is_stormy = false;
+    world.network.heal_all();
+    for server in 0..world.servers.len() {
+        world.servers[server].paused_until = world.now;
+        world.servers[server].slow_until = world.now;
+        world.schedule(world.now, Event::Start { server });
+    }
+    world.trace.line(world.now, || "the storm is over".to_string());
+}
+
+fn crash(world: &mut World, server: usize) -> Verdict {
+    world.crash(server)?;
+    let down = world.swarm.tick.mul_f64(world.random.f64() * world.random.f64() * 30.0);
+    world.schedule(world.now + down, Event::Start { server });
+    Ok(())
+}
+
+fn cut(world: &mut World, server: usize) {
+    let other = (server + world.random.usize(1..world.servers.len())) % world.servers.len();
+    let (here, there) = (Place::Server(server), Place::Server(other));
+    let rest = (0..world.servers.len()).filter(|rest| *rest != server).map(Place::Server);
+    let directions: Vec<(Place, Place)> = match world.random.u8(0..4) {
+        0 => vec![(here, there)],
+        1 => vec![(here, there), (there, here)],
+        2 => rest.flat_map(|rest| [(here, rest), (rest, here)]).collect(),
+        _ => rest.map(|rest| (here, rest)).collect(),
+    };
+    let heal_at = world.now + world.swarm.tick.mul_f64(world.random.f64() * 2.0 * f64::from(world.swarm.init_limit));
+    world.trace.line(world.now, || format!("cut {directions:?} until {heal_at:?}"));
+    for (from, to) in directions {
+        world.network.cut(from, to);
+        world.schedule(heal_at, Event::Heal { from, to });
+    }
+}
+
+/// Whether a server may lose its volume: only one at a time may be without its history, or nothing could bring it back.
+fn may_wipe(world: &World, server: usize) -> bool {
+    let observed = &world.ledger.servers;
+    observed.iter().all(|observed| !observed.is_wiped) && observed[server].durable.last() > ensemble_proto::Zxid::ZERO
+}
+
+fn wipe(world: &mut World, server: usize) -> Verdict {
+    if !may_wipe(world, server) {
+        return Ok(());
+    }
+    crash(world, server)?;
+    world.trace.line(world.now, || format!("server {server} loses its volume"));
+    world.servers[server].disk = SimDisk::new();
+    world.ledger.servers[server] = crate::ledger::Observed { is_wiped: true, ..Default::default() };
+    Ok(())
+}
+
+fn lose_snapshots(world: &mut World, server: usize) -> Verdict {
+    if !may_wipe(world, server) {
+        return Ok(());
+    }
+    crash(world, server)?;
+    let disk = &mut world.servers[server].disk;
+    let has_records = {
+        let image = disk.durable_image();
+        let options = crate::server::storage_options(&world.swarm, 0, crate::mutants::Mutant::None);
+        ensemble_storage::Storage::open(image, options).is_ok_and(|(_, recovered)| !recovered.tail.is_empty())
+    };
+    if !has_records {
+        return Ok(());
+    }
+    world.trace.line(world.now, || format!("server {server} loses its snapshots"));
+    for entry in disk.list(Dir::Data).unwrap_or_default() {
+        if entry.name.starts_with("snapshot") || entry.name.starts_with("installing") {
+            let _present = disk.unlink(Dir::Data, &entry.name);
+        }
+    }
+    let _powered = disk.sync_dir(Dir::Data);
+    world.ledger.servers[server] = crate::ledger::Observed { is_wiped: true, must_refuse: true, ..Default::default() };
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! What is checked now and then, and when a run is over.
+
+use crate::invariants::{i4_durability, i7_digest};
+use crate::model::Model;
+use crate::rules;
+use crate::server;
+use crate::trace::{Verdict, Violation};
+use crate::world::{Event, World};
+use ensemble_datatree::DataTree;
+use ensemble_proto::Zxid;
+use ensemble_proto::txn::TxnRecord;
+use ensemble_storage::{Recovered, Storage};
+use std::time::Duration;
+
+/// Time between two audits.
+const AUDIT: Duration = Duration::from_secs(12);
+
+/// What a server would find on its disk after a power cut now.
+fn after_power_cut(world: &World, server: usize) -> Result<Recovered, Violation> {
+    let image = world.servers[server].disk.durable_image();
+    let options = server::storage_options(&world.swarm, world.seed, world.mutant);
+    match Storage::open(image, options) {
+        Ok((_, recovered)) => Ok(recovered),
+        Err(error) => Err(Violation::new("I-4", format!("server {server} would not open its store now: {error}"))),
+    }
+}
+
+/// Looks at every disk as a power cut would leave it, and recounts every index.
+pub(crate) fn audit(world: &mut World) -> Verdict {
+    world.schedule(world.now + AUDIT, Event::Audit);
+    world.recount()?;
+    let (mut logs, mut bases) = (Vec::new(), Vec::new());
+    for server in 0..world.servers.len() {
+        if world.ledger.servers[server].is_wiped {
+            logs.push(None);
+            bases.push(Zxid::ZERO);
+            continue;
+        }
+        let recovered = after_power_cut(world, server)?;
+        bases.push(recovered.snapshot.as_ref().map_or(Zxid::ZERO, |(zxid, _)| *zxid));
+        logs.push(Some(recovered.tail.iter().map(|(zxid, _)| *zxid).collect()));
+    }
+    i4_durability::on_disks(&world.ledger, &logs, &bases, world.servers.len() / 2 + 1)
+}
+
+/// The end of a run: all trees are the model's, every disk gives the same tree again, and the clients saw what they may see.
+pub(crate) fn check(world: &mut World) -> Verdict {
+    audit(world)?;
+    for server in 0..world.servers.len() {
+        let process = world.servers[server].process.as_ref();
+        if let Some(mismatches) = process.map(|process| process.peer.status().digest_mismatches)
+            && mismatches > 0
+        {
+            let message = format!("server {server} applied {mismatches} transactions to another digest than predicted");
+            return Err(Violation::new("I-7", message));
+        }
+        reload(world, server)?;
+    }
+    let replay = rules::replay::replay(&world.history, &world.ledger)?;
+    rules::check(&world.history, &world.ledger, &world.heard, &replay)?;
+    for server in &world.servers {
+        if let Some(process) = &server.process {
+            compare(process.peer.tree(), &replay.model)?;
+        }
+    }
+    Ok(())
+}
+
+/// The tree that a server would rebuild from its disk is the one that the others have.
+fn reload(world: &mut World, server: usize) -> Verdict {
+    let recovered = after_power_cut(world, server)?;
+    let loaded = server::load(recovered, world.seed);
+    let recovered = loaded.map_err(|error| Violation::new("I-7", format!("server {server} cannot reload: {error}")))?;
+    let mut tree = recovered.tree;
+    for (zxid, payload) in &recovered.history.tail {
+        let record = TxnRecord::decode(payload)
+            .map_err(|error| Violation::new("I-7", format!("server {server} cannot replay {zxid}: {error}")))?;
+        tree.apply(&record);
+    }
+    crate::invariants::i8_indices::recount(server, &tree)?;
+    world.ledger.servers[server].fuzzy_until = Zxid::ZERO;
+    i7_digest::applied(&mut world.ledger, server, tree.last_zxid(), tree.digest())
+}
+
+/// A server's tree is the model's, znode for znode.
+fn compare(tree: &DataTree, model: &Model) -> Verdict {
+    let mut count = 3; // /zookeeper and its two children, which the model does not follow
+    for (path, data, stat) in model.znodes() {
+        count += 1;
+        let found = tree.get(path).map(|znode| (znode.data().unwrap_or_default(), znode.stat()));
+        if found != Some((data, stat)) {
+            let message = format!("{path} must be {data:?} {stat:?}, a server has {found:?}");
+            return Err(Violation::new("H-1", message));
+        }
+    }
+    if tree.node_count() == count {
+        return Ok(());
+    }
+    Err(Violation::new("H-1", format!("a server has {} znodes, {count} were created", tree.node_count())))
+}

@@ -1,0 +1,164 @@
+//! What an all-seeing observer knows: what was proposed, what each server asked its disk for, was promised and applied.
+//!
+//! The world writes it, the invariants read it. Nothing of it reaches a server.
+
+use crate::trace::{Verdict, Violation};
+use bytes::Bytes;
+use ensemble_proto::durable::Write;
+use ensemble_proto::{Epoch, Zxid};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The history on one server: everything up to `base` by a snapshot, then records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// Zxid of the snapshot under the records.
+    pub base: Zxid,
+    /// Records after it.
+    pub records: Vec<Zxid>,
+    /// `acceptedEpoch`.
+    pub accepted: Epoch,
+    /// `currentEpoch`.
+    pub current: Epoch,
+}
+
+impl Log {
+    /// The last record, or the snapshot.
+    pub fn last(&self) -> Zxid {
+        self.records.last().copied().unwrap_or(self.base)
+    }
+
+    /// Whether the record is there, or covered by the snapshot.
+    pub fn has(&self, zxid: Zxid) -> bool {
+        zxid <= self.base || self.records.binary_search(&zxid).is_ok()
+    }
+
+    /// What a write makes of it.
+    pub fn apply(&mut self, write: &Write) {
+        match write {
+            Write::Append { zxid, .. } => {
+                if *zxid > self.last() {
+                    self.records.push(*zxid);
+                }
+            }
+            Write::Truncate { to } => {
+                self.records.retain(|zxid| zxid <= to);
+                self.base = self.base.min(*to);
+            }
+            Write::AcceptedEpoch(epoch) => self.accepted = *epoch,
+            Write::CurrentEpoch(epoch) => self.current = *epoch,
+            Write::InstallSnapshot { zxid, .. } => {
+                self.records.clear();
+                self.base = *zxid;
+            }
+        }
+    }
+}
+
+/// One server, as observed.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// What it asked for.
+    pub requested: Log,
+    /// What was reported durable.
+    pub durable: Log,
+    /// The last transaction applied in this life.
+    pub applied: Zxid,
+    /// The tree holds effects of later transactions up to here, from a fuzzy snapshot.
+    pub fuzzy_until: Zxid,
+    /// Its volume was lost, and it has not been in sync with a leader since.
+    pub is_wiped: bool,
+    /// Its snapshots were taken away while its logs have records: it must not start.
+    pub must_refuse: bool,
+}
+
+/// A committed transaction.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Its position.
+    pub zxid: Zxid,
+    /// Its record.
+    pub payload: Bytes,
+}
+
+/// Everything observed in a run.
+#[derive(Default)]
+pub struct Ledger {
+    /// By server.
+    pub servers: Vec<Observed>,
+    /// Every record that any server ever asked its disk for, and when first.
+    pub proposed: BTreeMap<Zxid, (Bytes, Duration)>,
+    /// The single order, as far as any server has applied it.
+    pub committed: Vec<Committed>,
+    /// Who was established in an epoch.
+    pub leaders: BTreeMap<Epoch, usize>,
+    /// The digest of the tree after a transaction.
+    pub digests: BTreeMap<Zxid, u64>,
+}
+
+impl Ledger {
+    /// Of so many servers.
+    pub fn new(servers: usize) -> Ledger {
+        Ledger { servers: vec![Observed::default(); servers], ..Ledger::default() }
+    }
+
+    /// The last committed transaction.
+    pub fn last_committed(&self) -> Zxid {
+        self.committed.last().map_or(Zxid::ZERO, |committed| committed.zxid)
+    }
+
+    /// How many transactions up to this zxid are committed; `None` when the zxid is not one of them.
+    pub fn position(&self, zxid: Zxid) -> Option<usize> {
+        if zxid <= Zxid::ZERO {
+            return Some(0);
+        }
+        self.committed.binary_search_by_key(&zxid, |committed| committed.zxid).ok().map(|index| index + 1)
+    }
+
+    /// A server asks its disk for a write.
+    ///
+    /// # Errors
+    /// I-2 when a zxid is given to two different records, I-1 when epochs go back, I-5 when a committed record is removed.
+    pub fn requested(&mut self, server: usize, write: &Write, now: Duration) -> Verdict {
+        if let Write::Append { zxid, payload } = write {
+            let (first, _) = self.proposed.entry(*zxid).or_insert_with(|| (payload.clone(), now));
+            if first != payload {
+                return Err(Violation::new(
+                    "I-2",
+                    format!("server {server} logs another record {zxid} than was proposed"),
+                ));
+            }
+        }
+        crate::invariants::i1_epochs::written(&self.servers[server].requested, server, write)?;
+        crate::invariants::i5_completeness::written(self, server, write)?;
+        self.servers[server].requested.apply(write);
+        Ok(())
+    }
+
+    /// A server's disk reported a write durable.
+    pub fn persisted(&mut self, server: usize, write: &Write) {
+        self.servers[server].durable.apply(write);
+    }
+
+    /// A server has applied everything up to a zxid.
+    ///
+    /// # Errors
+    /// The invariants of a commit.
+    pub fn applied(&mut self, server: usize, zxid: Zxid, quorum: usize) -> Verdict {
+        let before = self.servers[server].applied;
+        if zxid == before {
+            return Ok(());
+        }
+        if zxid < before {
+            return Err(Violation::new("I-5", format!("server {server} had applied {before} and now {zxid}")));
+        }
+        let known = self.committed.len();
+        crate::invariants::i2_agreement::applied(self, server, before, zxid)?;
+        for index in known..self.committed.len() {
+            crate::invariants::i3_order::committed(self, index)?;
+            crate::invariants::i4_durability::committed(self, index, quorum)?;
+        }
+        self.servers[server].applied = zxid;
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! Whole ensembles in one thread, in virtual time, from a seed.
+//!
+//! The servers are the production [`ensemble_peer::Peer`] and [`ensemble_storage::Storage`]; the network, the disks, the clocks and
+//! the clients are simulated. A run is decided by its seed: sizes, speeds, which faults there are ([`swarm`]), every
+//! latency, every request. The same seed gives the same [`world::Summary::trace_hash`].
+//!
+//! ```text
+//!   clients ──bytes──► network ──► driver ──► Peer ──► Effects ──► network, disk
+//!      │                                        │                      │
+//!   history                                  ledger ◄──────────────────┘
+//!      │                                        │
+//!   rules/h*.rs: what clients may see      invariants/i*.rs: what servers must keep
+//! ```
+//!
+//! A failure prints the command that replays it. [`mutants`] lists broken servers; each must be found.
+
+mod client;
+mod driver;
+mod faults;
+mod finale;
+pub mod history;
+pub mod invariants;
+pub mod ledger;
+pub mod model;
+pub mod mutants;
+pub mod network;
+pub mod request;
+pub mod rules;
+mod server;
+pub mod swarm;
+pub mod trace;
+pub mod world;
+
+use mutants::Mutant;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use trace::Violation;
+use world::{Summary, World};
+
+/// Runs one seed to its end. `transcript` prints what happens.
+///
+/// # Errors
+/// The first promise found broken; an assertion of the production code is one, where panics unwind.
+pub fn run(seed: u64, mutant: Mutant, transcript: bool) -> Result<Summary, Violation> {
+    let result = catch_unwind(AssertUnwindSafe(|| World::new(seed, mutant, transcript).run()));
+    result.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
+        Err(Violation::new("assert", text.unwrap_or_default()))
+    })
+}

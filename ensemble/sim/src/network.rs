@@ -1,0 +1,147 @@
+//! Links between places, and the connections on them.
+//!
+//! A connection is two queues in order (TCP): what was sent arrives in that order or not at all. A direction that is cut holds
+//! everything back, as retransmission does, until it heals or the connection ends; nothing overtakes. A process that dies resets
+//! its connections, or, half-open, leaves the other side to find out by itself. The election plane is pairs of servers that dial
+//! each other again and again.
+
+use fastrand::Rng;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Something with an address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Place {
+    /// A server, by index.
+    Server(usize),
+    /// A client, by index.
+    Client(usize),
+}
+
+/// One end of a connection: a place, and which of its lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct End {
+    /// Where.
+    pub place: Place,
+    /// The process there; a later one does not hear of it.
+    pub life: u64,
+}
+
+/// What travels on a connection.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// Bytes, of whichever protocol.
+    Bytes(Vec<u8>),
+    /// The sender has closed.
+    Closed,
+}
+
+/// A connection, from the one that dialled (0) to the one that accepted (1).
+pub struct Connection {
+    /// The two ends.
+    pub ends: [End; 2],
+    /// In flight to end 0 and to end 1.
+    pub queues: [VecDeque<Message>; 2],
+    /// When the last message to each end arrives at the earliest.
+    arrivals: [Duration; 2],
+}
+
+/// All links and connections.
+pub struct Network {
+    latency: Duration,
+    /// Directed links that carry nothing.
+    cut: BTreeSet<(Place, Place)>,
+    connections: BTreeMap<u64, Connection>,
+    next_connection: u64,
+}
+
+impl Network {
+    /// No connection, nothing cut.
+    pub fn new(latency: Duration) -> Network {
+        Network { latency, cut: BTreeSet::new(), connections: BTreeMap::new(), next_connection: 1 }
+    }
+
+    /// The time that one message takes: typically the latency, now and then much more.
+    pub fn delay(&self, random: &mut Rng) -> Duration {
+        let factor = if random.u8(0..100) == 0 { random.f64() * 50.0 } else { 0.5 + random.f64() };
+        self.latency.mul_f64(factor) + Duration::from_micros(1)
+    }
+
+    /// Cuts the direction.
+    pub fn cut(&mut self, from: Place, to: Place) {
+        self.cut.insert((from, to));
+    }
+
+    /// Heals the direction.
+    pub fn heal(&mut self, from: Place, to: Place) {
+        self.cut.remove(&(from, to));
+    }
+
+    /// Heals everything.
+    pub fn heal_all(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Whether the direction carries nothing.
+    pub fn is_cut(&self, from: Place, to: Place) -> bool {
+        self.cut.contains(&(from, to))
+    }
+
+    /// Whether both directions are open, as dialling needs.
+    pub fn is_open(&self, a: Place, b: Place) -> bool {
+        !self.is_cut(a, b) && !self.is_cut(b, a)
+    }
+
+    /// Makes a connection.
+    pub fn connect(&mut self, dialler: End, acceptor: End) -> u64 {
+        let id = self.next_connection;
+        self.next_connection += 1;
+        let queues = [VecDeque::new(), VecDeque::new()];
+        self.connections.insert(id, Connection { ends: [dialler, acceptor], queues, arrivals: [Duration::ZERO; 2] });
+        id
+    }
+
+    /// The connection, while any end may still hear of it.
+    pub fn connection(&mut self, id: u64) -> Option<&mut Connection> {
+        self.connections.get_mut(&id)
+    }
+
+    /// Which end of a connection a place is.
+    pub fn side(&self, id: u64, place: Place) -> Option<usize> {
+        self.connections.get(&id)?.ends.iter().position(|end| end.place == place)
+    }
+
+    /// Queues a message to the other end; returns that end's side and when the message arrives.
+    pub fn send(
+        &mut self,
+        id: u64,
+        from: Place,
+        message: Message,
+        now: Duration,
+        random: &mut Rng,
+    ) -> Option<(usize, Duration)> {
+        let side = 1 - self.side(id, from)?;
+        let delay = self.delay(random);
+        let connection = self.connections.get_mut(&id)?;
+        let at = (now + delay).max(connection.arrivals[side]);
+        connection.arrivals[side] = at;
+        connection.queues[side].push_back(message);
+        Some((side, at))
+    }
+
+    /// Forgets a connection: nothing in flight arrives.
+    pub fn drop_connection(&mut self, id: u64) -> Option<Connection> {
+        self.connections.remove(&id)
+    }
+
+    /// All connections of a place.
+    pub fn connections_of(&self, place: Place) -> Vec<u64> {
+        let is_end = |connection: &Connection| connection.ends.iter().any(|end| end.place == place);
+        self.connections.iter().filter(|(_, connection)| is_end(connection)).map(|(id, _)| *id).collect()
+    }
+
+    /// All connections.
+    pub fn ids(&self) -> Vec<u64> {
+        self.connections.keys().copied().collect()
+    }
+}

@@ -1,0 +1,37 @@
+//! H-4: FIFO. Replies come in the order of requests (the client checks that as they come), and a session's writes take effect
+//! in the order in which it sent them, answered or not.
+
+use crate::history::History;
+use crate::model::Answer;
+use crate::rules::replay::Replay;
+use crate::trace::{Verdict, Violation};
+use ensemble_proto::{ErrorCode, SessionId, Zxid};
+use std::collections::BTreeMap;
+
+/// Checks every session.
+pub fn check(history: &History, replay: &Replay) -> Verdict {
+    let mut last: BTreeMap<SessionId, Zxid> = BTreeMap::new();
+    for (index, txns) in &replay.txns {
+        let op = &history.ops[*index];
+        if is_refused(replay, *index) {
+            continue;
+        }
+        let last = last.entry(op.session).or_default();
+        for zxid in txns {
+            if zxid <= last {
+                return Err(Violation::new(
+                    "H-4",
+                    format!("{op:?} takes effect at {zxid}, an earlier request of its session did at {last}"),
+                ));
+            }
+            *last = *zxid;
+        }
+    }
+    Ok(())
+}
+
+/// A request that came through a server which had lost the session has no effect, wherever its error is in the order.
+fn is_refused(replay: &Replay, index: usize) -> bool {
+    let refusals = [ErrorCode::SESSION_MOVED, ErrorCode::SESSION_EXPIRED].map(Answer::Error);
+    replay.answers.get(&index).is_some_and(|answer| refusals.contains(answer))
+}

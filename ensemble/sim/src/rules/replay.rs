@@ -1,0 +1,116 @@
+//! Runs the single order through the model: what every request must have been answered, and what every watch must have told.
+
+use crate::history::History;
+use crate::ledger::Ledger;
+use crate::model::{Answer, Model, Trigger};
+use crate::request::Request;
+use crate::trace::Violation;
+use ensemble_proto::txn::{Txn, TxnRecord};
+use ensemble_proto::{ErrorCode, SessionId, Zxid};
+use std::collections::BTreeMap;
+
+/// What must have happened.
+#[derive(Default)]
+pub struct Replay {
+    /// The final state.
+    pub model: Model,
+    /// The transactions of a request, by its index; more than one breaks H-8.
+    pub txns: BTreeMap<usize, Vec<Zxid>>,
+    /// What a request must be answered, by its index: for all that became transactions, and all reads with a reply.
+    pub answers: BTreeMap<usize, Answer>,
+    /// What a setWatches must report at once, by its index.
+    pub missed: BTreeMap<usize, Vec<Trigger>>,
+    /// Every firing, in order.
+    pub triggers: Vec<(Zxid, Trigger)>,
+    /// Sessions that the leader ended, with the transaction.
+    pub expired: Vec<(SessionId, Zxid)>,
+}
+
+/// Replays everything.
+///
+/// # Errors
+/// H-8 when a transaction is nobody's, H-3 when a reply names a state that never was.
+pub fn replay(history: &History, ledger: &Ledger) -> Result<Replay, Violation> {
+    let writes = history.ops.iter().enumerate().filter(|(_, op)| op.request.is_write());
+    let by_name: BTreeMap<(SessionId, i32), usize> = writes.map(|(index, op)| ((op.session, op.xid), index)).collect();
+    let mut reads = reads_by_zxid(history);
+    let mut replay = Replay::default();
+    answer_reads(history, &mut replay, reads.remove(&Zxid::ZERO).unwrap_or_default());
+    for committed in &ledger.committed {
+        let record = TxnRecord::decode(&committed.payload).map_err(|error| {
+            Violation::new("H-8", format!("transaction {} does not decode: {error}", committed.zxid))
+        })?;
+        apply(history, &by_name, &mut replay, committed.zxid, &record)?;
+        answer_reads(history, &mut replay, reads.remove(&committed.zxid).unwrap_or_default());
+    }
+    match reads.first_key_value() {
+        None => Ok(replay),
+        Some((zxid, indices)) => {
+            let message =
+                format!("{:?} was answered from state {zxid}, which nobody has committed", history.ops[indices[0]]);
+            Err(Violation::new("H-3", message))
+        }
+    }
+}
+
+/// Requests with a reply that are no writes, by the state that they were answered from.
+fn reads_by_zxid(history: &History) -> BTreeMap<Zxid, Vec<usize>> {
+    let mut reads: BTreeMap<Zxid, Vec<usize>> = BTreeMap::new();
+    for (index, op) in history.ops.iter().enumerate() {
+        if let Some(reply) = &op.reply
+            && !op.request.is_write()
+        {
+            reads.entry(reply.zxid.max(Zxid::ZERO)).or_default().push(index);
+        }
+    }
+    reads
+}
+
+fn answer_reads(history: &History, replay: &mut Replay, indices: Vec<usize>) {
+    for index in indices {
+        let request = &history.ops[index].request;
+        replay.answers.insert(index, replay.model.read(request));
+        if let Request::SetWatches { since, data, exist, child } = request {
+            replay.missed.insert(index, replay.model.missed(*since, data, exist, child));
+        }
+    }
+}
+
+fn apply(
+    history: &History,
+    by_name: &BTreeMap<(SessionId, i32), usize>,
+    replay: &mut Replay,
+    zxid: Zxid,
+    record: &TxnRecord,
+) -> Result<(), Violation> {
+    let header = &record.header;
+    let asked = by_name.get(&(header.session, header.cxid)).copied();
+    let triggers = match (&record.txn, asked) {
+        (Txn::CreateSession { .. }, _) => {
+            replay.model.create_session(header.session);
+            Vec::new()
+        }
+        (Txn::Error(code @ (ErrorCode::SESSION_MOVED | ErrorCode::SESSION_EXPIRED)), Some(index)) => {
+            replay.txns.entry(index).or_default().push(zxid);
+            replay.answers.insert(index, Answer::Error(*code));
+            Vec::new()
+        }
+        (_, Some(index)) => {
+            let request = &history.ops[index].request;
+            let (answer, triggers) = replay.model.write(request, header.session, zxid, header.time_ms);
+            replay.txns.entry(index).or_default().push(zxid);
+            replay.answers.insert(index, answer);
+            triggers
+        }
+        (Txn::CloseSession { .. }, None) => {
+            replay.expired.push((header.session, zxid));
+            replay.model.close_session(header.session, zxid)
+        }
+        (txn, None) => {
+            let message = format!("{zxid} of session {} cxid {} is nobody's: {txn:?}", header.session, header.cxid);
+            return Err(Violation::new("H-8", message));
+        }
+    };
+    replay.triggers.extend(triggers.into_iter().map(|trigger| (zxid, trigger)));
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! One simulated server: its disk, and while it runs, the production peer and storage.
+
+use crate::mutants::Mutant;
+use crate::swarm::Swarm;
+use bytes::Bytes;
+use ensemble_datatree::DataTree;
+use ensemble_peer::{Config, Peer, Recovered};
+use ensemble_proto::durable::{Ticket, Write};
+use ensemble_proto::membership::{Member, MemberRole, Membership};
+use ensemble_proto::quorum::PacketDecoder;
+use ensemble_proto::{Now, ServerId, Zxid};
+use ensemble_storage::sim_disk::SimDisk;
+use ensemble_storage::{Options, SnapshotWriter, Storage, StorageError};
+use ensemble_zab::{History, Role};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// 2026-01-01, the wall clock at the start of every run, milliseconds.
+const WALL_START_MS: i64 = 1_767_225_600_000;
+/// A received snapshot is at most this long.
+const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
+/// A quorum packet is at most this long.
+const PACKET_BYTES_MAX: usize = 4 << 20;
+
+/// A machine: it keeps its disk and its clock when the process dies.
+pub(crate) struct Server {
+    /// `myid`.
+    pub(crate) id: ServerId,
+    /// What survives, in part.
+    pub(crate) disk: SimDisk,
+    /// While it runs.
+    pub(crate) process: Option<Process>,
+    /// Counts processes; messages to an earlier one are dropped.
+    pub(crate) life: u64,
+    /// The process does nothing before.
+    pub(crate) paused_until: Duration,
+    /// The disk is slow before.
+    pub(crate) slow_until: Duration,
+    /// The wall clock's error, milliseconds.
+    pub(crate) clock_error_ms: i64,
+}
+
+/// A running server.
+pub(crate) struct Process {
+    /// Production code.
+    pub(crate) peer: Peer,
+    /// Production code.
+    pub(crate) storage: Storage<SimDisk>,
+    /// When it started: the origin of its elapsed clock.
+    pub(crate) started: Duration,
+    /// Asked for, not reported durable yet.
+    pub(crate) writes: VecDeque<(Ticket, Write)>,
+    /// How many of them the disk is working on.
+    pub(crate) group: usize,
+    /// The next wake-up that is in the queue.
+    pub(crate) wake_at: Option<Duration>,
+    /// A snapshot being written.
+    pub(crate) snapshot: Option<SnapshotWriter<SimDisk>>,
+    /// Which office it holds.
+    pub(crate) office: Option<Role>,
+    /// Quorum connections: half-received messages; `None` while one is being handled.
+    pub(crate) decoders: BTreeMap<u64, Option<PacketDecoder>>,
+    /// Client connections that are not read, with what waits.
+    pub(crate) unread: BTreeMap<u64, VecDeque<Vec<u8>>>,
+    /// Client connections.
+    pub(crate) clients: BTreeSet<u64>,
+}
+
+impl Server {
+    /// A machine with a fresh disk.
+    pub(crate) fn new(id: ServerId) -> Server {
+        Server {
+            id,
+            disk: SimDisk::new(),
+            process: None,
+            life: 0,
+            paused_until: Duration::ZERO,
+            slow_until: Duration::ZERO,
+            clock_error_ms: 0,
+        }
+    }
+
+    /// The server's clocks at a moment of the world; `started` is when its process began.
+    pub(crate) fn clocks(&self, started: Duration, now: Duration) -> Now {
+        let wall_ms = WALL_START_MS + now.as_millis() as i64 + self.clock_error_ms;
+        Now { elapsed: now - started, wall_ms }
+    }
+}
+
+/// A decoder for one direction of a quorum connection.
+pub(crate) fn decoder() -> PacketDecoder {
+    PacketDecoder::new(PACKET_BYTES_MAX, SNAPSHOT_BYTES_MAX)
+}
+
+/// How a store is kept in this run.
+pub(crate) fn storage_options(swarm: &Swarm, seed: u64, mutant: Mutant) -> Options {
+    Options {
+        preallocate: swarm.preallocate,
+        snap_count: swarm.snap_count,
+        log_len_max: swarm.log_len_max,
+        autocreate: false,
+        seed,
+        mutants: mutant.storage(),
+        ..Options::default()
+    }
+}
+
+/// The tree and the history that a store recovered.
+///
+/// # Errors
+/// What is wrong with the snapshot.
+pub(crate) fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<Recovered, String> {
+    let (snapshot, tree) = match &recovered.snapshot {
+        Some((zxid, body)) => (*zxid, DataTree::load(seed, *zxid, body).map_err(|error| error.to_string())?),
+        None => (Zxid::ZERO, DataTree::new(seed)),
+    };
+    let history = History {
+        accepted_epoch: recovered.accepted_epoch,
+        current_epoch: recovered.current_epoch,
+        snapshot,
+        tail: recovered.tail,
+        trusted: recovered.trusted,
+    };
+    Ok(Recovered { tree, history })
+}
+
+/// The servers of a run.
+pub(crate) fn membership(count: usize) -> Membership {
+    let member = |id: usize| Member {
+        host: format!("zk-{id}"),
+        quorum_port: 2888,
+        election_port: 3888,
+        role: MemberRole::Participant,
+        client: None,
+    };
+    let servers = (1..=count).map(|id| (ServerId(id as i64), member(id))).collect();
+    Membership { version: Zxid::ZERO, servers }
+}
+
+/// A server's configuration in this run.
+pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
+    let zab = ensemble_zab::Config {
+        tick: swarm.tick,
+        init_limit: swarm.init_limit,
+        sync_limit: swarm.sync_limit,
+        committed_log_max: swarm.committed_log,
+        notification_interval_max: Duration::from_secs(2),
+        mutants: mutant.zab(),
+        ..ensemble_zab::Config::new(id, membership(swarm.servers))
+    };
+    let tick_ms = swarm.tick.as_millis() as i32;
+    Config {
+        zab,
+        session_timeout_min_ms: 2 * tick_ms,
+        session_timeout_max_ms: 20 * tick_ms,
+        client_outstanding_max: 20,
+        skip_acl: false,
+        super_digest: None,
+        sessionless_timeout: Duration::from_secs(10),
+    }
+}
+
+impl Process {
+    /// A process on an opened store.
+    pub(crate) fn new(peer: Peer, storage: Storage<SimDisk>, started: Duration) -> Process {
+        Process {
+            peer,
+            storage,
+            started,
+            writes: VecDeque::new(),
+            group: 0,
+            wake_at: None,
+            snapshot: None,
+            office: None,
+            decoders: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            clients: BTreeSet::new(),
+        }
+    }
+
+    /// Performs the group that the disk is working on; returns what is durable now.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn finish_group(&mut self) -> Result<Vec<(Ticket, Write)>, StorageError> {
+        let group: Vec<(Ticket, Write)> = self.writes.drain(..self.group).collect();
+        self.group = 0;
+        for (_, write) in &group {
+            self.storage.perform(write)?;
+        }
+        self.storage.sync()?;
+        Ok(group)
+    }
+
+    /// Whether the tree is a received snapshot that is not durable yet. A snapshot of it taken now would stand beside the log that
+    /// it replaces.
+    pub(crate) fn is_installing(&self) -> bool {
+        self.writes.iter().any(|(_, write)| matches!(write, Write::InstallSnapshot { .. }))
+    }
+
+    /// Begins a snapshot.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn begin_snapshot(&mut self) -> Result<(), StorageError> {
+        let zxid = self.peer.begin_snapshot();
+        self.snapshot = Some(SnapshotWriter::begin(self.storage.disk(), zxid)?);
+        Ok(())
+    }
+
+    /// Writes a piece of the snapshot; false when it is complete.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn continue_snapshot(&mut self, budget_bytes: usize) -> Result<bool, StorageError> {
+        let Some(writer) = &mut self.snapshot else { return Ok(false) };
+        match self.peer.snapshot_slice(budget_bytes) {
+            Some(piece) => {
+                let piece: Bytes = piece;
+                writer.slice(&piece)?;
+                Ok(true)
+            }
+            None => {
+                let (last, digest) = self.peer.applied();
+                if let Some(writer) = self.snapshot.take() {
+                    writer.finish(digest, last)?;
+                }
+                ensemble_storage::purge(&mut self.storage.disk(), ensemble_storage::SNAPSHOTS_RETAINED_MIN)?;
+                Ok(false)
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What a seed decides before anything happens: sizes, limits, speeds, which faults there are and how often.
+//!
+//! Every fault is on or off by itself, so that some runs are made of few faults in a pure form (swarm testing, Groce et al.,
+//! ISSTA 2012). One run in ten has none: there liveness is all that can fail.
+
+use fastrand::Rng;
+use std::time::Duration;
+
+/// How often and which faults happen. `None` for never; else the mean time between two.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// A server loses its process and its page cache, and starts again later.
+    pub crash: Option<Duration>,
+    /// All servers at once.
+    pub power_cut: Option<Duration>,
+    /// A direction, a pair or a server is cut off for a while.
+    pub cut: Option<Duration>,
+    /// A connection is reset.
+    pub reset: Option<Duration>,
+    /// A server's disk becomes slow for a while.
+    pub slow_disk: Option<Duration>,
+    /// A process stops for a while and goes on.
+    pub pause: Option<Duration>,
+    /// A wall clock jumps.
+    pub clock: Option<Duration>,
+    /// A server comes back with an empty volume.
+    pub wipe: Option<Duration>,
+    /// A server comes back with its snapshots lost.
+    pub lost_snapshots: Option<Duration>,
+}
+
+/// The options of one run.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    /// Voting servers: 3 or 5.
+    pub servers: usize,
+    /// Client sessions at a time.
+    pub clients: usize,
+    /// Distinct names a client picks from; few, so that clients collide.
+    pub names: usize,
+    /// Unanswered requests a client has at most.
+    pub pipeline: usize,
+    /// Mean time between a client's requests.
+    pub think: Duration,
+    /// `tickTime`.
+    pub tick: Duration,
+    /// `initLimit`.
+    pub init_limit: u32,
+    /// `syncLimit`.
+    pub sync_limit: u32,
+    /// `zookeeper.commitLogCount`: small, so that SNAP is common.
+    pub committed_log: usize,
+    /// `snapCount`: small, so that snapshots are common.
+    pub snap_count: u64,
+    /// Zeros ahead in a log, bytes.
+    pub preallocate: u64,
+    /// `txnLogSizeLimitInKb`, in bytes.
+    pub log_len_max: Option<u64>,
+    /// Typical one-way latency.
+    pub latency: Duration,
+    /// Typical time of an fsync.
+    pub fsync: Duration,
+    /// Length of the part with faults.
+    pub storm: Duration,
+    /// Faults in it.
+    pub faults: Faults,
+    /// How likely the peer of a crashed process hears nothing, in percent.
+    pub half_open: u8,
+}
+
+impl Swarm {
+    /// Draws the options of a run.
+    pub fn draw(random: &mut Rng) -> Swarm {
+        let ms = |random: &mut Rng, range: std::ops::Range<u64>| Duration::from_millis(random.u64(range));
+        let tick = Duration::from_millis([100, 200, 500, 1000][random.usize(0..4)]);
+        Swarm {
+            servers: if random.u8(0..10) < 7 { 3 } else { 5 },
+            clients: random.usize(2..8),
+            names: random.usize(2..6),
+            pipeline: random.usize(1..8),
+            think: ms(random, 100..900),
+            tick,
+            init_limit: random.u32(5..12),
+            sync_limit: random.u32(2..6),
+            committed_log: [4, 20, 500][random.usize(0..3)],
+            snap_count: [10, 50, 100_000][random.usize(0..3)],
+            preallocate: [0, 700, 4096][random.usize(0..3)],
+            log_len_max: [None, Some(1500)][random.usize(0..2)],
+            latency: Duration::from_micros([300, 2_000, 10_000][random.usize(0..3)]),
+            fsync: Duration::from_micros([200, 3_000, 20_000][random.usize(0..3)]),
+            storm: Duration::from_secs(random.u64(60..150)),
+            faults: Faults::draw(random),
+            half_open: [0, 30][random.usize(0..2)],
+        }
+    }
+}
+
+impl Faults {
+    fn draw(random: &mut Rng) -> Faults {
+        if random.u8(0..10) == 0 {
+            return Faults::default();
+        }
+        let mut one = |often_s: u64, seldom_s: u64, percent: u8| {
+            let drawn = Duration::from_millis(random.u64(often_s * 1000..seldom_s * 1000));
+            (random.u8(0..100) < percent).then_some(drawn)
+        };
+        Faults {
+            crash: one(4, 40, 60),
+            power_cut: one(15, 80, 30),
+            cut: one(3, 30, 50),
+            reset: one(2, 20, 50),
+            slow_disk: one(10, 40, 40),
+            pause: one(8, 40, 40),
+            clock: one(10, 40, 20),
+            wipe: one(30, 90, 20),
+            lost_snapshots: one(30, 90, 10),
+        }
+    }
+}

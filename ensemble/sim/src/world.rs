@@ -1,0 +1,446 @@
+//! One run: a queue of events ordered by virtual time, and the servers, network, disks and clients that they happen to.
+//!
+//! ```text
+//!   storm (faults, clients)  ->  heal (no faults, clients)  ->  settle (no new requests)  ->  final checks
+//! ```
+//!
+//! There is one thread and one source of randomness, the seed. Events at the same time are ordered by the seed too, so nothing
+//! depends on an accident. Time jumps to the next event.
+
+use crate::client::{Action, Client};
+use crate::history::History;
+use crate::ledger::Ledger;
+use crate::mutants::Mutant;
+use crate::network::{End, Message, Network, Place};
+use crate::server::Server;
+use crate::swarm::Swarm;
+use crate::trace::{Trace, Verdict, Violation};
+use ensemble_proto::quorum::Notification;
+use ensemble_proto::{Epoch, ServerId, SessionId};
+use fastrand::Rng;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+/// More events than any sound run has: a run that reaches it is going round in circles.
+const EVENTS_MAX: u64 = 20_000_000;
+
+/// Something that happens at a time.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A server starts.
+    Start { server: usize },
+    /// A server's deadline may have come.
+    Wake { server: usize, life: u64 },
+    /// A server's disk finishes a group.
+    DiskDone { server: usize, life: u64 },
+    /// A server writes a piece of its snapshot.
+    Snapshot { server: usize, life: u64 },
+    /// Two servers try to connect their election ports.
+    ElectionDial { a: usize, b: usize },
+    /// A notification arrives.
+    Notified { from: usize, to: usize, link: u64, notification: Box<Notification> },
+    /// A server's dialling reaches a leader's quorum port, or does not.
+    Dial { from: usize, life: u64, leader: usize, attempt: u64 },
+    /// It hears that it was accepted.
+    Dialled { from: usize, life: u64, attempt: u64, connection: u64 },
+    /// The first message in a queue of a connection arrives.
+    Deliver { connection: u64, side: usize },
+    /// A client's turn.
+    ClientTurn { client: usize },
+    /// A client's dialling arrives.
+    ClientDial { client: usize, life: u64, server: usize },
+    /// A fault strikes.
+    Fault(crate::faults::Fault),
+    /// A direction heals.
+    Heal { from: Place, to: Place },
+    /// What would every server find after a power cut now?
+    Audit,
+    /// The faults stop.
+    Calm,
+}
+
+struct Scheduled {
+    at: Duration,
+    tie: u32,
+    number: u64,
+    event: Event,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Scheduled) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Scheduled) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Scheduled) -> std::cmp::Ordering {
+        (self.at, self.tie, self.number).cmp(&(other.at, other.tie, other.number))
+    }
+}
+
+/// The election connection of two servers.
+#[derive(Default)]
+pub(crate) struct ElectionLink {
+    /// Counts connections; 0 for none yet.
+    pub(crate) number: u64,
+    pub(crate) is_up: bool,
+    /// Held back by a cut, by receiver: the newest replaces it.
+    pub(crate) held: BTreeMap<usize, Notification>,
+    /// When the last notification to a server arrives.
+    pub(crate) arrivals: BTreeMap<usize, Duration>,
+}
+
+/// A simulated ensemble with its clients.
+pub struct World {
+    pub(crate) seed: u64,
+    pub(crate) mutant: Mutant,
+    pub(crate) swarm: Swarm,
+    pub(crate) random: Rng,
+    pub(crate) now: Duration,
+    queue: BinaryHeap<Reverse<Scheduled>>,
+    scheduled: u64,
+    pub(crate) network: Network,
+    pub(crate) elections: BTreeMap<(usize, usize), ElectionLink>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) ledger: Ledger,
+    pub(crate) history: History,
+    pub(crate) trace: Trace,
+    pub(crate) is_stormy: bool,
+    pub(crate) may_ask: bool,
+    pub(crate) office_changed: Duration,
+    /// When an established leader heard itself from a session.
+    pub(crate) heard: BTreeMap<SessionId, Vec<Heard>>,
+}
+
+/// An established leader heard from a session's client itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// When.
+    pub at: Duration,
+    /// The session's timeout then.
+    pub timeout: Duration,
+    /// The leader's epoch.
+    pub epoch: Epoch,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Fingerprint of everything that happened.
+    pub trace_hash: u64,
+    /// Virtual time.
+    pub virtual_time: Duration,
+    /// Requests of clients.
+    pub requests: usize,
+    /// Of them answered.
+    pub answered: usize,
+    /// Committed transactions.
+    pub committed: usize,
+    /// Established leaders.
+    pub leaders: usize,
+}
+
+impl World {
+    /// The world of a seed, before anything has happened. `transcript` prints what happens.
+    pub fn new(seed: u64, mutant: Mutant, transcript: bool) -> World {
+        let mut random = Rng::with_seed(seed);
+        let swarm = Swarm::draw(&mut random);
+        let servers = (1..=swarm.servers).map(|id| Server::new(ServerId(id as i64))).collect();
+        let mut world = World {
+            seed,
+            mutant,
+            network: Network::new(swarm.latency),
+            elections: BTreeMap::new(),
+            servers,
+            clients: (0..swarm.clients).map(Client::new).collect(),
+            ledger: Ledger::new(swarm.servers),
+            history: History::default(),
+            trace: Trace::new(transcript, transcript),
+            is_stormy: true,
+            may_ask: true,
+            office_changed: Duration::ZERO,
+            heard: BTreeMap::new(),
+            now: Duration::ZERO,
+            queue: BinaryHeap::new(),
+            scheduled: 0,
+            random,
+            swarm,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        let swarm = format!("{:?}", self.swarm);
+        self.trace.line(self.now, || swarm);
+        for server in 0..self.servers.len() {
+            self.grant(server);
+            let at = Duration::from_millis(self.random.u64(0..500));
+            self.schedule(at, Event::Start { server });
+            for other in 0..server {
+                self.schedule(at, Event::ElectionDial { a: other, b: server });
+            }
+        }
+        for client in 0..self.clients.len() {
+            let at = Duration::from_millis(self.random.u64(500..2000));
+            self.schedule(at, Event::ClientTurn { client });
+        }
+        self.schedule(Duration::from_secs(10), Event::Audit);
+        crate::faults::begin(self);
+        let storm = self.swarm.storm;
+        self.schedule(storm, Event::Calm);
+    }
+
+    /// Runs to the end and checks everything.
+    ///
+    /// # Errors
+    /// The first promise found broken.
+    pub fn run(&mut self) -> Result<Summary, Violation> {
+        let heal = self.heal_time();
+        self.run_until(self.swarm.storm + heal)?;
+        self.check_liveness(heal / 3)?;
+        self.may_ask = false;
+        self.run_until(self.now + self.swarm.tick * 4)?;
+        self.settle()?;
+        crate::finale::check(self)?;
+        Ok(self.summary())
+    }
+
+    /// What happened so far.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            trace_hash: self.trace.hash(),
+            virtual_time: self.now,
+            requests: self.history.ops.len(),
+            answered: self.history.ops.iter().filter(|op| op.reply.is_some()).count(),
+            committed: self.ledger.committed.len(),
+            leaders: self.ledger.leaders.len(),
+        }
+    }
+
+    /// The transcript's last lines.
+    pub fn transcript_tail(&self) -> &[String] {
+        self.trace.tail()
+    }
+
+    /// How long a healed ensemble may take for everything: detect, elect, synchronise, answer.
+    fn heal_time(&self) -> Duration {
+        self.swarm.tick * (2 * self.swarm.init_limit + 2 * self.swarm.sync_limit + 40) + Duration::from_secs(15)
+    }
+
+    fn run_until(&mut self, end: Duration) -> Verdict {
+        while let Some(Reverse(next)) = self.queue.peek() {
+            if next.at > end {
+                break;
+            }
+            let Some(Reverse(next)) = self.queue.pop() else { break };
+            self.now = next.at;
+            if next.number > EVENTS_MAX {
+                return Err(Violation::new("I-12", format!("{EVENTS_MAX} events at {:?}", self.now)));
+            }
+            self.trace.mix(&[next.at.as_nanos() as u64, next.number]);
+            self.happen(next.event)?;
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    /// Runs on until all servers have applied the same, for a while at most.
+    fn settle(&mut self) -> Verdict {
+        for _ in 0..50 {
+            let mut applied: Vec<_> =
+                self.servers.iter().filter_map(|server| Some(server.process.as_ref()?.peer.applied().0)).collect();
+            applied.dedup();
+            if applied.len() == 1 && applied[0] == self.ledger.last_committed() {
+                return Ok(());
+            }
+            self.run_until(self.now + self.swarm.tick)?;
+        }
+        Err(Violation::new("I-12", "the servers do not come to the same transaction"))
+    }
+
+    fn check_liveness(&self, limit: Duration) -> Verdict {
+        let serving = |server: &Server| server.process.as_ref().and_then(|process| process.office);
+        let index = |wanted: &dyn Fn(&Server) -> bool| {
+            self.servers.iter().enumerate().filter(|(_, server)| wanted(server)).map(|(index, _)| index).collect()
+        };
+        let age = |client: &Client| {
+            let op = &self.history.ops[client.oldest_pending()?];
+            Some((self.now - op.invoked, client.index))
+        };
+        crate::invariants::i12_liveness::healed(&crate::invariants::i12_liveness::Healed {
+            leaders: index(&|server| serving(server) == Some(ensemble_zab::Role::Leading)),
+            idle: index(&|server| serving(server).is_none()),
+            oldest_request: self.clients.iter().filter_map(age).max(),
+            quiet: self.now - self.office_changed,
+            limit,
+        })
+    }
+
+    /// Puts an event into the queue.
+    pub(crate) fn schedule(&mut self, at: Duration, event: Event) {
+        self.scheduled += 1;
+        let (tie, number) = (self.random.u32(..), self.scheduled);
+        self.queue.push(Reverse(Scheduled { at: at.max(self.now), tie, number, event }));
+    }
+
+    fn happen(&mut self, event: Event) -> Verdict {
+        match event {
+            Event::Start { server } => self.start(server),
+            Event::Wake { server, life } => self.wake(server, life),
+            Event::DiskDone { server, life } => self.disk_done(server, life),
+            Event::Snapshot { server, life } => self.continue_snapshot(server, life),
+            Event::ElectionDial { a, b } => self.election_dial(a, b),
+            Event::Notified { from, to, link, notification } => self.notified(from, to, link, *notification),
+            Event::Dial { from, life, leader, attempt } => self.dial(from, life, leader, attempt),
+            Event::Dialled { from, life, attempt, connection } => self.dialled(from, life, attempt, connection),
+            Event::Deliver { connection, side } => self.deliver(connection, side),
+            Event::ClientTurn { client } => self.client_turn(client),
+            Event::ClientDial { client, life, server } => self.client_dial(client, life, server),
+            Event::Fault(fault) => crate::faults::strike(self, fault),
+            Event::Heal { from, to } => {
+                self.network.heal(from, to);
+                Ok(())
+            }
+            Event::Audit => crate::finale::audit(self),
+            Event::Calm => {
+                crate::faults::calm(self);
+                Ok(())
+            }
+        }
+    }
+
+    // ---- connections ----
+
+    /// The end of a connection that a place is now.
+    pub(crate) fn end(&self, place: Place) -> End {
+        let life = match place {
+            Place::Server(server) => self.servers[server].life,
+            Place::Client(client) => self.clients[client].life,
+        };
+        End { place, life }
+    }
+
+    /// Sends a message on a connection, if it still stands.
+    pub(crate) fn send(&mut self, connection: u64, from: Place, message: Message) {
+        if let Some((side, at)) = self.network.send(connection, from, message, self.now, &mut self.random) {
+            self.schedule(at, Event::Deliver { connection, side });
+        }
+    }
+
+    fn deliver(&mut self, connection: u64, side: usize) -> Verdict {
+        let Some(found) = self.network.connection(connection) else { return Ok(()) };
+        let (to, from) = (found.ends[side], found.ends[1 - side]);
+        if self.network.is_cut(from.place, to.place) {
+            let again = self.now + Duration::from_millis(self.random.u64(20..80));
+            self.schedule(again, Event::Deliver { connection, side });
+            return Ok(());
+        }
+        if let Place::Server(server) = to.place
+            && self.servers[server].paused_until > self.now
+        {
+            self.schedule(self.servers[server].paused_until, Event::Deliver { connection, side });
+            return Ok(());
+        }
+        let Some(found) = self.network.connection(connection) else { return Ok(()) };
+        let Some(message) = found.queues[side].pop_front() else { return Ok(()) };
+        if matches!(message, Message::Closed) {
+            self.network.drop_connection(connection);
+        }
+        if to != self.end(to.place) {
+            return Ok(());
+        }
+        match (to.place, from.place, message) {
+            (Place::Client(client), _, Message::Bytes(bytes)) => self.client_receives(client, &bytes),
+            (Place::Client(client), _, Message::Closed) => {
+                self.clients[client].disconnected();
+                Ok(())
+            }
+            (Place::Server(server), Place::Client(client), message) => {
+                self.server_hears_client(server, client, connection, message)
+            }
+            (Place::Server(server), Place::Server(_), message) => self.server_hears_server(server, connection, message),
+        }
+    }
+
+    /// Ends a connection; both ends that are told hear it at once or a little later.
+    pub(crate) fn reset(&mut self, connection: u64) -> Verdict {
+        let Some(dropped) = self.network.drop_connection(connection) else { return Ok(()) };
+        for end in dropped.ends {
+            if end != self.end(end.place) {
+                continue;
+            }
+            match end.place {
+                Place::Client(client) => self.clients[client].disconnected(),
+                Place::Server(server) => self.server_loses(server, connection)?,
+            }
+        }
+        Ok(())
+    }
+
+    // ---- clients ----
+
+    fn client_turn(&mut self, client: usize) -> Verdict {
+        let think = self.swarm.think.mul_f64(0.1 + 1.8 * self.random.f64());
+        self.schedule(self.now + think, Event::ClientTurn { client });
+        let it = &mut self.clients[client];
+        match it.turn(self.now, &self.swarm, &mut self.random, &mut self.history, self.may_ask) {
+            Action::Wait => {}
+            Action::Dial => {
+                let server = self.random.usize(0..self.servers.len());
+                let (at, life) = (self.now + self.network.delay(&mut self.random), self.clients[client].life);
+                self.schedule(at, Event::ClientDial { client, life, server });
+            }
+            Action::Send(bytes) => {
+                if let Some(connection) = self.clients[client].connection {
+                    self.send(connection, Place::Client(client), Message::Bytes(bytes));
+                }
+            }
+            Action::HangUp => {
+                if let Some(connection) = self.clients[client].connection {
+                    self.send(connection, Place::Client(client), Message::Closed);
+                }
+                self.clients[client].disconnected();
+            }
+        }
+        Ok(())
+    }
+
+    fn client_dial(&mut self, client: usize, life: u64, server: usize) -> Verdict {
+        let (here, there) = (Place::Client(client), Place::Server(server));
+        if self.clients[client].life != life {
+            return Ok(());
+        }
+        if self.servers[server].process.is_none() || !self.network.is_open(here, there) {
+            self.clients[client].disconnected();
+            return Ok(());
+        }
+        if self.servers[server].paused_until > self.now {
+            self.schedule(self.servers[server].paused_until, Event::ClientDial { client, life, server });
+            return Ok(());
+        }
+        let connection = self.network.connect(self.end(here), self.end(there));
+        self.server_accepts_client(server, connection)?;
+        let bytes = self.clients[client].connected(connection, self.now, &self.swarm, &mut self.random);
+        self.send(connection, here, Message::Bytes(bytes));
+        Ok(())
+    }
+
+    fn client_receives(&mut self, client: usize, bytes: &[u8]) -> Verdict {
+        let answer = self.clients[client].receive(bytes, self.now, &mut self.history)?;
+        if let (false, Some(connection)) = (answer.is_empty(), self.clients[client].connection) {
+            self.send(connection, Place::Client(client), Message::Bytes(answer));
+        }
+        Ok(())
+    }
+}
