@@ -56,12 +56,9 @@ async fn facts_are_recorded_before_what_follows_from_them() {
 /// A fault at each mutating call: death before it, death after it, a conflict, throttling, an error, a lost answer.
 #[tokio::test]
 async fn a_fault_at_any_call_is_harmless() {
-    let calls = {
-        let fake = Fake::new(&json!({}));
-        fake.settle().await;
-        let calls = fake.world().calls.clone();
-        calls
-    };
+    let undisturbed = Fake::new(&json!({}));
+    undisturbed.settle().await;
+    let calls = undisturbed.world().calls.clone();
     assert!(calls.len() >= 14, "{calls:?}");
     for (n, call) in calls.iter().enumerate() {
         for fault in FAULTS {
