@@ -11,23 +11,23 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 /// A session on one connection.
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     xid: i32,
-    pub session: SessionId,
-    pub password: Vec<u8>,
+    pub(crate) session: SessionId,
+    pub(crate) password: Vec<u8>,
 }
 
 /// A reply's header and body.
-pub struct Reply {
-    pub xid: i32,
-    pub zxid: Zxid,
-    pub error: ErrorCode,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) xid: i32,
+    pub(crate) zxid: Zxid,
+    pub(crate) error: ErrorCode,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A connection that has said nothing.
-pub fn open(address: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -35,7 +35,7 @@ pub fn open(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Sends bytes and returns everything until the other side closes.
-pub fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
+pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = open(address).unwrap();
     stream.write_all(bytes).unwrap();
     let mut answer = Vec::new();
@@ -46,12 +46,12 @@ pub fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
 
 impl Client {
     /// A new session; an error when the server closes instead, as it does while nobody leads.
-    pub fn connect(address: SocketAddr) -> io::Result<Client> {
+    pub(crate) fn connect(address: SocketAddr) -> io::Result<Client> {
         Client::attach(address, SessionId(0), &[])
     }
 
     /// A new session, or an old one again. A session that has ended comes back as session 0.
-    pub fn attach(address: SocketAddr, session: SessionId, password: &[u8]) -> io::Result<Client> {
+    pub(crate) fn attach(address: SocketAddr, session: SessionId, password: &[u8]) -> io::Result<Client> {
         let mut stream = open(address)?;
         let mut bytes = Vec::new();
         let hello =
@@ -64,21 +64,21 @@ impl Client {
     }
 
     /// Queues a request without waiting for its reply.
-    pub fn send(&mut self, op: OpCode, record: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+    pub(crate) fn send(&mut self, op: OpCode, record: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         self.xid += 1;
         let mut bytes = Vec::new();
         request(&mut bytes, self.xid, op, record);
         self.stream.write_all(&bytes)
     }
 
-    pub fn receive(&mut self) -> io::Result<Reply> {
+    pub(crate) fn receive(&mut self) -> io::Result<Reply> {
         let bytes = receive(&mut self.stream)?;
         let mut reader = Reader::new(&bytes);
         let header = ReplyHeader::decode(&mut reader).unwrap();
         Ok(Reply { xid: header.xid, zxid: header.zxid, error: header.error, body: reader.rest().to_vec() })
     }
 
-    pub fn create(&mut self, path: &str, data: &[u8]) -> io::Result<ErrorCode> {
+    pub(crate) fn create(&mut self, path: &str, data: &[u8]) -> io::Result<ErrorCode> {
         const ALL: i32 = 31;
         self.send(OpCode::Create, |out| {
             CreateRequest { path: path.into(), data: Some(data), acl: Some(vec![AclEntry::world(ALL)]), flags: 0 }
@@ -87,23 +87,23 @@ impl Client {
         self.receive().map(|reply| reply.error)
     }
 
-    pub fn send_set(&mut self, path: &str, data: &[u8]) -> io::Result<()> {
+    pub(crate) fn send_set(&mut self, path: &str, data: &[u8]) -> io::Result<()> {
         self.send(OpCode::SetData, |out| {
             SetDataRequest { path: path.into(), data: Some(data), version: -1 }.encode(out);
         })
     }
 
-    pub fn set(&mut self, path: &str, data: &[u8]) -> io::Result<ErrorCode> {
+    pub(crate) fn set(&mut self, path: &str, data: &[u8]) -> io::Result<ErrorCode> {
         self.send_set(path, data)?;
         self.receive().map(|reply| reply.error)
     }
 
-    pub fn send_get(&mut self, path: &str, watch: bool) -> io::Result<()> {
+    pub(crate) fn send_get(&mut self, path: &str, watch: bool) -> io::Result<()> {
         self.send(OpCode::GetData, |out| ReadRequest { path: path.into(), watch }.encode(out))
     }
 
     /// The data of a znode.
-    pub fn get(&mut self, path: &str) -> io::Result<Result<Vec<u8>, ErrorCode>> {
+    pub(crate) fn get(&mut self, path: &str) -> io::Result<Result<Vec<u8>, ErrorCode>> {
         self.send_get(path, false)?;
         let reply = self.receive()?;
         if !reply.error.is_ok() {

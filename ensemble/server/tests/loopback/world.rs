@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a condition may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server's directory and configuration; the server itself may be running or not.
-pub struct Server {
+pub(crate) struct Server {
     directory: TempDir,
     text: String,
     member: Option<Member>,
@@ -18,14 +18,14 @@ pub struct Server {
 
 impl Server {
     /// A standalone server with ports of its own; `extra` are more lines of `zoo.cfg`.
-    pub fn standalone(extra: &str) -> Server {
+    pub(crate) fn standalone(extra: &str) -> Server {
         let mut server = Server::new(&format!("clientPort=0\n{extra}"));
         server.start();
         server
     }
 
     /// A server that is not started. `extra` are more lines of `zoo.cfg`.
-    pub fn new(extra: &str) -> Server {
+    pub(crate) fn new(extra: &str) -> Server {
         let directory = tempfile::tempdir().unwrap();
         let mut text = format!(
             "tickTime=500\ninitLimit=20\nsyncLimit=20\nadmin.serverAddress=127.0.0.1\nadmin.serverPort=0\n\
@@ -39,17 +39,17 @@ impl Server {
         Server { directory, text, member: None }
     }
 
-    pub fn directory(&self) -> &std::path::Path {
+    pub(crate) fn directory(&self) -> &std::path::Path {
         self.directory.path()
     }
 
     /// Starts it.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.try_start().unwrap();
     }
 
     /// Starts it, if it can.
-    pub fn try_start(&mut self) -> Result<(), MemberError> {
+    pub(crate) fn try_start(&mut self) -> Result<(), MemberError> {
         let file = self.directory.path().join("zoo.cfg");
         std::fs::write(&file, &self.text).unwrap();
         let (settings, notes) = config::load(&file, &[], None).unwrap();
@@ -59,7 +59,7 @@ impl Server {
     }
 
     /// Stops it as SIGTERM does, and waits for its end.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let member = self.member.take().unwrap();
         member.stop();
         member.join().unwrap();
@@ -69,15 +69,15 @@ impl Server {
         self.member.as_ref().unwrap().addresses()
     }
 
-    pub fn client_port(&self) -> SocketAddr {
+    pub(crate) fn client_port(&self) -> SocketAddr {
         self.addresses().client.unwrap()
     }
 
-    pub fn admin_port(&self) -> SocketAddr {
+    pub(crate) fn admin_port(&self) -> SocketAddr {
         self.addresses().admin.unwrap()
     }
 
-    pub fn metrics_port(&self) -> SocketAddr {
+    pub(crate) fn metrics_port(&self) -> SocketAddr {
         self.addresses().metrics.unwrap()
     }
 }
@@ -92,7 +92,7 @@ impl Drop for Server {
 }
 
 /// Servers of one ensemble, not started, with their election ports.
-pub fn ensemble(count: usize) -> (Vec<Server>, Vec<SocketAddr>) {
+pub(crate) fn ensemble(count: usize) -> (Vec<Server>, Vec<SocketAddr>) {
     let held: Vec<_> = (0..3 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let ports: Vec<_> = held.iter().map(|listener| listener.local_addr().unwrap()).collect();
     let mut lines = String::from("standaloneEnabled=false\n");
@@ -110,7 +110,7 @@ pub fn ensemble(count: usize) -> (Vec<Server>, Vec<SocketAddr>) {
 }
 
 /// Waits until `probe` says something.
-pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = probe() {

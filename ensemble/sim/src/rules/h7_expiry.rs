@@ -13,8 +13,8 @@ pub fn check(ledger: &Ledger, heard: &BTreeMap<SessionId, Vec<Heard>>, replay: &
     for (session, zxid) in &replay.expired {
         let Some((_, proposed)) = ledger.proposed.get(zxid) else { continue };
         let heard = heard.get(session).map(Vec::as_slice).unwrap_or_default();
-        let in_office = heard.iter().filter(|heard| heard.epoch == zxid.epoch() && heard.at < *proposed);
-        if let Some(early) = in_office.filter(|heard| heard.at + heard.timeout > *proposed).last() {
+        let mut in_office = heard.iter().filter(|heard| heard.epoch == zxid.epoch() && heard.at < *proposed);
+        if let Some(early) = in_office.rfind(|heard| heard.at + heard.timeout > *proposed) {
             let message = format!(
                 "session {session} is ended by {zxid} at {proposed:?}, heard at {:?}, timeout {:?}",
                 early.at, early.timeout
