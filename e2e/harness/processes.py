@@ -1,7 +1,9 @@
 """Servers as processes of this machine, on free ports of loopback, each with a zoo.cfg of ZooKeeper's own form."""
 
 import contextlib
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -219,13 +221,20 @@ class Processes:
         self._servers = []
 
 
+# Below the range that the kernel gives to outgoing connections, which could take a port between its choice and its use.
+LISTENING_PORTS = range(10_000, 32_000)
+_candidates = itertools.cycle(random.sample(LISTENING_PORTS, len(LISTENING_PORTS)))
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now: all are held until all are found."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Ports that nothing listens on now, each given once before any is given again."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = next(_candidates)
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind((HOST, port))
+            ports.append(port)
+    return ports
 
 
 def free_row(count: int) -> int:
