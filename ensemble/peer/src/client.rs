@@ -6,6 +6,7 @@
 //! queue: they are written when the change is applied, which is before any reply that shows it.
 
 use crate::ClientId;
+use bytes::Bytes;
 use ensemble_proto::SessionId;
 use ensemble_proto::quorum::AuthId;
 use foldhash::fast::FixedState;
@@ -36,13 +37,25 @@ pub(crate) enum Slot {
     Sync { xid: i32, path: String, since: Duration },
     /// A write or sync behind a sync: sent to the leader when it reaches the head. A sync waits for a quorum, and a write
     /// that overtook it would be seen by the reads between them.
-    Deferred { frame: Vec<u8>, session: SessionId, since: Duration },
+    Deferred(Outgoing),
     /// A read behind a write.
     Waiting { frame: Vec<u8>, identities: Arc<[AuthId]>, since: Duration },
     /// Answered, behind something that is not.
     Done { reply: Vec<u8> },
     /// After everything before it has been sent, the connection ends.
     Close,
+}
+
+/// A write or sync for the leader, with the identities that it came with.
+pub(crate) struct Outgoing {
+    pub(crate) session: SessionId,
+    pub(crate) xid: i32,
+    pub(crate) op: i32,
+    pub(crate) body: Bytes,
+    pub(crate) identities: Arc<[AuthId]>,
+    pub(crate) since: Duration,
+    /// What a sync is answered with; `None` for a write.
+    pub(crate) sync_path: Option<String>,
 }
 
 pub(crate) struct Client {

@@ -4,7 +4,7 @@
 //! connection here closed, password, and then the word of the leader. A client that has seen more than this server is sent
 //! away without a reply; "expired" is said only of a session that the leader does not know.
 
-use crate::client::Phase;
+use crate::client::{Outgoing, Phase};
 use crate::session::Owner;
 use crate::{ClientId, Effect, Peer};
 use bytes::Bytes;
@@ -40,7 +40,9 @@ impl Peer {
         let session = self.session_ids.next();
         self.clients.bind(session, id);
         let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
-        self.write(now, id, session, 0, OpCode::CreateSession.code(), body);
+        let Some(client) = self.clients.get(id) else { return };
+        let (op, identities) = (OpCode::CreateSession.code(), client.identities.clone());
+        self.write(now, id, Outgoing { session, xid: 0, op, body, identities, since: now.elapsed, sync_path: None });
     }
 
     fn attach(&mut self, now: Now, id: ClientId, session: SessionId, timeout_ms: i32, given: &[u8]) {

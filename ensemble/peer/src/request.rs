@@ -1,6 +1,6 @@
 //! What becomes of a client's frame: answered here, sent to the leader, or refused.
 
-use crate::client::{Phase, Slot};
+use crate::client::{Outgoing, Phase, Slot};
 use crate::leader::Submission;
 use crate::session::Owner;
 use crate::{ClientId, Effect, LocalWrite, Peer};
@@ -86,10 +86,15 @@ impl Peer {
                 {
                     client.phase = Phase::Closing; // what is pipelined behind it never takes effect
                 }
-                self.send_or_defer(now, id, session, frame);
+                self.send_or_defer(now, id, session, header, reader.rest(), None);
             }
             Course::Read => self.read(now, id, header, reader, frame),
-            Course::Sync => self.send_or_defer(now, id, session, frame),
+            Course::Sync => match PathRequest::decode(&mut reader.clone()) {
+                Ok(request) => {
+                    self.send_or_defer(now, id, session, header, reader.rest(), Some(request.path.into_owned()));
+                }
+                Err(_) => self.answer_error(now, id, header.xid, ErrorCode::MARSHALLING_ERROR),
+            },
             Course::Auth => self.authenticate(now, id, header.xid, reader),
             Course::Unknown => {
                 self.answer(now, id, header.xid, Zxid::NONE, ErrorCode::UNIMPLEMENTED);
@@ -101,40 +106,44 @@ impl Peer {
     }
 
     /// Sends a write or sync to the leader at once, unless a sync is on its way before it.
-    fn send_or_defer(&mut self, now: Now, id: ClientId, session: SessionId, frame: &[u8]) {
-        match self.clients.get(id) {
-            Some(client) if client.barriers > 0 => {
-                self.push_slot(id, Slot::Deferred { frame: frame.to_vec(), session, since: now.elapsed });
-            }
-            Some(_) => self.dispatch(now, id, session, frame, now.elapsed, Place::Back),
-            None => {}
+    fn send_or_defer(
+        &mut self,
+        now: Now,
+        id: ClientId,
+        session: SessionId,
+        header: RequestHeader,
+        body: &[u8],
+        sync_path: Option<String>,
+    ) {
+        let Some(client) = self.clients.get(id) else { return };
+        let outgoing = Outgoing {
+            session,
+            xid: header.xid,
+            op: header.op,
+            body: Bytes::copy_from_slice(body),
+            identities: client.identities.clone(),
+            since: now.elapsed,
+            sync_path,
+        };
+        match client.barriers {
+            0 => self.dispatch(now, id, outgoing, Place::Back),
+            _ => self.push_slot(id, Slot::Deferred(outgoing)),
         }
     }
 
     /// Sends a write or sync to the leader.
-    fn dispatch(&mut self, now: Now, id: ClientId, session: SessionId, frame: &[u8], since: Duration, place: Place) {
-        let mut reader = Reader::new(frame);
-        let Ok(header) = RequestHeader::decode(&mut reader) else { return };
-        if header.op == OpCode::Sync.code() {
-            let body = reader.rest();
-            return match PathRequest::decode(&mut Reader::new(body)) {
-                Ok(request) => {
-                    let path = request.path.into_owned();
-                    self.place_slot(id, Slot::Sync { xid: header.xid, path, since }, place);
-                    self.sync(now, id, session, header.xid, body);
-                }
-                Err(_) => {
-                    let mut bytes = Vec::new();
-                    reply(&mut bytes, header.xid, self.tree.last_zxid(), ErrorCode::MARSHALLING_ERROR, |_| ());
-                    self.place_slot(id, Slot::Done { reply: bytes }, place);
-                    if matches!(place, Place::Back) {
-                        self.drain(now, id);
-                    }
-                }
-            };
+    fn dispatch(&mut self, now: Now, id: ClientId, mut outgoing: Outgoing, place: Place) {
+        let Outgoing { xid, op, since, .. } = outgoing;
+        match outgoing.sync_path.take() {
+            Some(path) => {
+                self.place_slot(id, Slot::Sync { xid, path, since }, place);
+                self.sync(now, id, outgoing);
+            }
+            None => {
+                self.place_slot(id, Slot::InFlight { xid, op, since }, place);
+                self.write(now, id, outgoing);
+            }
         }
-        self.place_slot(id, Slot::InFlight { xid: header.xid, op: header.op, since }, place);
-        self.write(now, id, session, header.xid, header.op, Bytes::copy_from_slice(reader.rest()));
     }
 
     /// The session's client has been heard. On the leader this is also the check of the session and of its owner.
@@ -149,29 +158,30 @@ impl Peer {
     }
 
     /// Sends a write of one of our clients to the leader, which may be us.
-    pub(crate) fn write(&mut self, now: Now, id: ClientId, session: SessionId, cxid: i32, op: i32, body: Bytes) {
-        let Some(client) = self.clients.get(id) else { return };
-        let identities = client.identities.clone();
+    pub(crate) fn write(&mut self, now: Now, id: ClientId, outgoing: Outgoing) {
+        let Outgoing { session, xid: cxid, .. } = outgoing;
         self.local_writes.push_back(LocalWrite { session, cxid, client: Some(id) });
         if self.office == Some(Role::Leading) {
+            let Outgoing { op, body, identities, .. } = outgoing;
             self.submit(now, Submission { from: Some(Owner::Local), session, cxid, op, body, identities });
         } else {
-            let request = ForwardedRequest { session, cxid, op, body };
-            self.zab.forward(now, request.encode(), identities.to_vec());
+            self.forward(now, outgoing);
         }
     }
 
-    fn sync(&mut self, now: Now, id: ClientId, session: SessionId, xid: i32, body: &[u8]) {
+    fn sync(&mut self, now: Now, id: ClientId, outgoing: Outgoing) {
         self.next_sync += 1;
         self.syncs.push_back((self.next_sync, id));
         if self.office == Some(Role::Leading) {
             self.zab.sync(now, SyncOrigin::Local(self.next_sync));
         } else {
-            let identities = self.clients.get(id).map(|client| client.identities.to_vec()).unwrap_or_default();
-            let request =
-                ForwardedRequest { session, cxid: xid, op: OpCode::Sync.code(), body: Bytes::copy_from_slice(body) };
-            self.zab.forward(now, request.encode(), identities);
+            self.forward(now, outgoing);
         }
+    }
+
+    fn forward(&mut self, now: Now, outgoing: Outgoing) {
+        let Outgoing { session, xid: cxid, op, body, identities, .. } = outgoing;
+        self.zab.forward(now, ForwardedRequest { session, cxid, op, body }.encode(), identities.to_vec());
     }
 
     /// The leader has confirmed a sync of one of our clients: everything committed before it is applied here.
@@ -237,7 +247,7 @@ impl Peer {
 
     fn place_slot(&mut self, id: ClientId, slot: Slot, place: Place) {
         if let Some(client) = self.clients.get_mut(id) {
-            client.barriers += usize::from(matches!(slot, Slot::Sync { .. } | Slot::Deferred { .. }));
+            client.barriers += usize::from(matches!(slot, Slot::Sync { .. } | Slot::Deferred(_)));
             match place {
                 Place::Front => client.slots.push_front(slot),
                 Place::Back => client.slots.push_back(slot),
@@ -264,9 +274,9 @@ impl Peer {
                 Slot::Waiting { frame, identities, since } => {
                     self.execute(now, id, &frame, &identities, since);
                 }
-                Slot::Deferred { frame, session, since } => {
+                Slot::Deferred(outgoing) => {
                     client.barriers -= 1;
-                    self.dispatch(now, id, session, &frame, since, Place::Front);
+                    self.dispatch(now, id, outgoing, Place::Front);
                 }
                 Slot::Close => {
                     self.close_client(id);

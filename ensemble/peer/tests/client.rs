@@ -354,3 +354,21 @@ fn a_write_behind_a_sync_is_not_seen_by_the_read_between_them() {
         assert_eq!(errors, vec![OK, OK, OK, OK, ErrorCode::NO_NODE]);
     }
 }
+
+#[test]
+fn a_deferred_write_keeps_the_identities_that_it_came_with() {
+    let mut world = World::standalone();
+    let (client, _) = world.session(0);
+    world.sync = false;
+    create(&mut world, 0, client, 1, "/before", 0);
+    world.request(0, client, 2, OpCode::Sync, |out| out.string("/"));
+    let acl = Some(vec![AclEntry { perms: Acl::ALL, scheme: Some("auth".into()), id: None }]);
+    let request = CreateRequest { path: "/mine".into(), data: None, acl, flags: 0 };
+    world.request(0, client, 3, OpCode::Create, |out| request.encode(out));
+    world.request(0, client, xid::AUTH, OpCode::Auth, |out| {
+        AuthRequest { scheme: "digest".into(), auth: b"u:p" }.encode(out);
+    });
+    world.sync = true;
+    world.settle();
+    assert_eq!(world.errors(0, client), vec![OK, OK, ErrorCode::INVALID_ACL, OK]);
+}
