@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod chaos;
+pub mod script;
 
 use bytes::{Bytes, BytesMut};
 use ensemble_proto::jute::{Reader, Writer};
