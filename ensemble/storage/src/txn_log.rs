@@ -14,8 +14,9 @@ use crate::mutants::Mutants;
 use crate::names;
 use ensemble_proto::Zxid;
 
-/// Zeros are written in pieces of at most this many bytes.
-const ZEROS_LEN_MAX: usize = 1 << 20;
+/// Zeros are written in pieces of one page. A write makes the page cache's entries (folios) as large as itself, and a sync
+/// writes an entry that a group touched as a whole: after pieces of 1 MiB, every small group costs 1 MiB of disk.
+const ZEROS_LEN: u64 = 4096;
 
 /// The file that takes the next group.
 struct OpenFile {
@@ -117,14 +118,18 @@ fn create(disk: &mut impl Disk, first: Zxid, preallocate: u64, mutants: Mutants)
     Ok(OpenFile { name, position: HEADER_LEN, len })
 }
 
-/// Writes zeros from `from` to `to`.
+/// Writes zeros from `from` to `to`, no piece across a page's border.
 fn fill(disk: &mut impl Disk, name: &str, from: u64, to: u64) -> Result<(), StorageError> {
+    let zeros = [0; ZEROS_LEN as usize];
     let mut from = from;
-    let zeros = vec![0; ZEROS_LEN_MAX.min((to - from) as usize)];
     while from < to {
-        let piece = &zeros[..zeros.len().min((to - from) as usize)];
-        disk.write_at(Dir::Log, name, from, piece).map_err(StorageError::io("preallocate", Dir::Log, name))?;
-        from += piece.len() as u64;
+        let len = (ZEROS_LEN - from % ZEROS_LEN).min(to - from);
+        disk.write_at(Dir::Log, name, from, &zeros[..len as usize]).map_err(StorageError::io(
+            "preallocate",
+            Dir::Log,
+            name,
+        ))?;
+        from += len;
     }
     Ok(())
 }

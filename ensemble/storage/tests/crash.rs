@@ -210,6 +210,6 @@ fn every_broken_promise_is_noticed() {
                 (0..writes).any(|at| panic::catch_unwind(|| check(seed, Some(at), mutants)).is_err())
             })
         };
-        assert!((0..40).any(is_noticed), "{name}");
+        assert!((0..200).any(is_noticed), "{name}");
     }
 }
