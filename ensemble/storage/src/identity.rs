@@ -2,6 +2,10 @@
 //!
 //! A server in operator mode refuses to start on the volume of another server or ensemble, and on a pair of volumes of which
 //! one was lost: a log without its snapshots, or snapshots without their log, is less than what the server acked.
+//!
+//! A volume id that was granted the right to vote must never ask for a grant again. The grant, and everything that follows from
+//! it before the first record (`initialize`, `snapshot.0`, epochs), is on the data volume. So the data volume alone carries an
+//! id on: it is written there first, and one that is found on the log volume only belonged to a data volume that is gone.
 
 use crate::disk::{Dir, Disk, path};
 use crate::error::StorageError;
@@ -66,25 +70,19 @@ impl Identity {
                 expected: data.volume_id,
                 found: log.volume_id,
             }),
-            (Some(data), None) => ours.adopt(disk, data, Dir::Log, Dir::LogRoot),
-            (None, Some(log)) => ours.adopt(disk, log, Dir::Data, Dir::DataRoot),
+            (Some(data), None) => {
+                refuse_stored(disk, Dir::Log)?;
+                // A crash between the two files.
+                data.write(disk, Dir::LogRoot)?;
+                Ok(data)
+            }
+            (None, Some(_)) => {
+                refuse_stored(disk, Dir::Data)?;
+                small_file::remove(disk, Dir::LogRoot, FILE)?;
+                ours.create(disk)
+            }
             (None, None) => ours.create(disk),
         }
-    }
-
-    /// One volume has an identity and the other has none: fine while nothing was ever stored (a crash between the two
-    /// files), a lost volume otherwise.
-    fn adopt(self, disk: &mut impl Disk, found: Identity, other: Dir, root: Dir) -> Result<Identity, IdentityError> {
-        let stored = [Dir::Data, Dir::Log].map(|dir| disk.list(dir).map_err(StorageError::io("list", dir, "")));
-        for files in stored {
-            if let Some(file) = files?.first() {
-                let problem =
-                    format!("no {FILE}, but the other volume has one and {} exists: a volume was lost", file.name);
-                return Err(StorageError::layout(other, problem).into());
-            }
-        }
-        found.write(disk, root)?;
-        Ok(found)
     }
 
     fn create(self, disk: &mut impl Disk) -> Result<Identity, IdentityError> {
@@ -122,4 +120,17 @@ impl Identity {
         let json = serde_json::to_vec_pretty(self).expect("an identity is strings and a number");
         small_file::replace(disk, dir, FILE, &json)
     }
+}
+
+/// The volume of `lost` has no identity and the other has one. Once anything was stored, that is a lost volume.
+fn refuse_stored(disk: &mut impl Disk, lost: Dir) -> Result<(), StorageError> {
+    for dir in [Dir::Data, Dir::Log] {
+        let files = disk.list(dir).map_err(StorageError::io("list", dir, ""))?;
+        if let Some(file) = files.first() {
+            let problem =
+                format!("no {FILE}, but the other volume has one and {} exists: a volume was lost", file.name);
+            return Err(StorageError::layout(lost, problem));
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use ensemble_storage::sim_disk::SimDisk;
-use ensemble_storage::{Dir, Disk, Identity};
+use ensemble_storage::{Dir, Disk, Identity, Options, Recovered, Storage, StorageError, write_initialize_marker};
 use support::*;
 
 const FILE: &str = "ensemble-identity.json";
@@ -32,11 +32,12 @@ fn a_volume_keeps_its_id_and_refuses_strangers() {
 
 #[test]
 fn one_of_two_volumes_lost_is_refused_once_something_was_stored() {
-    for lost in [Dir::DataRoot, Dir::LogRoot] {
+    for (lost, id) in [(Dir::LogRoot, "v1"), (Dir::DataRoot, "v2")] {
         let disk = SimDisk::new();
         claim(&disk, "e", 1, "v1").unwrap();
         disk.clone().unlink(lost, FILE).unwrap();
-        assert_eq!(claim(&disk, "e", 1, "v2"), Ok("v1".into()), "a crash between the two files");
+        assert_eq!(claim(&disk, "e", 1, "v2"), Ok(id.into()), "{lost} lost while nothing was stored");
+        assert_eq!(claim(&disk, "e", 1, "v3"), Ok(id.into()), "both volumes have the id again");
         disk.clone().unlink(lost, FILE).unwrap();
         open(&disk).unwrap();
         let refused = claim(&disk, "e", 1, "v2").unwrap_err();
@@ -48,4 +49,43 @@ fn one_of_two_volumes_lost_is_refused_once_something_was_stored() {
         .unwrap();
     let refused = claim(&disk, "e", 1, "v2").unwrap_err();
     assert!(refused.contains("volumeId is v9, this server's is v1"), "{refused}");
+}
+
+/// A granted volume's id asks for no second grant, whichever volume is lost and whenever.
+#[test]
+fn a_granted_id_never_comes_back_empty() {
+    for lost in [Dir::DataRoot, Dir::LogRoot] {
+        for is_consumed in [false, true] {
+            let disk = SimDisk::new();
+            claim(&disk, "e", 1, "v1").unwrap();
+            write_initialize_marker(&mut disk.clone()).unwrap();
+            if is_consumed {
+                assert!(open_operated(&disk).unwrap().1.trusted);
+            }
+            lose_volume(&disk, lost);
+            let case = format!("{lost} lost, grant consumed: {is_consumed}");
+            match claim(&disk, "e", 1, "v2") {
+                Ok(id) if id == "v1" => {
+                    assert!(open_operated(&disk).unwrap().1.trusted, "{case}: v1 came back ungranted")
+                }
+                Ok(id) => assert_eq!((lost, id.as_str()), (Dir::DataRoot, "v2"), "{case}"),
+                Err(refused) => assert!(refused.contains("a volume was lost"), "{case}: {refused}"),
+            }
+        }
+    }
+}
+
+/// As a server in operator mode opens its store.
+fn open_operated(disk: &SimDisk) -> Result<(Storage<SimDisk>, Recovered), StorageError> {
+    Storage::open(disk.clone(), Options { autocreate: false, ..options() })
+}
+
+fn lose_volume(disk: &SimDisk, root: Dir) {
+    let mut disk = disk.clone();
+    let version_2 = if root == Dir::DataRoot { Dir::Data } else { Dir::Log };
+    for dir in [root, version_2] {
+        for entry in disk.list(dir).unwrap() {
+            disk.unlink(dir, &entry.name).unwrap();
+        }
+    }
 }

@@ -7,10 +7,10 @@ use ensemble_server::exit;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
-const ENSEMBLE: &str = "0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10";
+pub(crate) const ENSEMBLE: &str = "0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10";
 
 /// Status code and body of a request.
-fn http(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+pub(crate) fn http(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
     let length = body.len();
     let text = exchange(
         address,
@@ -21,18 +21,18 @@ fn http(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     http(address, "GET", path, "", "")
 }
 
-fn status(server: &Server) -> Value {
+pub(crate) fn status(server: &Server) -> Value {
     let (code, body) = get(server.admin_port(), "/status");
     assert_eq!(code, 200, "{body}");
     serde_json::from_str(&body).unwrap()
 }
 
-/// One server in operator mode, on an empty volume.
-fn operated(ensemble_id: &str) -> Server {
+/// One server in operator mode, on empty volumes; `extra` are more lines of `zoo.cfg`.
+pub(crate) fn operated(ensemble_id: &str, extra: &str) -> Server {
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "secret\n").unwrap();
     let (_, token) = token.keep().unwrap();
@@ -40,7 +40,7 @@ fn operated(ensemble_id: &str) -> Server {
     let [quorum, election] = [0, 1].map(|index: usize| held[index].local_addr().unwrap().port());
     let server = Server::new(&format!(
         "standaloneEnabled=false\nensemble.id={ensemble_id}\nensemble.adminTokenFile={}\n\
-         server.1=127.0.0.1:{quorum}:{election}:participant;127.0.0.1:0",
+         server.1=127.0.0.1:{quorum}:{election}:participant;127.0.0.1:0\n{extra}",
         token.display()
     ));
     std::fs::write(server.directory().join("myid"), "1").unwrap();
@@ -93,7 +93,7 @@ fn metrics_have_zookeepers_names() {
 
 #[test]
 fn an_empty_volume_votes_only_after_its_grant_and_only_once() {
-    let mut server = operated(ENSEMBLE);
+    let mut server = operated(ENSEMBLE, "");
     server.start();
     let before = status(&server);
     assert_eq!((&before["storeState"], &before["bootstrap"]), (&json!("uninitialized"), &json!("awaiting-grant")));
@@ -133,7 +133,7 @@ fn an_empty_volume_votes_only_after_its_grant_and_only_once() {
 
 #[test]
 fn a_volume_of_another_ensemble_is_refused() {
-    let mut server = operated(ENSEMBLE);
+    let mut server = operated(ENSEMBLE, "");
     server.start();
     server.stop();
     let file = server.directory().join("zoo.cfg");

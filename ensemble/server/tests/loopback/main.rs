@@ -10,4 +10,5 @@ mod bad_input;
 mod client;
 mod clients;
 mod ensemble;
+mod volumes;
 mod world;

@@ -1,0 +1,77 @@
+//! Data and log on a volume each, and one of them is lost: what was granted once is never granted again.
+
+use crate::admin::{ENSEMBLE, get, http, operated, status};
+use crate::client::Client;
+use crate::world::{Server, wait_for};
+use ensemble_proto::ErrorCode;
+use ensemble_server::exit;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Lost {
+    Data,
+    Log,
+}
+
+/// A server that was granted, led, stored what `write` says, and stopped; its log volume, and the volume id.
+fn granted(write: bool) -> (Server, TempDir, Value) {
+    let log = tempfile::tempdir().unwrap();
+    let mut server = operated(ENSEMBLE, &format!("dataLogDir={}\n", log.path().display()));
+    server.start();
+    let volume = status(&server)["volumeId"].clone();
+    let grant = json!({"ensembleId": ENSEMBLE, "voters": [1], "volumeId": volume}).to_string();
+    let (code, body) = http(server.admin_port(), "POST", "/bootstrap", "Authorization: Bearer secret\r\n", &grant);
+    assert_eq!(code, 200, "{body}");
+    wait_for("the server to lead", || (get(server.admin_port(), "/readyz").0 == 200).then_some(()));
+    server.stop();
+    if write {
+        server.start();
+        let mut client = wait_for("a leader", || Client::connect(server.client_port()).ok());
+        assert_eq!(client.create("/a", b"").unwrap(), ErrorCode::OK);
+        server.stop();
+    }
+    (server, log, volume)
+}
+
+/// Removes everything but what is not on the volume in Kubernetes.
+fn empty(directory: &Path) {
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        match entry.file_name().to_str() {
+            Some("myid" | "zoo.cfg") => {}
+            _ if path.is_dir() => fs::remove_dir_all(path).unwrap(),
+            _ => fs::remove_file(path).unwrap(),
+        }
+    }
+}
+
+fn lose(server: &Server, log: &TempDir, lost: Lost) {
+    match lost {
+        Lost::Data => empty(server.directory()),
+        Lost::Log => empty(log.path()),
+    }
+}
+
+#[test]
+fn with_one_volume_lost_a_server_refuses_to_start_once_it_stored_something() {
+    for (lost, write) in [(Lost::Log, false), (Lost::Log, true), (Lost::Data, true)] {
+        let (mut server, log, _) = granted(write);
+        lose(&server, &log, lost);
+        let error = server.try_start().unwrap_err();
+        assert_eq!(error.exit_code(), exit::IDENTITY, "{lost:?}, {write}: {error}");
+        assert!(error.to_string().contains("a volume was lost"), "{lost:?}, {write}: {error}");
+    }
+}
+
+#[test]
+fn with_its_data_volume_lost_a_server_asks_for_a_grant_under_another_volume_id() {
+    let (mut server, log, volume) = granted(false);
+    lose(&server, &log, Lost::Data);
+    server.start();
+    let status = status(&server);
+    assert_eq!(status["bootstrap"], "awaiting-grant");
+    assert_ne!(status["volumeId"], volume);
+}
