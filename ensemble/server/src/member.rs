@@ -385,31 +385,42 @@ struct Listeners {
 impl Listeners {
     async fn bind(settings: &Settings) -> io::Result<Listeners> {
         let client = match &settings.client {
-            Some(endpoint) => Some(bind(endpoint, settings.client_backlog, 1, "clientPort").await?),
+            Some(endpoint) => {
+                let socket = Socket { backlog: settings.client_backlog, keepalive: settings.client_keepalive };
+                Some(bind(endpoint, socket, 1, "clientPort").await?)
+            }
             None => None,
         };
         let Some(member) = settings.membership.servers.get(&settings.id).filter(|_| !settings.standalone) else {
             return Ok(Listeners { client, quorum: None, election: None });
         };
-        const BACKLOG: u32 = 128;
+        let socket = Socket { backlog: 128, keepalive: settings.election.keepalive };
         let host = if settings.election.listen_on_all_ips { "0.0.0.0" } else { &member.host };
         let attempts = settings.election.bind_retries;
         let quorum = Endpoint { host: host.to_owned(), port: member.quorum_port };
         let election = Endpoint { host: host.to_owned(), port: member.election_port };
         Ok(Listeners {
             client,
-            quorum: Some(bind(&quorum, BACKLOG, attempts, "quorum port").await?),
-            election: Some(bind(&election, BACKLOG, attempts, "election port").await?),
+            quorum: Some(bind(&quorum, socket, attempts, "quorum port").await?),
+            election: Some(bind(&election, socket, attempts, "election port").await?),
         })
     }
 }
 
+/// How a listening socket is set up.
+#[derive(Clone, Copy)]
+struct Socket {
+    backlog: u32,
+    /// `SO_KEEPALIVE`, which accepted connections inherit.
+    keepalive: bool,
+}
+
 /// Binds a port, trying `attempts` times, or for ever if that is 0.
-async fn bind(endpoint: &Endpoint, backlog: u32, attempts: u32, what: &str) -> io::Result<TcpListener> {
+async fn bind(endpoint: &Endpoint, options: Socket, attempts: u32, what: &str) -> io::Result<TcpListener> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        match try_bind(endpoint, backlog).await {
+        match try_bind(endpoint, options).await {
             Ok(listener) => return Ok(listener),
             Err(error) if attempt == attempts => {
                 return Err(io::Error::new(
@@ -425,12 +436,13 @@ async fn bind(endpoint: &Endpoint, backlog: u32, attempts: u32, what: &str) -> i
     }
 }
 
-async fn try_bind(endpoint: &Endpoint, backlog: u32) -> io::Result<TcpListener> {
+async fn try_bind(endpoint: &Endpoint, options: Socket) -> io::Result<TcpListener> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await? {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(backlog)) {
+        socket.set_keepalive(options.keepalive)?;
+        match socket.bind(address).and_then(|()| socket.listen(options.backlog)) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }

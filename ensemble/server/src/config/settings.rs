@@ -116,7 +116,7 @@ pub struct Election {
     pub leader_retry_delay: Duration,
     /// How long connecting to a leader may take in all (`connectToLearnerMasterLimit`).
     pub leader_connect_timeout: Duration,
-    /// `tcpKeepAlive`.
+    /// `tcpKeepAlive`. Differs from ZooKeeper: on quorum connections too.
     pub keepalive: bool,
 }
 

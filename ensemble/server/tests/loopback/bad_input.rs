@@ -115,17 +115,17 @@ fn a_client_that_has_seen_more_than_the_server_is_sent_away() {
 
 #[test]
 fn a_second_server_with_the_same_id_is_refused_and_the_ensemble_goes_on() {
-    let (mut servers, elections) = ensemble(3);
+    let (mut servers, places) = ensemble(3, "");
     servers.iter_mut().for_each(Server::start);
     let mut client = wait_for("a leader", || Client::connect(servers[0].client_port()).ok());
-    let mut twin = open(elections[1]).unwrap();
+    let mut twin = open(places[1].election()).unwrap();
     let mut hello = BytesMut::new();
     InitialMessage { id: ServerId(2), addresses: vec!["127.0.0.1:1".into()] }.encode(&mut hello);
     twin.write_all(&hello).unwrap();
     let mut answer = Vec::new();
     assert_eq!(twin.read_to_end(&mut answer).unwrap(), 0);
     for nonsense in [&[0xff; 64][..], b"GET / HTTP/1.1\r\n\r\n", &[0x80; 16]] {
-        let mut stranger = open(elections[1]).unwrap();
+        let mut stranger = open(places[1].election()).unwrap();
         stranger.write_all(nonsense).unwrap();
         let _ = stranger.read_to_end(&mut answer);
         assert!(answer.is_empty());

@@ -10,7 +10,7 @@ fn is_leader(server: &Server) -> bool {
 
 #[test]
 fn a_write_is_replicated_and_survives_the_end_of_the_leader() {
-    let (mut servers, _) = ensemble(3);
+    let (mut servers, _) = ensemble(3, "");
     servers.iter_mut().for_each(Server::start);
     let mut client = wait_for("a leader", || Client::connect(servers[0].client_port()).ok());
     assert_eq!(client.create("/a", b"one").unwrap(), ErrorCode::OK);
@@ -35,7 +35,7 @@ fn a_write_is_replicated_and_survives_the_end_of_the_leader() {
 
 #[test]
 fn a_minority_serves_nobody_and_says_so() {
-    let (mut servers, _) = ensemble(3);
+    let (mut servers, _) = ensemble(3, "");
     servers[0].start();
     assert!(Client::connect(servers[0].client_port()).is_err());
     let say = |word: &[u8; 4]| exchange(servers[0].client_port(), word);

@@ -10,5 +10,6 @@ mod bad_input;
 mod client;
 mod clients;
 mod ensemble;
+mod keepalive;
 mod volumes;
 mod world;

@@ -2,7 +2,7 @@
 
 use ensemble_server::{Addresses, Member, MemberError, config};
 use std::fmt::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -91,22 +91,45 @@ impl Drop for Server {
     }
 }
 
-/// Servers of one ensemble, not started, with their election ports.
-pub(crate) fn ensemble(count: usize) -> (Vec<Server>, Vec<SocketAddr>) {
-    let held: Vec<_> = (0..3 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let ports: Vec<_> = held.iter().map(|listener| listener.local_addr().unwrap()).collect();
-    let mut lines = String::from("standaloneEnabled=false\n");
-    for (index, ports) in ports.chunks(3).enumerate() {
-        let [quorum, election, client] = [ports[0].port(), ports[1].port(), ports[2].port()];
-        writeln!(lines, "server.{}=127.0.0.1:{quorum}:{election}:participant;127.0.0.1:{client}", index + 1).unwrap();
+/// Where a server of an ensemble is, for the others.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) host: IpAddr,
+    pub(crate) quorum: u16,
+    pub(crate) election: u16,
+    pub(crate) client: u16,
+}
+
+impl Place {
+    pub(crate) fn election(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.election)
     }
-    let server = |id: usize| {
-        let server = Server::new(&lines);
-        std::fs::write(server.directory().join("myid"), id.to_string()).unwrap();
-        server
-    };
-    let elections = ports.chunks(3).map(|ports| ports[1]).collect();
-    ((1..=count).map(server).collect(), elections)
+}
+
+/// Free places on one address.
+pub(crate) fn places(host: impl Into<IpAddr>, count: usize) -> Vec<Place> {
+    let host = host.into();
+    let held: Vec<_> = (0..3 * count).map(|_| TcpListener::bind((host, 0)).unwrap()).collect();
+    let ports: Vec<_> = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+    ports.chunks(3).map(|port| Place { host, quorum: port[0], election: port[1], client: port[2] }).collect()
+}
+
+/// Server `id` of an ensemble, not started, that believes the servers to be at `places`. `extra` are more lines of `zoo.cfg`.
+pub(crate) fn member(id: usize, places: &[Place], extra: &str) -> Server {
+    let mut lines = String::from("standaloneEnabled=false\n");
+    for (index, Place { host, quorum, election, client }) in places.iter().enumerate() {
+        let host = if host.is_ipv6() { format!("[{host}]") } else { host.to_string() };
+        writeln!(lines, "server.{}={host}:{quorum}:{election}:participant;{host}:{client}", index + 1).unwrap();
+    }
+    let server = Server::new(&(lines + extra));
+    std::fs::write(server.directory().join("myid"), id.to_string()).unwrap();
+    server
+}
+
+/// Servers of one ensemble on 127.0.0.1, not started.
+pub(crate) fn ensemble(count: usize, extra: &str) -> (Vec<Server>, Vec<Place>) {
+    let places = places(Ipv4Addr::LOCALHOST, count);
+    ((1..=count).map(|id| member(id, &places, extra)).collect(), places)
 }
 
 /// Waits until `probe` says something.
