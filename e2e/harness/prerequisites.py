@@ -19,11 +19,14 @@ PACKAGES = {
     "gcc": "gcc",
     "ip": "iproute2",
     "iptables": "iptables",
+    "java": "default-jre-headless",
     "jq": "jq",
     "ldd": "libc-bin",
     "mmdebstrap": "mmdebstrap",
+    "mvn": "maven",
     "nsenter": "util-linux",
     "runc": "runc",
+    "setpriv": "util-linux",
     "sysctl": "procps",
 }
 
