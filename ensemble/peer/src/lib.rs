@@ -231,7 +231,7 @@ impl Peer {
         let tick = config.zab.tick;
         let server = config.zab.id;
         let zab = Zab::new(config.zab.clone(), recovered.history, now, seed)?;
-        let session_ids = SessionIds::new(server.0 as u8, now.wall_ms, recovered.tree.sessions().keys().copied());
+        let session_ids = SessionIds::new(server.0 as u8, now.wall_ms, recovered.tree.sessions().keys().copied(), seed);
         let mut peer = Peer {
             seed,
             zab,

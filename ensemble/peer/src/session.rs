@@ -113,6 +113,11 @@ fn timeout(timeout_ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0))
 }
 
+/// Ids skipped after a clock was set back: as many as a server may have given in 256 ms of its base, each millisecond being 2^16.
+const SKIPPED_MIN: u64 = 1 << 24;
+/// And up to an hour more, at random.
+const SKIPPED_MASK: u64 = (1 << 38) - 1;
+
 /// Gives every new session of this server an id that no other session has or had
 /// (`SessionTrackerImpl.initializeNextSessionId`): the server's id in the top byte, 40 bits of time, 16 of counter.
 pub(crate) struct SessionIds {
@@ -122,13 +127,18 @@ pub(crate) struct SessionIds {
 impl SessionIds {
     /// Starts above the present time and above every session of this server that `known` names.
     ///
-    /// Differs from ZooKeeper: the time is the wall clock's, and ids in use are skipped, so that a restart, even with a
-    /// clock that was set back, does not hand out the id of a living session.
-    pub(crate) fn new(server: u8, wall_ms: i64, known: impl Iterator<Item = SessionId>) -> SessionIds {
-        let top = (i64::from(server) << 56) as u64;
+    /// Differs from ZooKeeper: the time is the wall clock's, and where a living session is ahead of it, as after a restart with a
+    /// clock that was set back, ids go on well above that session, by a distance drawn from `seed`: between them may be ids of
+    /// sessions that have ended, whose clients must not find somebody else's session under their id and password.
+    pub(crate) fn new(server: u8, wall_ms: i64, known: impl Iterator<Item = SessionId>, seed: u64) -> SessionIds {
+        let top = u64::from(server) << 56;
         let by_time = top | (((wall_ms as u64) << 24) >> 8);
-        let above_known = known.map(|id| id.0 as u64).filter(|id| id >> 56 == top >> 56).max().map_or(0, |id| id + 1);
-        SessionIds { next: by_time.max(above_known) as i64 }
+        let newest = known.map(|id| id.0 as u64).filter(|id| id >> 56 == top >> 56).max();
+        let next = match newest.filter(|newest| *newest >= by_time) {
+            None => by_time,
+            Some(newest) => top | ((newest + SKIPPED_MIN + (seed & SKIPPED_MASK)) & (u64::MAX >> 8)),
+        };
+        SessionIds { next: next as i64 }
     }
 
     /// The next id.
@@ -181,19 +191,21 @@ mod tests {
     }
 
     #[test]
-    fn session_ids_carry_the_server_and_never_repeat_a_living_one() {
-        let mut ids = SessionIds::new(3, 1_700_000_000_000, std::iter::empty());
+    fn session_ids_carry_the_server_and_stay_clear_of_those_given_before_the_clock_was_set_back() {
+        let mut ids = SessionIds::new(3, 1_700_000_000_000, std::iter::empty(), 1);
         let first = ids.next();
         assert_eq!(first.0 >> 56, 3);
         assert_eq!(ids.next().0, first.0 + 1);
         let living = SessionId(first.0 + 500);
-        let mut restarted = SessionIds::new(3, 0, [living, SessionId(4 << 56)].into_iter());
-        assert_eq!(restarted.next().0, living.0 + 1);
+        let restart = |seed| SessionIds::new(3, 0, [living, SessionId(4 << 56)].into_iter(), seed).next();
+        assert!(restart(1).0 > living.0 + (1 << 24));
+        assert_ne!(restart(1), restart(2));
+        assert_eq!(restart(u64::MAX).0 >> 56, 3);
     }
 
     #[test]
     fn session_ids_skip_the_values_that_mean_something_else() {
         assert_eq!(SessionIds { next: i64::MIN }.next(), SessionId(i64::MIN + 1));
-        assert_eq!(SessionIds::new(0, 0, std::iter::empty()).next(), SessionId(1));
+        assert_eq!(SessionIds::new(0, 0, std::iter::empty(), 0).next(), SessionId(1));
     }
 }
