@@ -3,7 +3,7 @@
 use crate::client::Slot;
 use crate::{ClientId, Effect, Peer};
 use bytes::Bytes;
-use ensemble_datatree::{Access, Event, EventKind, Outcome, acl};
+use ensemble_datatree::{Access, DigestMismatch, Event, EventKind, Outcome, acl};
 use ensemble_proto::client::{EventType, MultiResult, OpCode, WatcherEvent, reply};
 use ensemble_proto::jute::Writer;
 use ensemble_proto::quorum::SNAPSHOT_SIGNATURE;
@@ -103,7 +103,9 @@ impl Peer {
         let outcome = self.tree.apply(&record);
         self.leader.pending.applied(zxid);
         self.counters.commits += 1;
-        self.counters.digest_mismatches += u64::from(outcome.digest_mismatch.is_some());
+        if let Some(mismatch) = &outcome.digest_mismatch {
+            self.digest_mismatch(zxid, mismatch);
+        }
         for event in &outcome.events {
             self.fire(event, zxid);
         }
@@ -121,6 +123,16 @@ impl Peer {
         if let Some(client) = ended.and_then(|session| self.clients.bound(session)) {
             self.close_client(client);
         }
+    }
+
+    /// The tree is not what the leader's was, or what the snapshot was said to become. Counted each time, told the first time:
+    /// every later transaction differs too.
+    fn digest_mismatch(&mut self, zxid: Zxid, mismatch: &DigestMismatch) {
+        let DigestMismatch { expected, actual } = mismatch;
+        if self.counters.digest_mismatches == 0 {
+            tracing::error!(%zxid, "the tree has digest {actual:x}, expected is {expected:x}: this server differs from its leader");
+        }
+        self.counters.digest_mismatches += 1;
     }
 
     // ---- watches ----

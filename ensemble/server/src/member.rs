@@ -233,17 +233,22 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
 }
 
 fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<ensemble_peer::Recovered, MemberError> {
-    let (tree, snapshot) = match recovered.snapshot {
+    let (mut tree, snapshot) = match recovered.snapshot {
         Some((zxid, bytes)) => {
             let tree = DataTree::load(seed, zxid, &bytes).map_err(|source| MemberError::Snapshot { zxid, source })?;
             (tree, zxid)
         }
         None => (DataTree::new(seed), Zxid::ZERO),
     };
+    let complete = recovered.snapshot_digest.map_or(snapshot, |(complete, digest)| {
+        tree.expect_digest(complete, digest);
+        complete
+    });
     let history = History {
         accepted_epoch: recovered.accepted_epoch,
         current_epoch: recovered.current_epoch,
         snapshot,
+        complete,
         tail: recovered.tail,
         trusted: recovered.trusted,
     };

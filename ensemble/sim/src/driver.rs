@@ -4,7 +4,7 @@ use crate::invariants::{i1_epochs, i5_completeness, i6_acks, i7_digest, i8_indic
 use crate::network::{Message, Place};
 use crate::server::{self, Process};
 use crate::trace::{Verdict, Violation};
-use crate::world::{Event, Heard, World};
+use crate::world::{Event, World};
 use bytes::BytesMut;
 use ensemble_peer::{ClientId, Effect, Peer};
 use ensemble_proto::durable::Write;
@@ -46,15 +46,13 @@ impl World {
             Err(error) => return self.refused(server, error),
         };
         self.recovered(server, &recovered)?;
-        let fuzzy_until = recovered.snapshot_digest.map_or(Zxid::ZERO, |(zxid, _)| zxid);
         let recovered = server::load(recovered, seed)
             .map_err(|error| Violation::new("I-7", format!("server {server} cannot load its snapshot: {error}")))?;
         let config = server::config(&self.swarm, self.servers[server].id, self.mutant);
         let now = self.servers[server].clocks(self.now, self.now);
         let peer = Peer::new(config, recovered, now, seed)
             .map_err(|error| Violation::new("I-1", format!("server {server} cannot start: {error}")))?;
-        let observed = &mut self.ledger.servers[server];
-        (observed.fuzzy_until, observed.applied) = (fuzzy_until, peer.applied().0);
+        self.ledger.servers[server].applied = peer.applied().0;
         self.servers[server].life += 1;
         self.servers[server].process = Some(Process::new(peer, storage, self.now));
         self.trace.line(self.now, || format!("server {server} starts"));
@@ -490,13 +488,11 @@ impl World {
             Message::Closed => return self.client_is_gone(server, connection),
         };
         let Some(process) = &mut self.servers[server].process else { return Ok(()) };
-        if process.office == Some(Role::Leading)
-            && let Some(session) = self.clients[client].session()
-        {
+        if process.office == Some(Role::Leading) {
             let epoch = process.peer.zab().epoch();
-            let heard = Heard { at: self.now, timeout: self.clients[client].session_timeout(), epoch };
-            self.heard.entry(session).or_default().push(heard);
+            self.heard(client, Some(epoch));
         }
+        let Some(process) = &mut self.servers[server].process else { return Ok(()) };
         if let Some(unread) = process.unread.get_mut(&connection) {
             unread.push_back(bytes);
             return Ok(());
@@ -552,9 +548,7 @@ impl World {
     /// Counts every server's indices again.
     pub(crate) fn recount(&self) -> Verdict {
         for (index, server) in self.servers.iter().enumerate() {
-            if let Some(process) = &server.process
-                && process.peer.applied().0 >= self.ledger.servers[index].fuzzy_until
-            {
+            if let Some(process) = &server.process {
                 i8_indices::recount(index, process.peer.tree())?;
             }
         }

@@ -5,6 +5,7 @@ use crate::request::Request;
 use ensemble_proto::client::{EventType, MultiResult, ReplyHeader};
 use ensemble_proto::jute::Reader;
 use ensemble_proto::{DecodeError, ErrorCode, SessionId, Stat, Zxid};
+use std::fmt;
 use std::time::Duration;
 
 /// One request.
@@ -22,6 +23,12 @@ pub struct Op {
     pub invoked: Duration,
     /// The reply; `None` when the connection was lost before.
     pub reply: Option<Reply>,
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} xid {}: {:?}", self.session, self.xid, self.request)
+    }
 }
 
 /// A reply.

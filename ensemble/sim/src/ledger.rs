@@ -64,8 +64,6 @@ pub struct Observed {
     pub durable: Log,
     /// The last transaction applied in this life.
     pub applied: Zxid,
-    /// The tree holds effects of later transactions up to here, from a fuzzy snapshot.
-    pub fuzzy_until: Zxid,
     /// Its volume was lost, and it has not been in sync with a leader since.
     pub is_wiped: bool,
     /// Its snapshots were taken away while its logs have records: it must not start.

@@ -110,14 +110,19 @@ pub(crate) fn storage_options(swarm: &Swarm, seed: u64, mutant: Mutant) -> Optio
 /// # Errors
 /// What is wrong with the snapshot.
 pub(crate) fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<Recovered, String> {
-    let (snapshot, tree) = match &recovered.snapshot {
+    let (snapshot, mut tree) = match &recovered.snapshot {
         Some((zxid, body)) => (*zxid, DataTree::load(seed, *zxid, body).map_err(|error| error.to_string())?),
         None => (Zxid::ZERO, DataTree::new(seed)),
     };
+    let complete = recovered.snapshot_digest.map_or(snapshot, |(complete, digest)| {
+        tree.expect_digest(complete, digest);
+        complete
+    });
     let history = History {
         accepted_epoch: recovered.accepted_epoch,
         current_epoch: recovered.current_epoch,
         snapshot,
+        complete,
         tail: recovered.tail,
         trusted: recovered.trusted,
     };

@@ -118,19 +118,19 @@ pub struct World {
     pub(crate) is_stormy: bool,
     pub(crate) may_ask: bool,
     pub(crate) office_changed: Duration,
-    /// When an established leader heard itself from a session.
+    /// When an established leader heard itself from a session, or its client asked anybody for another timeout.
     pub(crate) heard: BTreeMap<SessionId, Vec<Heard>>,
 }
 
-/// An established leader heard from a session's client itself.
+/// A session's client spoke.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard {
     /// When.
     pub at: Duration,
-    /// The session's timeout then.
+    /// The shortest timeout that the session has had until then.
     pub timeout: Duration,
-    /// The leader's epoch.
-    pub epoch: Epoch,
+    /// The epoch of the established leader that heard it itself; `None` for a client that asks to have its session back.
+    pub epoch: Option<Epoch>,
 }
 
 /// What a run did.
@@ -394,7 +394,12 @@ impl World {
         let think = self.swarm.think.mul_f64(0.1 + 1.8 * self.random.f64());
         self.schedule(self.now + think, Event::ClientTurn { client });
         let it = &mut self.clients[client];
-        match it.turn(self.now, &self.swarm, &mut self.random, &mut self.history, self.may_ask) {
+        let asked = self.history.ops.len();
+        let action = it.turn(self.now, &self.swarm, &mut self.random, &mut self.history, self.may_ask);
+        for op in &self.history.ops[asked..] {
+            self.trace.line(self.now, || format!("client {client} asks {op}"));
+        }
+        match action {
             Action::Wait => {}
             Action::Dial => {
                 let server = self.random.usize(0..self.servers.len());
@@ -430,14 +435,29 @@ impl World {
             return Ok(());
         }
         let connection = self.network.connect(self.end(here), self.end(there));
+        self.trace.line(self.now, || format!("client {client} reaches server {server} on {connection}"));
         self.server_accepts_client(server, connection)?;
         let bytes = self.clients[client].connected(connection, self.now, &self.swarm, &mut self.random);
+        self.heard(client, None);
         self.send(connection, here, Message::Bytes(bytes));
         Ok(())
     }
 
+    /// A client speaks: to a leader of this epoch, or asks to have its session back.
+    pub(crate) fn heard(&mut self, client: usize, epoch: Option<Epoch>) {
+        if let Some(session) = self.clients[client].session() {
+            let heard = Heard { at: self.now, timeout: self.clients[client].session_timeout(), epoch };
+            self.heard.entry(session).or_default().push(heard);
+        }
+    }
+
     fn client_receives(&mut self, client: usize, bytes: &[u8]) -> Verdict {
+        let before = self.clients[client].session();
         let answer = self.clients[client].receive(bytes, self.now, &mut self.history)?;
+        let after = self.clients[client].session();
+        if after != before {
+            self.trace.line(self.now, || format!("client {client} had session {before:?}, has {after:?}"));
+        }
         if let (false, Some(connection)) = (answer.is_empty(), self.clients[client].connection) {
             self.send(connection, Place::Client(client), Message::Bytes(answer));
         }

@@ -95,6 +95,10 @@ pub struct History {
     pub current_epoch: Epoch,
     /// The state the tree was loaded to: the zxid of the snapshot; zero for an empty tree.
     pub snapshot: Zxid,
+    /// The tree may hold effects of transactions after `snapshot` up to here, because they were applied while the snapshot was
+    /// written. So they are known to be committed, and the tree is exact only once they have been delivered; that happens at
+    /// once. At or below `snapshot` for an exact tree.
+    pub complete: Zxid,
     /// Every log record after `snapshot`, ascending without gaps.
     pub tail: Vec<(Zxid, Bytes)>,
     /// False for an empty store that may not vote: an ensemble's volume may have been lost, so this server must first

@@ -51,7 +51,9 @@ impl Zab {
             return Err(HistoryError::NotAMember(config.id));
         }
         history.validate(config.standalone)?;
+        let complete = history.complete;
         let mut core = Core::new(config, history, now.elapsed, seed);
+        core.deliver_to(complete);
         if core.config.standalone {
             let leading = Leading::standalone(&mut core);
             return Ok(Zab { core, state: State::Leading(leading) });

@@ -29,6 +29,7 @@ fn history(snapshot: u32, last: u32) -> History {
         accepted_epoch: Epoch(1),
         current_epoch: Epoch(1),
         snapshot: at(1, snapshot),
+        complete: at(1, snapshot),
         tail: (snapshot + 1..=last).map(|counter| (at(1, counter), Bytes::from_static(b"x"))).collect(),
         trusted: true,
     }
@@ -67,6 +68,19 @@ fn live_traffic_before_up_to_date_is_kept_in_order() {
     let logged =
         script.writes.iter().position(|write| matches!(write, Write::Append { zxid, .. } if *zxid == at(1, 6)));
     assert!(logged.unwrap() < epochs, "the history is written before its epoch");
+}
+
+#[test]
+fn what_went_into_a_fuzzy_snapshot_is_delivered_at_once_and_never_cut() {
+    let script = Script::start(config(1), History { complete: at(1, 4), ..history(2, 6) });
+    assert_eq!(script.delivered, [at(1, 3), at(1, 4)]);
+    let mut script = discovered(History { complete: at(1, 4), ..history(2, 6) });
+    assert_eq!(script.take_sent(), [(FollowerInfo, at(1, 0)), (AckEpoch, at(1, 6))]);
+    script.say(7, Trunc, at(1, 3));
+    assert_eq!(script.closed, [ConnId(7)], "it asks for a snapshot instead");
+    assert!(!script.writes.contains(&Write::Truncate { to: at(1, 3) }));
+    let beyond_the_log = Script::start(config(1), History { complete: at(1, 9), ..history(2, 6) });
+    assert_eq!(beyond_the_log.delivered.last(), Some(&at(1, 6)));
 }
 
 #[test]
@@ -268,6 +282,7 @@ fn a_learner_answers_a_recorded_java_leader_as_java_did() {
             accepted_epoch: accepted,
             current_epoch: if told == -1 { accepted.min(last.epoch()) } else { Epoch(told.into()) },
             snapshot: base,
+            complete: base,
             tail: (base.0 + 1..=last.0).map(|zxid| (Zxid(zxid), Bytes::from_static(b"x"))).collect(),
             trusted: true,
         };

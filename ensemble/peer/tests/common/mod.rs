@@ -317,6 +317,7 @@ fn peer(id: i64, membership: &Membership, now: Now) -> Peer {
         accepted_epoch: Epoch(0),
         current_epoch: Epoch(0),
         snapshot: Zxid::ZERO,
+        complete: Zxid::ZERO,
         tail: Vec::new(),
         trusted: true,
     };

@@ -105,6 +105,7 @@ impl Disk {
             accepted_epoch: self.accepted,
             current_epoch: self.current,
             snapshot: self.snapshot_zxid,
+            complete: self.snapshot_zxid,
             tail: self.log.iter().filter(|(zxid, _)| *zxid > self.snapshot_zxid).cloned().collect(),
             trusted: trusted || self.filled,
         }
