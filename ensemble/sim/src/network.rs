@@ -49,6 +49,8 @@ pub struct Connection {
 /// All links and connections.
 pub struct Network {
     latency: Duration,
+    /// Whether a message takes its usual time, always.
+    is_calm: bool,
     /// Directed links that carry nothing.
     cut: BTreeSet<(Place, Place)>,
     connections: BTreeMap<u64, Connection>,
@@ -58,12 +60,13 @@ pub struct Network {
 impl Network {
     /// No connection, nothing cut.
     pub fn new(latency: Duration) -> Network {
-        Network { latency, cut: BTreeSet::new(), connections: BTreeMap::new(), next_connection: 1 }
+        Network { latency, is_calm: false, cut: BTreeSet::new(), connections: BTreeMap::new(), next_connection: 1 }
     }
 
-    /// The time that one message takes: typically the latency, now and then much more.
+    /// The time that one message takes: typically the latency; until all is healed, now and then much more.
     pub fn delay(&self, random: &mut Rng) -> Duration {
-        let factor = if random.u8(0..100) == 0 { random.f64() * 50.0 } else { 0.5 + random.f64() };
+        let is_late = random.u8(0..100) == 0 && !self.is_calm;
+        let factor = if is_late { random.f64() * 50.0 } else { 0.5 + random.f64() };
         self.latency.mul_f64(factor) + Duration::from_micros(1)
     }
 
@@ -77,8 +80,9 @@ impl Network {
         self.cut.remove(&(from, to));
     }
 
-    /// Heals everything.
+    /// Heals everything: nothing is cut, no message is late any more.
     pub fn heal_all(&mut self) {
+        self.is_calm = true;
         self.cut.clear();
     }
 

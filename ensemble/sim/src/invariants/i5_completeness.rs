@@ -18,15 +18,26 @@ pub fn established(ledger: &Ledger, server: usize) -> Verdict {
     }
 }
 
-/// A server asks for a write: none removes a committed record.
+/// A server asks for a write: none removes a committed record that it has applied, or that then is no longer on the disks of a
+/// quorum. (A follower that returns to its leader in the same epoch is cut to what is committed at that moment: its former ACKs
+/// count no more, so a later record may be committed without it while the cut is on its way, and is sent to it again.)
 pub fn written(ledger: &Ledger, server: usize, write: &Write) -> Verdict {
     let kept = match write {
         Write::Truncate { to } => *to,
         Write::InstallSnapshot { zxid, .. } => *zxid,
         _ => return Ok(()),
     };
-    let log = &ledger.servers[server].requested;
-    let lost = ledger.committed.iter().rev().find(|committed| committed.zxid > kept && log.has(committed.zxid));
+    let observed = &ledger.servers[server];
+    let keeps = |index: usize, zxid: Zxid| {
+        let other = &ledger.servers[index];
+        index != server && (other.is_wiped || (other.requested.has(zxid) && other.durable.has(zxid)))
+    };
+    let quorum = ledger.servers.len() / 2 + 1;
+    let is_lost = |zxid: Zxid| {
+        zxid <= observed.applied || (0..ledger.servers.len()).filter(|index| keeps(*index, zxid)).count() < quorum
+    };
+    let removed = |zxid: Zxid| zxid > kept && observed.requested.has(zxid);
+    let lost = ledger.committed.iter().rev().find(|committed| removed(committed.zxid) && is_lost(committed.zxid));
     match lost {
         None => Ok(()),
         Some(committed) => {

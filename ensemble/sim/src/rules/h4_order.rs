@@ -5,26 +5,26 @@ use crate::history::History;
 use crate::model::Answer;
 use crate::rules::replay::Replay;
 use crate::trace::{Verdict, Violation};
+use ensemble_proto::client::MultiResult;
 use ensemble_proto::{ErrorCode, SessionId, Zxid};
 use std::collections::BTreeMap;
 
 /// Checks every session.
 pub fn check(history: &History, replay: &Replay) -> Verdict {
-    let mut last: BTreeMap<SessionId, Zxid> = BTreeMap::new();
+    let mut last: BTreeMap<SessionId, (Zxid, usize)> = BTreeMap::new();
     for (index, txns) in &replay.txns {
         let op = &history.ops[*index];
         if is_refused(replay, *index) {
             continue;
         }
-        let last = last.entry(op.session).or_default();
+        let (last, earlier) = last.entry(op.session).or_default();
         for zxid in txns {
             if zxid <= last {
-                return Err(Violation::new(
-                    "H-4",
-                    format!("{op:?} takes effect at {zxid}, an earlier request of its session did at {last}"),
-                ));
+                let earlier = &history.ops[*earlier];
+                let message = format!("{op:?} takes effect at {zxid}, the earlier {earlier:?} did at {last}");
+                return Err(Violation::new("H-4", message));
             }
-            *last = *zxid;
+            (*last, *earlier) = (*zxid, *index);
         }
     }
     Ok(())
@@ -32,6 +32,10 @@ pub fn check(history: &History, replay: &Replay) -> Verdict {
 
 /// A request that came through a server which had lost the session has no effect, wherever its error is in the order.
 fn is_refused(replay: &Replay, index: usize) -> bool {
-    let refusals = [ErrorCode::SESSION_MOVED, ErrorCode::SESSION_EXPIRED].map(Answer::Error);
-    replay.answers.get(&index).is_some_and(|answer| refusals.contains(answer))
+    let is_refusal = |code: ErrorCode| [ErrorCode::SESSION_MOVED, ErrorCode::SESSION_EXPIRED].contains(&code);
+    match replay.answers.get(&index) {
+        Some(Answer::Error(code)) => is_refusal(*code),
+        Some(Answer::Multi(results)) => matches!(results.first(), Some(MultiResult::Error(code)) if is_refusal(*code)),
+        _ => false,
+    }
 }

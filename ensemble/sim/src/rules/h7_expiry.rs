@@ -13,11 +13,14 @@ pub fn check(ledger: &Ledger, heard: &BTreeMap<SessionId, Vec<Heard>>, replay: &
     for (session, zxid) in &replay.expired {
         let Some((_, proposed)) = ledger.proposed.get(zxid) else { continue };
         let heard = heard.get(session).map(Vec::as_slice).unwrap_or_default();
-        let mut in_office = heard.iter().filter(|heard| heard.epoch == zxid.epoch() && heard.at < *proposed);
-        if let Some(early) = in_office.rfind(|heard| heard.at + heard.timeout > *proposed) {
+        let until = heard.partition_point(|heard| heard.at < *proposed);
+        // A client that comes back may ask for a shorter timeout, and is given it from then on.
+        let Some(timeout) = heard[..until].iter().map(|heard| heard.timeout).min() else { continue };
+        let last = heard[..until].iter().rfind(|heard| heard.epoch == Some(zxid.epoch()));
+        if let Some(last) = last.filter(|last| last.at + timeout > *proposed) {
             let message = format!(
-                "session {session} is ended by {zxid} at {proposed:?}, heard at {:?}, timeout {:?}",
-                early.at, early.timeout
+                "session {session} is ended by {zxid} at {proposed:?}, heard at {:?}, timeout {timeout:?}",
+                last.at
             );
             return Err(Violation::new("H-7", message));
         }

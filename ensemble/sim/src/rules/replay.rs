@@ -5,6 +5,7 @@ use crate::ledger::Ledger;
 use crate::model::{Answer, Model, Trigger};
 use crate::request::Request;
 use crate::trace::Violation;
+use ensemble_proto::client::MultiResult;
 use ensemble_proto::txn::{Txn, TxnRecord};
 use ensemble_proto::{ErrorCode, SessionId, Zxid};
 use std::collections::BTreeMap;
@@ -90,9 +91,9 @@ fn apply(
             replay.model.create_session(header.session);
             Vec::new()
         }
-        (Txn::Error(code @ (ErrorCode::SESSION_MOVED | ErrorCode::SESSION_EXPIRED)), Some(index)) => {
+        (txn, Some(index)) if let Some(answer) = refusal(txn) => {
             replay.txns.entry(index).or_default().push(zxid);
-            replay.answers.insert(index, Answer::Error(*code));
+            replay.answers.insert(index, answer);
             Vec::new()
         }
         (_, Some(index)) => {
@@ -113,4 +114,21 @@ fn apply(
     };
     replay.triggers.extend(triggers.into_iter().map(|trigger| (zxid, trigger)));
     Ok(())
+}
+
+/// The answer to a request that came through a server which had lost the session, if the transaction is one: it has no effect,
+/// wherever it is in the order.
+fn refusal(txn: &Txn) -> Option<Answer> {
+    let code = |txn: &Txn| match txn {
+        Txn::Error(code) => Some(*code),
+        _ => None,
+    };
+    let is_refusal = |code: &ErrorCode| [ErrorCode::SESSION_MOVED, ErrorCode::SESSION_EXPIRED].contains(code);
+    match txn {
+        Txn::Multi(entries) => {
+            entries.first().and_then(code).filter(is_refusal)?;
+            Some(Answer::Multi(entries.iter().filter_map(code).map(MultiResult::Error).collect()))
+        }
+        txn => code(txn).filter(is_refusal).map(Answer::Error),
+    }
 }
