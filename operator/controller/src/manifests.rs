@@ -14,6 +14,12 @@ const NAME: &str = "zookeeper-operator";
 /// The image of the server and the operator.
 const IMAGE: &str = "zookeeper-ensemble:dev";
 
+/// How long the operator stays bound to a node that is not ready or cannot be reached, in seconds.
+///
+/// Kubernetes' default is 300 s, in which no pod of an ensemble is looked after. The operator keeps nothing on its node,
+/// so moving it early costs a restart. Should it still run there, cut off, it ends itself when its lease cannot be renewed.
+const NODE_LOST_SECONDS: i64 = 30;
+
 /// The CustomResourceDefinition.
 pub fn crd() -> String {
     let header = "# Printed by `operator crd`. Do not edit.\n";
@@ -110,6 +116,7 @@ fn role_metadata(kind: &str) -> Value {
 fn deployment() -> Value {
     let selector = json!({ "app.kubernetes.io/name": NAME });
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": path } } });
+    let leave_after = |taint: &str| json!({ "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": NODE_LOST_SECONDS });
     let probe =
         |path: &str| json!({ "httpGet": { "path": path, "port": "http" }, "periodSeconds": 10, "timeoutSeconds": 2 });
     json!({
@@ -124,6 +131,7 @@ fn deployment() -> Value {
                 "spec": {
                     "serviceAccountName": NAME,
                     "terminationGracePeriodSeconds": 30,
+                    "tolerations": [leave_after("node.kubernetes.io/not-ready"), leave_after("node.kubernetes.io/unreachable")],
                     "securityContext": {
                         "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
                         "seccompProfile": { "type": "RuntimeDefault" },
