@@ -13,4 +13,8 @@ Where is ...                               Look in
   what may and may not be lost             history.py
   the levels of `e2e/test`                 levels.py
   how a scenario is run and reported       runner.py
+  what e2e/bench measures                  bench_rows.py
+  in which order it measures               bench_series.py
+  ZooKeeper, this server, the generator    bench_servers.py
+  medians, ratios and the table            bench_report.py
 """

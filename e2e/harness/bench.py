@@ -23,6 +23,7 @@ def main() -> int:
     """Parses, builds, measures, reports. Exit code 0: measured; 1: something failed; 2: something is missing."""
     arguments = parser().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that cleaning up runs
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started this in the background
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     unknown = [name for name in arguments.rows if name not in ids()]
     if unknown:

@@ -103,11 +103,11 @@ class Bench:
             self.progress(f"round {number} of {self.settings.rounds}: {name}")
             for who in "ACAC":
                 with self.stage.servers(self.programs[who], size) as servers:
-                    wait_until_quiet()
+                    others = wait_until_quiet()
                     first = servers.start()
                     time.sleep(IDLE_SECONDS)
                     rss = sum(member.rss_bytes() for member in servers.members) / size
-                    self._keep(name, number, who, {"first_session_ms": first * 1e3, "rss_mb": rss / 1e6})
+                    self._keep(name, number, who, {"first_session_ms": first * 1e3, "rss_mb": rss / 1e6, "other_cores": others})
 
     # A million znodes
 
@@ -135,6 +135,7 @@ class Bench:
             "write_b_op": written["write_b_op"],
             "stall_ms": max(float(stalled[op]["max_us"]) for op in ("get", "set")) / 1e3,  # type: ignore[index]
             "restart_s": restarts[len(restarts) // 2],
+            "other_cores": max(float(str(run["other_cores"])) for run in (written, stalled)),
             "runs": {"fill": filled, "written": written, "stalled": stalled, "restarts_s": restarts},
         }
 
@@ -154,13 +155,15 @@ def _space(size: int) -> dict[str, object]:
     return {"root": f"/b{size}", "size": size, "keys": ZNODES, "fanout": FANOUT}
 
 
-def wait_until_quiet() -> None:
-    """Waits until the rest of the machine is idle enough; after some looks the run happens anyway, and tells how much others used."""
+def wait_until_quiet() -> float:
+    """Waits until the rest of the machine is idle enough, or for some looks, and returns the cores that it used in the last one."""
     for _ in range(QUIET_LOOKS):
         before, start = busy_seconds(), time.monotonic()
         time.sleep(LOOK_SECONDS)
-        if (busy_seconds() - before) / (time.monotonic() - start) < OTHER_CORES_MAX:
-            return
+        cores = (busy_seconds() - before) / (time.monotonic() - start)
+        if cores < OTHER_CORES_MAX:
+            break
+    return cores
 
 
 def busy_seconds() -> float:

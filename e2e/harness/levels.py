@@ -16,21 +16,21 @@ from .shell import run, step
 from .world import World
 
 NAMES = ("unit", "sim", "process", "cluster")
-# What runs when nothing is named. The simulator joins when every run that its rules report has been told apart: bug or rule.
-DEFAULT = ("unit", "process", "cluster")
 SEEDS = 10_000_000
 UNIT = {
     "format": ["fmt", "--all", "--check"],
     "lints": ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
     "unit tests": ["test", "--workspace", "--exclude", "ensemble-sim", "--locked"],
+    # With the switches that break a promise, which no other build has.
+    "broken servers": ["test", "--package", "ensemble-zab", "--package", "ensemble-sim", "--features", "ensemble-zab/mutants", "--locked"],
 }
 
 
 def unit() -> Tally:
-    """Format, lints, unit tests and the repository's rules; and the judge of the load is judged."""
+    """Format, lints, unit tests and the repository's rules; and the judges of the load and of the benchmark are judged."""
     tally = Tally()
-    judge = subprocess.run([sys.executable, "-m", "unittest", "-q", "harness.test_history"], stdin=subprocess.DEVNULL)
-    _count(tally, "judge of the load", judge.returncode == 0)
+    judge = subprocess.run([sys.executable, "-m", "unittest", "-q", "harness.test_history", "harness.test_bench"], stdin=subprocess.DEVNULL)
+    _count(tally, "judges", judge.returncode == 0)
     for what, arguments in UNIT.items():
         _count(tally, what, _cargo(arguments, build.cargo_env()))
     return tally
