@@ -101,7 +101,7 @@ def test(arguments: argparse.Namespace) -> int:
     chosen_levels = [name for name in arguments.names if name in levels.NAMES]
     cases = [name for name in arguments.names if name not in levels.NAMES]
     if not arguments.names:
-        chosen_levels = list(levels.NAMES if arguments.all else levels.DEFAULT)
+        chosen_levels = list(levels.NAMES)
     tally = run_levels(chosen_levels, cases, arguments, artifacts)
     print(f"logs and what remained of failures: {artifacts}")
     print(f"took {(time.monotonic() - start) / 60:.1f} min")
