@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import build, places, processes
+from .apache import fetch, server
 from .shell import CommandFailed, TimedOut, run
-from .versions import MAVEN_DEPENDENCY_PLUGIN, ZOOKEEPER
+from .versions import ZOOKEEPER
 
 START_SECONDS = 90
 
 # As performance measurements of ZooKeeper are made: a heap that is never short.
 JAVA = ("java", "-Xms256m", "-Xmx4g")
-LOGBACK = """<configuration><appender name="OUT" class="ch.qos.logback.core.ConsoleAppender"><encoder><pattern>%d %-5p %c %m%n</pattern></encoder></appender>
-<root level="WARN"><appender-ref ref="OUT"/></root></configuration>
-"""
 
 
 @dataclass(frozen=True)
@@ -40,23 +38,8 @@ def ours(log: Path) -> Program:
 
 
 def apache(log: Path) -> Program:
-    """Fetches Apache ZooKeeper from Maven Central, with the dependencies that its own pom names."""
-    folder = places.CACHE / f"apache-zookeeper-{ZOOKEEPER}"
-    if not folder.exists():
-        places.CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="apache-", dir=places.CACHE, ignore_cleanup_errors=True) as making:
-            lib, goal = Path(making) / "lib", f"org.apache.maven.plugins:maven-dependency-plugin:{MAVEN_DEPENDENCY_PLUGIN}"
-            for kind in ("jar", "pom"):
-                _maven(log, f"{goal}:copy", f"-Dartifact=org.apache.zookeeper:zookeeper:{ZOOKEEPER}:{kind}", f"-DoutputDirectory={lib}")
-            for scope in ("compile", "runtime"):  # neither has all: compile has what is provided, runtime has the logger
-                _maven(log, "-f", str(lib / f"zookeeper-{ZOOKEEPER}.pom"), f"{goal}:copy-dependencies", f"-DincludeScope={scope}", f"-DoutputDirectory={lib}")
-            (lib / "logback.xml").write_text(LOGBACK)
-            os.rename(making, folder)
-    return Program(f"Apache ZooKeeper {ZOOKEEPER}", (*JAVA, "-cp", f"{folder}/lib:{folder}/lib/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain"))
-
-
-def _maven(log: Path, *arguments: str) -> None:
-    run(["mvn", "--batch-mode", "--no-transfer-progress", *arguments], log=log)
+    """Fetches Apache ZooKeeper."""
+    return Program(f"Apache ZooKeeper {ZOOKEEPER}", (*JAVA, *server(fetch(log))))
 
 
 def _prefix() -> list[str]:

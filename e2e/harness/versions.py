@@ -9,6 +9,6 @@ DEBIAN = "bookworm"
 # The node image that kind 0.30 was released with; used where a registry answers.
 NODE_IMAGE = f"kindest/node:v{KUBERNETES}"
 
-# What e2e/bench measures beside this server, and what fetches it.
+# What e2e/bench measures beside this server and the mixed level runs with it, and what fetches it.
 ZOOKEEPER = "3.9.5"
 MAVEN_DEPENDENCY_PLUGIN = "3.8.1"
