@@ -134,9 +134,16 @@ impl DataTree {
     }
 
     /// Says that the snapshot which this tree was loaded from was complete when the tree had `digest` at `zxid`. Until
-    /// then the digests of transactions are not compared.
-    pub fn expect_digest(&mut self, zxid: Zxid, digest: u64) {
-        self.digest_check = if zxid > self.last_zxid { DigestCheck::Until { zxid, digest } } else { DigestCheck::On };
+    /// then the digests of transactions are not compared. When that is now, the comparison is made now: what comes back is the
+    /// difference, as from [`DataTree::apply`] otherwise.
+    pub fn expect_digest(&mut self, zxid: Zxid, digest: u64) -> Option<DigestMismatch> {
+        if zxid > self.last_zxid {
+            self.digest_check = DigestCheck::Until { zxid, digest };
+            return None;
+        }
+        self.digest_check = DigestCheck::On;
+        let is_comparable = zxid == self.last_zxid;
+        (is_comparable && digest != self.digest).then_some(DigestMismatch { expected: digest, actual: self.digest })
     }
 
     fn check_digest(&mut self, zxid: Zxid, digest: Option<TxnDigest>) -> Option<DigestMismatch> {

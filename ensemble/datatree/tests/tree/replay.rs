@@ -201,7 +201,12 @@ fn a_digest_that_does_not_agree_is_reported_once_the_tree_is_complete() {
     assert!(tree.apply(&with_digest(3, 1)).digest_mismatch.is_some());
 
     let mut tree = load();
-    tree.expect_digest(at(2), 7);
+    assert_eq!(tree.expect_digest(at(0), right), None, "complete from the start");
+    let mismatch = tree.expect_digest(at(0), 7).expect("the snapshot's digest is wrong");
+    assert_eq!((mismatch.expected, mismatch.actual), (7, right));
+
+    let mut tree = load();
+    assert_eq!(tree.expect_digest(at(2), 7), None);
     assert_eq!(tree.apply(&with_digest(1, 1)).digest_mismatch, None, "not complete yet");
     let mismatch = tree.apply(&with_digest(2, right)).digest_mismatch.expect("the snapshot's digest is wrong");
     assert_eq!(mismatch.expected, 7);
