@@ -463,8 +463,7 @@ fn spawn(driver: &Rc<Driver>, settings: &Settings, listeners: Listeners) -> Vec<
         tokio::task::spawn_local(snapshots::run(driver.clone())),
     ];
     if let Some(interval) = settings.purge_interval {
-        let disk = driver.disk.disk.clone();
-        let purge = snapshots::purge_at_intervals(disk, interval, settings.snap_retain_count);
+        let purge = snapshots::purge_at_intervals(driver.clone(), interval, settings.snap_retain_count);
         tasks.push(tokio::task::spawn_local(purge));
     }
     if let Some(listener) = listeners.client {

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use ensemble_proto::Zxid;
 use ensemble_proto::durable::Ticket;
 use ensemble_storage::{RealDisk, SnapshotWriter, StorageError, purge};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -30,6 +31,8 @@ pub(crate) struct Snapshots {
     durable_up_to: Cell<Ticket>,
     /// Counts replacements of the tree: a walk that has begun before one is worthless.
     generation: Cell<u64>,
+    /// Threads that have a handle to the disk. The store stays locked until they have ended, and so do we.
+    threads: RefCell<Vec<JoinHandle<()>>>,
 }
 
 impl Snapshots {
@@ -49,9 +52,24 @@ impl Snapshots {
         self.durable.notify_one();
     }
 
+    fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut threads = self.threads.borrow_mut();
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(work)?);
+        Ok(())
+    }
+
     async fn until_durable(&self, ticket: Ticket) {
         while self.durable_up_to.get() < ticket {
             self.durable.notified().await;
+        }
+    }
+}
+
+impl Drop for Snapshots {
+    fn drop(&mut self) {
+        for thread in self.threads.take() {
+            let _ = thread.join();
         }
     }
 }
@@ -77,11 +95,11 @@ async fn take(driver: &Rc<Driver>) {
     let (pieces, received) = mpsc::channel(SLICES_WAITING_MAX);
     let (done, finished) = oneshot::channel();
     let (disk, metrics) = (driver.disk.disk.clone(), driver.metrics.clone());
-    let writer = std::thread::Builder::new().name("snapshot".to_owned());
-    if let Err(error) = writer.spawn(move || {
+    let spawned = driver.snapshots.spawn("snapshot", move || {
         write(disk, zxid, received, &metrics);
         let _ = done.send(());
-    }) {
+    });
+    if let Err(error) = spawned {
         tracing::error!(%error, "no thread for a snapshot");
         return;
     }
@@ -136,23 +154,18 @@ fn try_write(disk: RealDisk, zxid: Zxid, mut pieces: mpsc::Receiver<Piece>) -> R
 }
 
 /// Removes old snapshots and logs at every interval (`DatadirCleanupManager`), for ever.
-pub(crate) async fn purge_at_intervals(disk: RealDisk, interval: Duration, retain: usize) {
+pub(crate) async fn purge_at_intervals(driver: Rc<Driver>, interval: Duration, retain: usize) {
     let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
-        let mut disk = disk.clone();
-        let spawned =
-            std::thread::Builder::new().name("purge".to_owned()).spawn(move || match purge(&mut disk, retain) {
-                Ok(removed) if removed.is_empty() => {}
-                Ok(removed) => tracing::info!(files = removed.len(), "purged old snapshots and logs"),
-                Err(error) => tracing::error!(%error, "cannot purge old snapshots and logs"),
-            });
-        log_failure(spawned.map(drop));
-    }
-}
-
-fn log_failure(spawned: io::Result<()>) {
-    if let Err(error) = spawned {
-        tracing::error!(%error, "no thread for a purge");
+        let mut disk = driver.disk.disk.clone();
+        let spawned = driver.snapshots.spawn("purge", move || match purge(&mut disk, retain) {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => tracing::info!(files = removed.len(), "purged old snapshots and logs"),
+            Err(error) => tracing::error!(%error, "cannot purge old snapshots and logs"),
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "no thread for a purge");
+        }
     }
 }
