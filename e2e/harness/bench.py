@@ -24,7 +24,7 @@ def main() -> int:
     arguments = parser().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that cleaning up runs
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started this in the background
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout.reconfigure(line_buffering=True)
     unknown = [name for name in arguments.rows if name not in ids()]
     if unknown:
         print(f"e2e/bench: no row is named {', '.join(unknown)}; there are {', '.join(ids())}", file=sys.stderr)

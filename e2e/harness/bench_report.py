@@ -62,10 +62,18 @@ class Line:
 
     def markdown(self) -> str:
         """A line of the table."""
-        limits = [f"{'<=' if self.row.lower else '>='} {limit} ({short(value)})" if limit and (value := self.limit(limit)) is not None else "" for limit in self.row.limits]
-        limits = [text if limit is None or limit.absolute is None or limit.a or limit.f else text.rsplit(" (", 1)[0] for limit, text in zip(self.row.limits, limits, strict=True)]
-        cells = [self.row.id, self.row.what, self.row.unit, self.a and short(self.a.median), self.f and short(self.f.median), self.ours, self.ours_to_a, self.ours_to_f and short(self.ours_to_f.median)]
-        return "| " + " | ".join(str(cell) if cell else "" for cell in [*cells, *limits, self.reached, f"{self.quiet}/{self.runs}"]) + " |"
+        a, f, ours_to_f = (spread and short(spread.median) for spread in (self.a, self.f, self.ours_to_f))
+        cells = [self.row.id, self.row.what, self.row.unit, a, f, self.ours, self.ours_to_a, ours_to_f]
+        cells += [*map(self._bound, self.row.limits), self.reached, f"{self.quiet}/{self.runs}"]
+        return "| " + " | ".join(str(cell) if cell else "" for cell in cells) + " |"
+
+    def _bound(self, limit: Limit | None) -> str:
+        """A limit as it is defined, and what that is in this run."""
+        value = self.limit(limit)
+        if limit is None or value is None:
+            return ""
+        known = limit.a is None and limit.f is None
+        return f"{'<=' if self.row.lower else '>='} {limit}" + ("" if known else f" ({short(value)})")
 
     def json(self) -> dict[str, Any]:
         """The same for programs."""

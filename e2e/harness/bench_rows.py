@@ -34,7 +34,7 @@ class Round:
 
 def is_quiet(run: Run) -> bool:
     """Whether the rest of the machine was idle enough."""
-    return run.get("other_cores", 0.0) <= OTHER_CORES_MAX
+    return bool(run.get("other_cores", 0.0) <= OTHER_CORES_MAX)
 
 
 def figure(*path: str) -> Metric:
@@ -175,7 +175,6 @@ def _f(factor: float) -> Limit:
 
 def _absolute(value: float) -> Limit:
     return Limit(absolute=value)
-
 
 
 ROWS: Sequence[Row] = [

@@ -6,11 +6,11 @@ In every round each workload runs against F, A, C, A, C, F, so that a machine th
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bench_rows import OTHER_CORES_MAX, WORKLOADS, Round, Workload
+from .bench_rows import OTHER_CORES_MAX, WORKLOADS, Round, Run, Workload
 from .bench_servers import Echo, Program, Servers, Stage
 from .shell import CommandFailed
 
@@ -44,7 +44,7 @@ class Bench:
         self.programs = {"A": apache, "C": ours}
         self.rounds: dict[str, list[Round]] = {}
 
-    def measure(self, sources: Sequence[str]) -> None:
+    def measure(self, sources: Collection[str]) -> None:
         """Measures each source that rows are read from."""
         for servers in (1, 3):
             chosen = [w for name, w in WORKLOADS.items() if name in sources and w.servers == servers]
@@ -56,7 +56,7 @@ class Bench:
         if "large" in sources:
             self._large()
 
-    def _keep(self, name: str, number: int, who: str, run: dict[str, object]) -> None:
+    def _keep(self, name: str, number: int, who: str, run: Run) -> None:
         rounds = self.rounds.setdefault(name, [])
         while len(rounds) < number:
             rounds.append(Round())
@@ -117,12 +117,12 @@ class Bench:
             with self.stage.servers(self.programs[who]) as servers:
                 self._keep("large", 1, who, self._large_run(servers, self.programs[who].name))
 
-    def _large_run(self, servers: Servers, name: str) -> dict[str, object]:
+    def _large_run(self, servers: Servers, name: str) -> Run:
         servers.start()
         space = {"keys": LARGE_ZNODES, "fanout": LARGE_FANOUT, "size": 100, "root": "/bench"}
         self.progress(f"{name}: creating {LARGE_ZNODES:,} znodes")
         filled = servers.fill(conns=16, outstanding=16, **space)
-        grown = (float(str(filled["server_rss_mb_after"])) - float(str(filled["server_rss_mb_before"]))) * 2**20
+        grown = (filled["server_rss_mb_after"] - filled["server_rss_mb_before"]) * 2**20
         self.progress(f"{name}: sets, and the bytes that they cost")
         written = servers.load(op="set", conns=16, outstanding=16, warmup=1, duration=4 * self.settings.seconds, **space)
         self.progress(f"{name}: the longest stall while a snapshot is written")
@@ -133,13 +133,13 @@ class Bench:
         return {
             "rss_b_znode": grown / LARGE_ZNODES,
             "write_b_op": written["write_b_op"],
-            "stall_ms": max(float(stalled[op]["max_us"]) for op in ("get", "set")) / 1e3,  # type: ignore[index]
+            "stall_ms": max(stalled[op]["max_us"] for op in ("get", "set")) / 1e3,
             "restart_s": restarts[len(restarts) // 2],
-            "other_cores": max(float(str(run["other_cores"])) for run in (written, stalled)),
+            "other_cores": max(run["other_cores"] for run in (written, stalled)),
             "runs": {"fill": filled, "written": written, "stalled": stalled, "restarts_s": restarts},
         }
 
-    def _stalled(self, servers: Servers, space: dict[str, object]) -> dict[str, object]:
+    def _stalled(self, servers: Servers, space: dict[str, object]) -> Run:
         """A paced load during which at least one snapshot began."""
         (member,) = servers.members
         for _ in range(STALL_TRIES):

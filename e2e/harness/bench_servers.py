@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import build, places, processes
 from .apache import fetch, server
+from .bench_rows import Run
 from .shell import CommandFailed, TimedOut, run
 from .versions import ZOOKEEPER
 
@@ -54,13 +55,14 @@ class Generator:
     def __init__(self, binary: Path):
         self.binary = binary
 
-    def run(self, mode: str, **options: object) -> dict[str, object]:
+    def run(self, mode: str, **options: object) -> Run:
         """Runs a mode to its end and returns its last line of JSON. Raises CommandFailed."""
         output = run([*_prefix(), *self.words(mode, options)])
         try:
-            return json.loads(output.splitlines()[-1])
+            last: Run = json.loads(output.splitlines()[-1])
         except (ValueError, IndexError) as error:
             raise CommandFailed(f"zkbench {mode} printed no result: {output[-500:]!r}") from error
+        return last
 
     def words(self, mode: str, options: dict[str, object]) -> list[str]:
         """The command; `True` is an option without a value."""
@@ -166,15 +168,15 @@ class Servers:
         """Waits until a member grants sessions."""
         self.generator.run("wait", hosts=member.address, limit=START_SECONDS)
 
-    def load(self, **options: object) -> dict[str, object]:
+    def load(self, **options: object) -> Run:
         """A load on all members, with the CPU of all."""
         return self._told("load", options)
 
-    def fill(self, **options: object) -> dict[str, object]:
+    def fill(self, **options: object) -> Run:
         """Creates znodes."""
         return self._told("fill", options)
 
-    def _told(self, mode: str, options: dict[str, object]) -> dict[str, object]:
+    def _told(self, mode: str, options: dict[str, object]) -> Run:
         try:
             return self.generator.run(mode, hosts=self.hosts, pid=self.pids, **options)
         except CommandFailed as error:
@@ -220,7 +222,7 @@ class Stage:
             process.kill()
             process.wait()
 
-    def sync(self) -> dict[str, object]:
+    def sync(self) -> Run:
         """S: fdatasync after an append of 4 KiB to a zero-filled file, on the disk of the servers."""
         return self.generator.run("fsync", dir=self.disk, groups=4096, prealloc="yes", duration=1)
 
@@ -233,6 +235,6 @@ class Echo:
     address: str
     pid: int
 
-    def load(self, **options: object) -> dict[str, object]:
+    def load(self, **options: object) -> Run:
         """A load on it."""
         return self.generator.run("load", hosts=self.address, pid=self.pid, **options)

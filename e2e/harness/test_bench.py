@@ -3,7 +3,7 @@
 import unittest
 
 from .bench_report import line, short
-from .bench_rows import OPS, CPU, Limit, Round, Row, Run, figure, group_bound, one_write_bound
+from .bench_rows import CPU, OPS, Limit, Round, Row, Run, figure, group_bound, one_write_bound
 
 
 def measured(**runs: list[Run]) -> Round:
