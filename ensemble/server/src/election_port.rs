@@ -5,12 +5,15 @@
 //! back; so a pair gets connected whoever starts first.
 //!
 //! Notifications are idempotent, so a slow connection gets only the newest. While there is something to say and no
-//! connection, the port keeps dialling with a growing pause; names are resolved at each attempt.
+//! connection, the port keeps dialling with a growing pause; names are resolved at each attempt. A server that connects shows
+//! where it is now, which a resolver's cache may not know yet: its address is remembered and dialled beside its name, here and
+//! on the quorum port.
 
 use crate::config::{self, Endpoint};
 use crate::connection::{Connection, ReadHalf};
+use crate::dial::connect;
 use crate::driver::{Driver, Shared};
-use crate::quorum_port::{ACCEPT_PAUSE, connect};
+use crate::quorum_port::ACCEPT_PAUSE;
 use bytes::{Bytes, BytesMut};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{ElectionDecoder, ElectionMessage, InitialMessage, Notification};
@@ -19,7 +22,7 @@ use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -73,6 +76,10 @@ pub(crate) struct ElectionPort {
     newest: RefCell<HashMap<ServerId, Bytes>>,
     /// Servers being dialled, and what ends the pause between two attempts.
     dialling: Shared<ServerId, Notify>,
+    /// Where members connected from last.
+    seen: RefCell<HashMap<ServerId, IpAddr>>,
+    /// [`ElectionPort::seen`] has changed.
+    moved: Notify,
     handshakes: Cell<usize>,
 }
 
@@ -85,6 +92,8 @@ impl ElectionPort {
             links: Shared::default(),
             newest: RefCell::default(),
             dialling: RefCell::default(),
+            seen: RefCell::default(),
+            moved: Notify::new(),
             handshakes: Cell::new(0),
         }
     }
@@ -92,6 +101,12 @@ impl ElectionPort {
     /// This server.
     pub(crate) fn id(&self) -> ServerId {
         self.id
+    }
+
+    /// Where a server is or was last: the other end of the connection to it, or where it connected from.
+    pub(crate) fn last_address(&self, server: ServerId) -> Option<IpAddr> {
+        let linked = self.links.borrow().get(&server).map(|link| link.address.ip());
+        linked.or_else(|| self.seen.borrow().get(&server).copied())
     }
 
     /// Sends a notification, or keeps it until it can be sent; it replaces an older one.
@@ -133,7 +148,14 @@ impl ElectionPort {
             let port = &driver.election;
             let mut pause = BACK_OFF_MIN;
             while !port.links.borrow().contains_key(&to) {
-                match connect(&endpoint, port.config.connect_timeout, port.config.keepalive).await {
+                let known = port.last_address(to);
+                let attempt = connect(&endpoint, known, port.config.connect_timeout, port.config.keepalive);
+                let connected = tokio::select! {
+                    connected = attempt => connected,
+                    // It is somewhere else than this attempt knows.
+                    () = port.until_moved(to, known) => continue,
+                };
+                match connected {
                     Ok((stream, address)) => port.connected(&driver, to, stream, address),
                     Err(error) => tracing::debug!(server = to.0, %error, "cannot reach the election port"),
                 }
@@ -145,6 +167,13 @@ impl ElectionPort {
             }
             port.dialling.borrow_mut().remove(&to);
         });
+    }
+
+    /// Waits until a server has called from elsewhere.
+    async fn until_moved(&self, server: ServerId, from: Option<IpAddr>) {
+        while self.last_address(server) == from {
+            self.moved.notified().await;
+        }
     }
 
     /// A connection that we began: say who we are, then keep it or wait to be called.
@@ -181,6 +210,10 @@ impl ElectionPort {
             // Joiners come with the reconfiguration; until then nobody else belongs here.
             tracing::warn!(server = from.0, address = %connection.address, "refusing an election connection of a server that is not in the configuration");
             return;
+        }
+        let address = connection.address.ip();
+        if self.id != from && self.seen.borrow_mut().insert(from, address) != Some(address) {
+            self.moved.notify_waiters();
         }
         match arbitrate(self.id, from, Initiator::Them) {
             Verdict::Keep => self.keep(driver, from, connection, read, decoder),

@@ -11,6 +11,7 @@ mod clock;
 pub mod config;
 mod connection;
 pub mod dev;
+mod dial;
 mod disk_thread;
 mod driver;
 mod election_port;

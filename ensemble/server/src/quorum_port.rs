@@ -1,10 +1,10 @@
 //! The quorum port: learners come in, and this server goes out to its leader. Bytes here, packets in zab.
 //!
-//! Names are resolved anew at every attempt: behind a headless Service a server comes back under the same name with
-//! another address, and a name that does not exist yet is just another failed attempt (quorum-protocol 2.11).
+//! A server that cannot be reached, or whose name does not exist yet, is just another failed attempt.
 
 use crate::config::{Election, Endpoint};
 use crate::connection::{Connection, ReadHalf};
+use crate::dial::connect;
 use crate::driver::{Driver, Shared};
 use bytes::BytesMut;
 use ensemble_peer::Peer;
@@ -14,7 +14,6 @@ use ensemble_proto::{DecodeError, Now, ServerId};
 use ensemble_zab::ConnId;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -136,7 +135,8 @@ pub(crate) fn dial(driver: &Rc<Driver>, leader: ServerId, attempt: u64) {
             if round > 0 {
                 tokio::time::sleep(quorum.retry_delay).await;
             }
-            match connect(&endpoint, quorum.connect_timeout, quorum.keepalive).await {
+            let known = driver.election.last_address(leader);
+            match connect(&endpoint, known, quorum.connect_timeout, quorum.keepalive).await {
                 Ok((stream, address)) => {
                     return attach(&driver, stream, address, SNAPSHOT_BYTES_MAX, |peer, now, conn| {
                         peer.handle_leader_connected(now, attempt, conn)
@@ -148,35 +148,6 @@ pub(crate) fn dial(driver: &Rc<Driver>, leader: ServerId, attempt: u64) {
         tracing::info!(server = leader.0, host = endpoint.host, port = endpoint.port, "cannot reach the leader");
         driver.turn(|peer, now| peer.handle_leader_unreachable(now, attempt));
     });
-}
-
-/// Resolves a name and tries its addresses in turn.
-///
-/// # Errors
-/// The last address's, or the resolver's; a name that does not exist is one of them.
-pub(crate) async fn connect(
-    endpoint: &Endpoint,
-    timeout: Duration,
-    keepalive: bool,
-) -> io::Result<(TcpStream, SocketAddr)> {
-    let attempt = async {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await? {
-            match open(address, keepalive).await {
-                Ok(stream) => return Ok((stream, address)),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    };
-    let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
-    tokio::time::timeout(timeout, attempt).await.unwrap_or_else(|_| Err(timed_out()))
-}
-
-async fn open(address: SocketAddr, keepalive: bool) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
-    socket.set_keepalive(keepalive)?;
-    socket.connect(address).await
 }
 
 /// Gives a stream an id, tells the peer, and reads from it until it ends.

@@ -5,6 +5,7 @@
 // A test that cannot go on should say where.
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
 mod admin;
 mod bad_input;
 mod client;

@@ -3,11 +3,26 @@
 use ensemble_server::{Addresses, Member, MemberError, config};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a condition may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Lines of every `zoo.cfg` that does not have them.
+const DEFAULTS: &[&str] = &[
+    "tickTime=500",
+    "initLimit=20",
+    "syncLimit=20",
+    "admin.serverAddress=127.0.0.1",
+    "admin.serverPort=0",
+    "metricsProvider.httpHost=127.0.0.1",
+    "metricsProvider.httpPort=0",
+    "clientPortAddress=127.0.0.1",
+    "preAllocSize=64",
+    "4lw.commands.whitelist=*",
+];
 
 /// A server's directory and configuration; the server itself may be running or not.
 pub(crate) struct Server {
@@ -27,14 +42,12 @@ impl Server {
     /// A server that is not started. `extra` are more lines of `zoo.cfg`.
     pub(crate) fn new(extra: &str) -> Server {
         let directory = tempfile::tempdir().unwrap();
-        let mut text = format!(
-            "tickTime=500\ninitLimit=20\nsyncLimit=20\nadmin.serverAddress=127.0.0.1\nadmin.serverPort=0\n\
-             metricsProvider.httpHost=127.0.0.1\nmetricsProvider.httpPort=0\nclientPortAddress=127.0.0.1\n\
-             preAllocSize=64\ndataDir={}\n{extra}\n",
-            directory.path().display()
-        );
-        if !text.contains("4lw.commands.whitelist") {
-            text += "4lw.commands.whitelist=*\n";
+        let mut text = format!("dataDir={}\n{extra}\n", directory.path().display());
+        for default in DEFAULTS {
+            let (key, _) = default.split_once('=').unwrap();
+            if !text.lines().any(|line| line.split_once('=').is_some_and(|(given, _)| given == key)) {
+                text += &format!("{default}\n");
+            }
         }
         Server { directory, text, member: None }
     }
@@ -48,10 +61,16 @@ impl Server {
         self.try_start().unwrap();
     }
 
-    /// Starts it, if it can.
-    pub(crate) fn try_start(&mut self) -> Result<(), MemberError> {
+    /// Writes its `zoo.cfg`.
+    pub(crate) fn write_config(&self) -> PathBuf {
         let file = self.directory.path().join("zoo.cfg");
         std::fs::write(&file, &self.text).unwrap();
+        file
+    }
+
+    /// Starts it, if it can.
+    pub(crate) fn try_start(&mut self) -> Result<(), MemberError> {
+        let file = self.write_config();
         let (settings, notes) = config::load(&file, &[], None).unwrap();
         assert_eq!(notes, []);
         self.member = Some(Member::start(settings)?);
