@@ -17,5 +17,6 @@ Where is ...                               Look in
   in which order it measures               bench_series.py
   ZooKeeper, this server, the generator    bench_servers.py
   medians, ratios and the table            bench_report.py
+  ensembles with Apache ZooKeeper          mixed.py
   Apache ZooKeeper, fetched                apache.py
 """

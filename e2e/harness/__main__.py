@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("down", prog="e2e/down", description="Removes what e2e/up made.")
     tests = commands.add_parser("test", prog="e2e/test", description="Runs everything, or the levels and cases that are named.")
     tests.add_argument("names", nargs="*", metavar="NAME", help=f"a level ({', '.join(levels.NAMES)}) or a case, such as E17")
-    tests.add_argument("--all", action="store_true", help="also build the image by its compiling stage")
+    tests.add_argument("--all", action="store_true", help="also run every case of the mixed level, and build the image by its compiling stage")
     tests.add_argument("--minutes", type=float, default=SIMULATION_MINUTES, help="minutes of simulation (default: %(default)g)")
     tests.add_argument("--keep", action="store_true", help="keep the cluster afterwards (e2e/down removes it)")
     inner = commands.add_parser("scenarios")
@@ -93,7 +93,7 @@ def down(_arguments: argparse.Namespace) -> int:
 
 def test(arguments: argparse.Namespace) -> int:
     """The second command of README."""
-    unknown = [name for name in arguments.names if name not in levels.NAMES and not levels.has_cases("scenarios", [name]) and not levels.has_cases("process", [name])]
+    unknown = [name for name in arguments.names if name not in levels.NAMES and not any(levels.has_cases(package, [name]) for package in levels.PACKAGES)]
     if unknown:
         print(f"e2e/test: no level or case is named {', '.join(unknown)}; there are {', '.join(levels.NAMES)} and {', '.join(levels.case_names())}", file=sys.stderr)
         return 2
@@ -121,6 +121,9 @@ def run_levels(chosen_levels: list[str], cases: list[str], arguments: argparse.N
         tally += levels.unit()
     if "process" in chosen_levels or levels.has_cases("process", cases):
         tally += levels.process([] if "process" in chosen_levels else cases, artifacts)
+    if "mixed" in chosen_levels or levels.has_cases("mixed", cases):
+        core = levels.MIXED_CORE if not arguments.names and not arguments.all else []
+        tally += levels.mixed(core if "mixed" in chosen_levels else cases, artifacts)
     if "sim" in chosen_levels:
         tally += levels.simulation(arguments.minutes)
     if with_cluster:

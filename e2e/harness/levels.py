@@ -1,4 +1,4 @@
-"""The levels of `e2e/test`: unit, sim, process, cluster. Each returns a tally of its own cases; cargo's own summaries go to the terminal."""
+"""The levels of `e2e/test`: unit, sim, process, mixed, cluster. Each returns a tally of its own cases; cargo's own summaries go to the terminal."""
 
 import os
 import subprocess
@@ -7,15 +7,20 @@ import tempfile
 import threading
 from pathlib import Path
 
-from . import build, engine, node_image, places, runner, rust_image
+from . import apache, build, engine, node_image, places, runner, rust_image
 from .cluster import Cluster
+from .mixed import World as MixedWorld
 from .operator import Operator
+from .prerequisites import require
 from .processes import Processes
 from .runner import Tally
 from .shell import run, step
 from .world import World
 
-NAMES = ("unit", "sim", "process", "cluster")
+NAMES = ("unit", "sim", "process", "mixed", "cluster")
+PACKAGES = ("process", "mixed", "scenarios")
+# Of the mixed level, what runs when nothing is named: two minutes or less. All of it takes about four.
+MIXED_CORE = ["JRJ", "RJR", "migration"]
 SEEDS = 10_000_000
 UNIT = {
     "format": ["fmt", "--all", "--check"],
@@ -56,6 +61,19 @@ def process(names: list[str], artifacts: Path) -> Tally:
         return runner.run(cases, world, artifacts / "process")
 
 
+def mixed(names: list[str], artifacts: Path) -> Tally:
+    """Servers of Apache ZooKeeper and ours in one ensemble on loopback."""
+    cases = runner.select(runner.find("mixed"), names)
+    log = artifacts / "build.log"
+    require("java", "mvn", "setpriv")
+    with step("fetching Apache ZooKeeper"):
+        jars = apache.fetch(log)
+    with step("building the binaries"):
+        binaries = build.binaries(log)
+    with tempfile.TemporaryDirectory(prefix="zke-mixed.") as folder, MixedWorld(binaries["ensemble"], jars, Path(folder)) as world:
+        return runner.run(cases, world, artifacts / "mixed")
+
+
 def has_cases(package: str, names: list[str]) -> bool:
     """Whether any of the names selects a case of the package."""
     return bool(names and runner.select(runner.find(package), names))
@@ -63,7 +81,7 @@ def has_cases(package: str, names: list[str]) -> bool:
 
 def case_names() -> list[str]:
     """The first words of all cases, each once."""
-    return list(dict.fromkeys(case.name.split()[0] for package in ("process", "scenarios") for case in runner.find(package)))
+    return list(dict.fromkeys(case.name.split()[0] for package in PACKAGES for case in runner.find(package)))
 
 
 class NodePreparation(threading.Thread):

@@ -1,0 +1,282 @@
+"""Ensembles of Apache ZooKeeper's servers and ours: a server is of one kind now and may be started as the other, on its own zoo.cfg and directories.
+
+Everything is asked through what both kinds have: the client port and four-letter words.
+"""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
+
+from . import apache, load, processes
+from .load import close, connect
+from .processes import HOST, read_all
+from .shell import TimedOut, wait_for
+
+SETTLE_SECONDS = 90
+TREE_SECONDS = 60
+WORD_SECONDS = 3
+LEADER_MOVES_MAX = 8
+
+# Apache ZooKeeper logs the digest of its tree at every zxid that is a multiple of this.
+DIGEST_EVERY = 128
+
+# Each server sets its data itself, outside the log, at the time of its start (`DataTree.setData` in `QuorumPeer`).
+CONFIG = "/zookeeper/config"
+
+# Ensembles on a busy machine: a JVM that starts beside others must not count as dead.
+SETTINGS: dict[str, str | None] = {"maxSessionTimeout": "60000", "4lw.commands.whitelist": "*"}
+
+# A small, quickly started JVM; the port of Jetty is asked by nobody.
+JVM = ("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms64m", "-Xmx256m", "-Dzookeeper.admin.enableServer=false")
+LOGBACK = """<configuration><appender name="OUT" class="ch.qos.logback.core.ConsoleAppender"><encoder><pattern>%d %-5p %c %m%n</pattern></encoder></appender>
+<logger name="org.apache.zookeeper.server.quorum" level="INFO"/><logger name="org.apache.zookeeper.server.quorum.LearnerHandler" level="DEBUG"/>
+<root level="WARN"><appender-ref ref="OUT"/></root></configuration>
+"""
+
+
+class Kind(Enum):
+    """Whose server it is."""
+
+    JAVA = "Java"
+    RUST = "Rust"
+
+    def other(self) -> "Kind":
+        """The one that it is not."""
+        return Kind.RUST if self is Kind.JAVA else Kind.JAVA
+
+
+class Server(processes.Server):
+    """A server of either kind."""
+
+    def __init__(self, binary: Path, jars: Path, kind: Kind, folder: Path, myid: int):
+        super().__init__(binary, folder, myid)
+        self.jars, self.kind = jars, kind
+        self.observer = False
+        self._started_at = 0
+        (folder / "logback.xml").write_text(LOGBACK)
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.myid}"
+
+    def line(self) -> str:
+        """Its line in everybody's zoo.cfg."""
+        line = super().line()
+        return line.replace(":participant;", ":observer;") if self.observer else line
+
+    def start(self) -> None:
+        """Starts the process as a server of its kind; does not wait until it serves."""
+        self._started_at = self.output.stat().st_size if self.output.exists() else 0
+        words = {
+            Kind.JAVA: [*JVM, f"-Dlogback.configurationFile={self.folder}/logback.xml", *apache.server(self.jars)],
+            Kind.RUST: [self.binary, "server", "--config"],
+        }
+        environment = {**os.environ, "NO_COLOR": "1", "RUST_LOG": "info,ensemble_zab=debug"}
+        with self.output.open("ab") as out:
+            command = ["setpriv", "--pdeathsig", "KILL", *words[self.kind], self.config]
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
+
+    def become(self, kind: Kind) -> None:
+        """Stops as people do, and starts as a server of a kind, on the same zoo.cfg and directories."""
+        self.stop()
+        self.kind = kind
+        self.start()
+
+    @property
+    def address(self) -> str:
+        """Where clients connect."""
+        return f"{HOST}:{self.client_port}"
+
+    def mode(self) -> str | None:
+        """`leader`, `follower`, `observer` or `standalone` once clients are served."""
+        found = re.search(r"^Mode: (\w+)$", self.word("srvr"), re.MULTILINE)
+        return found[1] if found else None
+
+    def word(self, word: str) -> str:
+        """The answer to a four-letter word; nothing when there is none. One that comes while Apache ZooKeeper starts may never get one."""
+        try:
+            with socket.create_connection((HOST, self.client_port), timeout=WORD_SECONDS) as connection:
+                connection.sendall(word.encode())
+                return read_all(connection, WORD_SECONDS).decode(errors="replace")
+        except (OSError, TimedOut):
+            return ""
+
+    def metric(self, name: str) -> int:
+        """A number of `mntr`."""
+        found = re.search(rf"^zk_{name}\t(\d+)", self.word("mntr"), re.MULTILINE)
+        assert found, f"{self}: mntr has no zk_{name}"
+        return int(found[1])
+
+    def digest(self, zxid: int) -> str | None:
+        """The digest of the tree at this zxid, if it is told."""
+        if self.kind is Kind.JAVA:
+            found = re.search(rf"^{zxid:x}: (-?\d+)$", self.word("hash"), re.MULTILINE)
+            return f"{int(found[1]) & (2**64 - 1):x}" if found else None
+        status = self.status()
+        return str(status["digest"]) if status and int(status["zxid"], 16) == zxid else None
+
+    def said_now(self) -> str:
+        """What it printed since the last start."""
+        return self.said(self._started_at)
+
+
+@dataclass(frozen=True)
+class Znode:
+    """What a client sees of a znode."""
+
+    data: bytes
+    stat: tuple[int, ...]
+    acl: tuple[object, ...]
+
+
+class Ensemble:
+    """Servers that know each other."""
+
+    def __init__(self, servers: Sequence[Server]):
+        self.servers = list(servers)
+        self.configure()
+
+    def configure(self, **changes: str | None) -> None:
+        """Writes everybody's zoo.cfg, which is the same for both kinds."""
+        for server in self.servers:
+            server.configure([other.line() for other in self.servers], **{**SETTINGS, **changes})
+
+    def start(self) -> None:
+        """Starts all and waits until all serve."""
+        for server in self.servers:
+            server.start()
+        self.settle()
+
+    def running(self) -> list[Server]:
+        """Those whose process runs."""
+        return [server for server in self.servers if server.alive()]
+
+    def settle(self) -> Server:
+        """Waits until all that run serve, one of them as the leader, and returns that one."""
+
+        def settled() -> Server | None:
+            modes = {server: server.mode() for server in self.running()}
+            leaders = [server for server, mode in modes.items() if mode == "leader"]
+            right = all(mode in (("observer",) if server.observer else ("leader", "follower")) for server, mode in modes.items())
+            return leaders[0] if right and len(leaders) == 1 else None
+
+        try:
+            return wait_for("all servers to serve under one leader", SETTLE_SECONDS, settled, every=0.2)
+        except Exception as error:
+            seen = "; ".join(f"{server}: {server.mode() if server.alive() else 'not running'}" for server in self.servers)
+            raise AssertionError(f"{error}; seen: {seen}") from error
+
+    def crash(self, server: Server) -> None:
+        """kill -9 of one, the others settle, and it comes back."""
+        server.kill()
+        self.settle()
+        server.start()
+        self.settle()
+
+    def lead(self, wanted: Server) -> Server:
+        """Crashes leaders until this one leads, which takes one crash when it has the greatest id among the rest."""
+        for _ in range(LEADER_MOVES_MAX):
+            leader = self.settle()
+            if leader is wanted:
+                return wanted
+            self.crash(leader)
+        raise AssertionError(f"{wanted} was not elected in {LEADER_MOVES_MAX} elections")
+
+    def hosts(self) -> str:
+        """What a client connects to."""
+        return ",".join(server.address for server in self.servers)
+
+    def load(self) -> contextlib.AbstractContextManager[load.Load]:
+        """A load on all of them."""
+        return load.running(self.hosts())
+
+    # The end
+
+    def equal(self) -> str:
+        """Checks that every server shows the same tree, field by field, and has the same digest. Nobody else may write meanwhile."""
+        running = self.running()
+        self.settle()
+        digest = self._same_digest(running)
+        first, *others = [tree(server) for server in running]
+        for server, other in zip(running[1:], others, strict=True):
+            different = sorted(path for path in {*first, *other} if first.get(path) != other.get(path))
+            shown = [f"{path}: {first.get(path)} and {other.get(path)}" for path in different[:3]]
+            assert not different, f"{running[0]} and {server} differ in {len(different)} znodes: {'; '.join(shown)}"
+        mismatches = {str(server): server.metric("digest_mismatches_count") for server in running}
+        assert not any(mismatches.values()), f"digest mismatches: {mismatches}"
+        return f"{len(running)} equal trees of {len(first)} znodes, {digest}"
+
+    def _same_digest(self, running: list[Server]) -> str:
+        """Writes until the zxid is one whose digest Apache ZooKeeper logs, and compares."""
+        client = connect(",".join(server.address for server in running))
+        try:
+            zxid = client.set("/", b"").mzxid
+            while zxid % DIGEST_EVERY:  # in the best case once; a session that begins or ends meanwhile takes a zxid too
+                pending = [client.set_async("/", b"") for _ in range(-zxid % DIGEST_EVERY)]
+                zxid = max(result.get(timeout=TREE_SECONDS).mzxid for result in pending)
+            digests = wait_for(f"all digests at {zxid:#x}", TREE_SECONDS, lambda: _all({str(s): s.digest(zxid) for s in running}), every=0.2)
+        finally:
+            close(client)
+        assert len(set(digests.values())) == 1, f"digests at {zxid:#x} differ: {digests}"
+        return f"digest {next(iter(digests.values()))} at zxid {zxid:#x}"
+
+
+def _all(found: dict[str, str | None]) -> dict[str, str]:
+    """The values, if none is missing."""
+    known = {key: value for key, value in found.items() if value is not None}
+    return known if len(known) == len(found) else {}
+
+
+def tree(server: Server) -> dict[str, Znode]:
+    """Every znode that this server shows after a sync."""
+    client = connect(server.address)
+    try:
+        client.sync("/")
+        return dict(_walk(client))
+    finally:
+        close(client)
+
+
+def _walk(client: KazooClient) -> Iterator[tuple[str, Znode]]:
+    level = ["/"]
+    while level:
+        pending = [(path, client.get_async(path), client.get_acls_async(path)) for path in level]
+        parents = []
+        for path, read, acls in pending:
+            with contextlib.suppress(NoNodeError):
+                (data, stat), (acl, _) = read.get(timeout=TREE_SECONDS), acls.get(timeout=TREE_SECONDS)
+                if path == CONFIG:
+                    stat = stat._replace(mtime=0)
+                yield path, Znode(data, tuple(stat), tuple(acl))
+                if stat.numChildren:
+                    parents.append((path, client.get_children_async(path)))
+        level = [f"{path.rstrip('/')}/{child}" for path, children in parents for child in children.get(timeout=TREE_SECONDS)]
+
+
+class World(processes.Processes):
+    """The world of the mixed level."""
+
+    def __init__(self, binary: Path, jars: Path, folder: Path):
+        super().__init__(binary, folder)
+        self.jars = jars
+
+    def one(self, kind: Kind, myid: int = 1) -> Server:
+        """A server, not configured and not started."""
+        server = Server(self.binary, self.jars, kind, self._case / f"server-{len(self._servers) + 1}", myid)
+        self._servers.append(server)
+        return server
+
+    def ensemble(self, kinds: str, *, observers: tuple[int, ...] = ()) -> Ensemble:
+        """Servers 1 to n, configured and not started: `JRJ` is a Java, a Rust and a Java server."""
+        servers = [self.one({"J": Kind.JAVA, "R": Kind.RUST}[letter], myid) for myid, letter in enumerate(kinds, 1)]
+        for server in servers:
+            server.observer = server.myid in observers
+        return Ensemble(servers)
