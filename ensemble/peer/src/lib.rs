@@ -300,7 +300,8 @@ impl Peer {
         self.pump(now);
     }
 
-    /// Bytes of a packet or snapshot that is not complete yet arrived on a quorum connection: the leader is not silent.
+    /// Bytes of a packet or snapshot that is not complete yet arrived on a quorum connection, or some that waited for the other side
+    /// were taken: it is not silent.
     pub fn handle_progress(&mut self, now: Now, conn: ConnId) {
         self.zab.handle_progress(now, conn);
     }

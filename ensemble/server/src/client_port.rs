@@ -144,7 +144,8 @@ fn accept(driver: &Rc<Driver>, stream: TcpStream, address: SocketAddr) {
 async fn serve(driver: &Rc<Driver>, client: ClientId, connection: &Connection, mut read: ReadHalf) {
     let mut input = Input { partial: Vec::new(), is_first: true };
     while !connection.is_ended() {
-        if !input.partial.is_empty() && is_readable(connection) {
+        let is_disk_full = driver.disk.progress.is_full();
+        if !input.partial.is_empty() && is_readable(connection) && !is_disk_full {
             // Frames that arrived before the connection was paused.
             input.drain_partial(driver, client, connection);
         }
@@ -160,8 +161,9 @@ async fn serve(driver: &Rc<Driver>, client: ClientId, connection: &Connection, m
         });
         tokio::select! {
             biased;
-            is_open = next, if is_readable(connection) => if !is_open { return },
+            is_open = next, if is_readable(connection) && !is_disk_full => if !is_open { return },
             () = connection.attention() => {}
+            () = driver.until_disk_has_room(), if is_disk_full => {}
         }
     }
 }

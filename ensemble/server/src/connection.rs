@@ -6,15 +6,22 @@
 //!
 //! [`ReadHalf`] and [`WriteHalf`] are the seam where TLS will sit.
 
+use crate::outgoing::Outgoing;
+use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long a connection that is to end may take to deliver what is queued on it.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The incoming half.
 pub(crate) enum ReadHalf {
@@ -39,10 +46,14 @@ pub(crate) struct Connection {
     pub(crate) address: SocketAddr,
     write: WriteHalf,
     /// Bytes that the kernel did not take yet.
-    waiting: RefCell<Vec<u8>>,
+    waiting: RefCell<Outgoing>,
     waiting_bytes_max: usize,
+    /// Unsent bytes of the turn that found the connection idle; all of them until it is flushed.
+    burst_bytes: Cell<usize>,
     paused: Cell<bool>,
     ending: Cell<Ending>,
+    /// When a connection that ends after a flush ends without it.
+    flush_deadline: Cell<Option<Instant>>,
     attention: Notify,
 }
 
@@ -72,7 +83,8 @@ impl WriteHalf {
 }
 
 impl Connection {
-    /// Splits a stream. More than `waiting_bytes_max` unsent bytes end the connection.
+    /// Splits a stream. More than `waiting_bytes_max` unsent bytes end the connection, not counting those of the turn that found
+    /// it idle: an answer or a synchronisation may be longer.
     pub(crate) fn new(stream: TcpStream, address: SocketAddr, waiting_bytes_max: usize) -> (Connection, ReadHalf) {
         let _ = stream.set_nodelay(true);
         let (read, write) = stream.into_split();
@@ -81,8 +93,10 @@ impl Connection {
             write: WriteHalf::Plain(write),
             waiting: RefCell::default(),
             waiting_bytes_max,
+            burst_bytes: Cell::new(0),
             paused: Cell::new(false),
             ending: Cell::new(Ending::No),
+            flush_deadline: Cell::new(None),
             attention: Notify::new(),
         };
         (connection, ReadHalf::Plain(read))
@@ -93,21 +107,63 @@ impl Connection {
         self.waiting.borrow().len()
     }
 
+    /// Whether a block is on its way that the other side has not taken entirely.
+    pub(crate) fn has_block(&self) -> bool {
+        self.waiting.borrow().block_count() > 0
+    }
+
     /// Appends to what is sent by the next [`Connection::flush`].
     pub(crate) fn queue(&self, encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.ending.get() == Ending::No {
-            encode(&mut self.waiting.borrow_mut());
+        if self.may_queue() {
+            self.waiting.borrow_mut().extend(encode);
+        }
+    }
+
+    /// As [`Connection::queue`], for something large that need not be copied.
+    pub(crate) fn queue_block(&self, block: Bytes) {
+        if self.may_queue() {
+            self.waiting.borrow_mut().push_block(block);
+        }
+    }
+
+    /// Whether the connection goes on and is within its limit; one that is not ends.
+    fn may_queue(&self) -> bool {
+        let waiting = self.waiting_bytes();
+        if waiting == 0 {
+            self.burst_bytes.set(usize::MAX);
+        }
+        if waiting > self.burst_bytes.get().saturating_add(self.waiting_bytes_max) {
+            self.end_slow(waiting);
+        }
+        self.ending.get() == Ending::No
+    }
+
+    fn end_slow(&self, waiting: usize) {
+        if self.ending.get() != Ending::Now {
+            tracing::warn!(address = %self.address, bytes = waiting, "closing a connection that reads too slowly");
+            self.end();
         }
     }
 
     /// Sends what was queued.
     pub(crate) fn flush(&self) {
         let mut waiting = self.waiting.borrow_mut();
-        match self.write_some(&waiting) {
-            Some(sent) => drop(waiting.drain(..sent)),
-            None => waiting.clear(),
+        loop {
+            match self.write_some(waiting.front()) {
+                Some(sent) => {
+                    let is_all = sent == waiting.front().len();
+                    waiting.advance(sent);
+                    // Behind a part that is sent another may follow at once.
+                    if is_all && !waiting.is_empty() {
+                        continue;
+                    }
+                }
+                None => waiting.clear(),
+            }
+            break;
         }
-        self.settle(&mut waiting);
+        self.burst_bytes.set(self.burst_bytes.get().min(waiting.len()));
+        self.settle(&waiting);
     }
 
     /// Sends `bytes` now, after what was queued; what the kernel does not take is queued. `bytes` is empty afterwards.
@@ -115,17 +171,16 @@ impl Connection {
         let mut waiting = self.waiting.borrow_mut();
         if !waiting.is_empty() {
             if waiting.len() > self.waiting_bytes_max {
-                tracing::warn!(address = %self.address, bytes = waiting.len(), "closing a connection that reads too slowly");
-                self.end();
+                self.end_slow(waiting.len());
             }
-            waiting.append(bytes);
+            waiting.extend(|waiting| waiting.append(bytes));
         } else if let Some(sent) = self.write_some(bytes)
             && sent < bytes.len()
         {
-            waiting.extend_from_slice(&bytes[sent..]);
+            waiting.extend(|waiting| waiting.extend_from_slice(&bytes[sent..]));
         }
         bytes.clear();
-        self.settle(&mut waiting);
+        self.settle(&waiting);
     }
 
     /// One write call; `None` when the connection is broken.
@@ -143,10 +198,8 @@ impl Connection {
         }
     }
 
-    fn settle(&self, waiting: &mut Vec<u8>) {
-        const KEPT_CAPACITY: usize = 64 << 10;
+    fn settle(&self, waiting: &Outgoing) {
         if waiting.is_empty() {
-            waiting.shrink_to(KEPT_CAPACITY);
             if self.ending.get() == Ending::AfterFlush {
                 self.end();
             }
@@ -155,10 +208,11 @@ impl Connection {
         }
     }
 
-    /// Ends the connection once everything queued is sent.
+    /// Ends the connection once everything queued is sent, or [`FLUSH_TIMEOUT`] is over.
     pub(crate) fn end_after_flush(&self) {
         if self.ending.get() == Ending::No {
             self.ending.set(Ending::AfterFlush);
+            self.flush_deadline.set(Some(Instant::now() + FLUSH_TIMEOUT));
             self.attention.notify_one();
         }
     }
@@ -194,12 +248,75 @@ impl Connection {
         if self.waiting_bytes() == 0 {
             return self.attention.notified().await;
         }
+        let flush_timeout = async {
+            match self.flush_deadline.get() {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = flush_timeout => self.end(),
             writable = self.write.writable() => match writable {
                 Ok(()) => self.flush(),
                 Err(_) => self.end(),
             },
             () = self.attention.notified() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    const LIMIT: usize = 1000;
+    /// More than the kernel takes for somebody who does not read.
+    const LARGE: usize = 64 << 20;
+
+    /// Runs a test with a connection whose other end does not read.
+    fn with_silent_peer<F: Future<Output = ()>>(test: impl FnOnce(Connection) -> F) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (theirs, address) = listener.accept().await.unwrap();
+            let (connection, _read) = Connection::new(ours, address, LIMIT);
+            test(connection).await;
+            drop(theirs);
+        });
+    }
+
+    #[test]
+    fn a_turn_that_finds_the_connection_idle_may_queue_anything_and_later_ones_up_to_the_limit() {
+        with_silent_peer(|connection| async move {
+            connection.queue(|waiting| waiting.resize(LARGE, 1));
+            connection.queue_block(Bytes::from(vec![2; LARGE]));
+            connection.queue(|waiting| waiting.push(3));
+            connection.flush();
+            let burst = connection.waiting_bytes();
+            assert!(burst > LARGE && connection.has_block());
+            for _later_turn in 0..2 {
+                connection.queue(|waiting| waiting.resize(waiting.len() + LIMIT, 4));
+                assert!(!connection.is_ended());
+            }
+            connection.queue(|waiting| waiting.push(5));
+            assert!(connection.is_ended());
+            assert_eq!(connection.waiting_bytes(), burst + 2 * LIMIT, "nothing is queued on what has ended");
+        });
+    }
+
+    #[test]
+    fn a_connection_that_is_to_end_ends_though_the_other_side_takes_nothing() {
+        with_silent_peer(|connection| async move {
+            connection.queue_block(Bytes::from(vec![7; LARGE]));
+            connection.flush();
+            connection.end_after_flush();
+            let begun = Instant::now();
+            while !connection.is_ended() {
+                connection.attention().await;
+            }
+            assert_eq!(begun.elapsed().as_secs(), FLUSH_TIMEOUT.as_secs());
+        });
     }
 }

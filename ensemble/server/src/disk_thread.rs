@@ -3,6 +3,9 @@
 //! While a group is being synced the driver decodes and proposes the next one; whatever has come in meanwhile is the next
 //! group. So the slower the disk, the larger the groups, and the rate of writes does not depend on the rate of syncs.
 //!
+//! More than [`WAITING_BYTES_MAX`] of records that wait is too much for this disk: then the ports read neither clients nor a leader
+//! until there is room, and TCP tells them.
+//!
 //! A failed write or sync ends the process at once (code 10): after a failed `fsync` nobody knows what is on the disk, and a
 //! server that acknowledged on hope would break what the ensemble promised.
 
@@ -11,11 +14,17 @@ use crate::metrics::Metrics;
 use ensemble_proto::durable::{Ticket, Write};
 use ensemble_storage::{RealDisk, Storage, StorageError};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// Records handed over and not durable, in bytes, above which nobody is read who could cause more. A turn may go over it by what
+/// it read.
+pub(crate) const WAITING_BYTES_MAX: usize = 64 << 20;
+/// What a record counts beyond its payload.
+const RECORD_BYTES: usize = 64;
 
 /// Writes of one turn.
 pub(crate) type Group = Vec<(Ticket, Write)>;
@@ -24,6 +33,7 @@ pub(crate) type Group = Vec<(Ticket, Write)>;
 #[derive(Default)]
 pub(crate) struct Progress {
     durable: AtomicU64,
+    waiting_bytes: AtomicUsize,
     snapshot_due: AtomicBool,
     changed: Notify,
 }
@@ -37,6 +47,11 @@ impl Progress {
     /// The highest ticket that is durable.
     pub(crate) fn durable(&self) -> Ticket {
         Ticket(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Whether too much waits.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Acquire) > WAITING_BYTES_MAX
     }
 
     /// Whether a snapshot became due since the last call.
@@ -72,8 +87,9 @@ impl DiskThread {
         Ok(DiskThread { groups: Some(groups), progress, disk, thread: Some(thread) })
     }
 
-    /// Hands over the writes of a turn. What is waiting is bounded by zab's limit of outstanding proposals.
+    /// Hands over the writes of a turn.
     pub(crate) fn persist(&self, group: Group) {
+        self.progress.waiting_bytes.fetch_add(weight(&group), Ordering::AcqRel);
         if let Some(groups) = &self.groups {
             // The thread ends before this handle only by ending the process.
             let _ = groups.send(group);
@@ -112,8 +128,10 @@ impl Worker {
 
     /// Performs the group and everything else that waits, and syncs once.
     fn persist(&mut self, group: Group) -> Result<(), StorageError> {
+        let mut weights = weight(&group);
         let mut last = self.perform(group)?;
         while let Ok(group) = self.waiting.try_recv() {
+            weights += weight(&group);
             last = last.max(self.perform(group)?);
         }
         let started = Instant::now();
@@ -122,6 +140,7 @@ impl Worker {
             self.record_sync(started.elapsed(), report.records);
         }
         self.progress.durable.store(last.0, Ordering::Release);
+        self.progress.waiting_bytes.fetch_sub(weights, Ordering::AcqRel);
         if self.storage.snapshot_due()? {
             self.progress.snapshot_due.store(true, Ordering::Release);
         }
@@ -144,4 +163,13 @@ impl Worker {
             tracing::warn!(elapsed_ms = took.as_millis() as u64, "fsync of the transaction log is slow");
         }
     }
+}
+
+/// What a group counts towards [`WAITING_BYTES_MAX`]. A snapshot does not: it is one, and its leader must be heard meanwhile.
+fn weight(group: &Group) -> usize {
+    let record = |write: &Write| match write {
+        Write::Append { payload, .. } => payload.len() + RECORD_BYTES,
+        Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Truncate { .. } | Write::InstallSnapshot { .. } => 0,
+    };
+    group.iter().map(|(_, write)| record(write)).sum()
 }

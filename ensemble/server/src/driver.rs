@@ -49,6 +49,8 @@ pub(crate) struct Driver {
     /// Reused from turn to turn.
     turn: RefCell<Turn>,
     issued: Cell<Ticket>,
+    /// The disk has room again.
+    disk_room: Notify,
     armed: Cell<Duration>,
     rearm: Notify,
     /// When this server began to lead.
@@ -97,6 +99,7 @@ impl Driver {
             scratch: RefCell::new(vec![0; READ_BYTES]),
             turn: RefCell::default(),
             issued: Cell::default(),
+            disk_room: Notify::new(),
             armed: Cell::new(Duration::MAX),
             rearm: Notify::new(),
             leading_since: Cell::default(),
@@ -159,6 +162,13 @@ impl Driver {
         let _ = self.leading.subscribe().wait_for(|is_leading| *is_leading).await;
     }
 
+    /// Waits until the disk has room for what a reader could cause.
+    pub(crate) async fn until_disk_has_room(&self) {
+        while self.disk.progress.is_full() {
+            self.disk_room.notified().await;
+        }
+    }
+
     /// The last ticket handed to the disk.
     pub(crate) fn issued(&self) -> Ticket {
         self.issued.get()
@@ -193,7 +203,7 @@ impl Driver {
                 }
             }
             Effect::SendBytes { conn, bytes } => {
-                if self.quorum.queue_bytes(conn, &bytes) {
+                if self.quorum.queue_snapshot(conn, bytes) {
                     turn.learners.push(conn);
                 }
             }
@@ -258,6 +268,9 @@ impl Driver {
         let mut reported = Ticket::default();
         loop {
             self.disk.progress.changed().await;
+            if !self.disk.progress.is_full() {
+                self.disk_room.notify_waiters();
+            }
             let durable = self.disk.progress.durable();
             if durable > reported {
                 reported = durable;

@@ -6,7 +6,7 @@ use crate::config::{Election, Endpoint};
 use crate::connection::{Connection, ReadHalf};
 use crate::dial::connect;
 use crate::driver::{Driver, Shared};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ensemble_peer::Peer;
 use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{Decoded, PacketDecoder, QuorumPacket};
@@ -21,12 +21,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Attempts to reach a leader (`Learner.connectToLeader`).
 const CONNECT_ATTEMPTS_MAX: u32 = 5;
-/// Unsent bytes to one server above which it is given up.
-const WAITING_BYTES_MAX: usize = 8 << 30;
+/// Unsent bytes to one server, beyond a synchronisation (which leaves whole), above which its connection is closed: it comes back
+/// and synchronises again. Zab itself holds back as much while a learner is not in sync.
+const WAITING_BYTES_MAX: usize = 64 << 20;
 /// The longest packet: PINGs carry 12 bytes a session, proposals a little more than a client's frame.
 const PACKET_BYTES_MAX: usize = 64 << 20;
-/// The longest snapshot that a leader may send.
-const SNAPSHOT_BYTES_MAX: usize = 64 << 30;
+/// The longest snapshot that a leader may send; a longer one ends the connection, and this server stays out. It is in memory as a
+/// whole, and then once more as a tree.
+const SNAPSHOT_BYTES_MAX: usize = 8 << 30;
 /// Pause after an error of `accept`, which is nearly always a lack of file descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -36,6 +38,8 @@ pub(crate) struct Connections {
     connect_timeout: Duration,
     retry_delay: Duration,
     keepalive: bool,
+    /// Snapshots on their way at once (`leader.maxConcurrentSnapSyncs`).
+    snapshots_max: usize,
     next: Cell<u64>,
     open: Shared<ConnId, Connection>,
     encoded: RefCell<BytesMut>,
@@ -48,6 +52,7 @@ impl Connections {
             connect_timeout: config.leader_connect_timeout.min(config.connect_timeout),
             retry_delay: config.leader_retry_delay,
             keepalive: config.keepalive,
+            snapshots_max: config.snapshots_max,
             next: Cell::new(1),
             open: Shared::default(),
             encoded: RefCell::default(),
@@ -56,25 +61,28 @@ impl Connections {
 
     /// Queues a packet; whether the connection had nothing queued before.
     pub(crate) fn queue(&self, conn: ConnId, packet: &QuorumPacket) -> bool {
+        let Some(connection) = self.open.borrow().get(&conn).cloned() else { return false };
+        let is_first = connection.waiting_bytes() == 0;
         let mut encoded = self.encoded.borrow_mut();
         packet.encode(&mut encoded);
-        let first = self.queue_bytes(conn, &encoded);
+        connection.queue(|waiting| waiting.extend_from_slice(&encoded));
         encoded.clear();
-        first
+        is_first
     }
 
-    /// Queues bytes; whether the connection had nothing queued before.
-    pub(crate) fn queue_bytes(&self, conn: ConnId, bytes: &[u8]) -> bool {
+    /// Queues a snapshot; whether the connection had nothing queued before. One too many at once ends its connection: that
+    /// learner tries again (`LearnerSyncThrottler.java`).
+    pub(crate) fn queue_snapshot(&self, conn: ConnId, stream: Bytes) -> bool {
         let open = self.open.borrow();
         let Some(connection) = open.get(&conn) else { return false };
-        let before = connection.waiting_bytes();
-        if before > WAITING_BYTES_MAX {
-            tracing::warn!(address = %connection.address, bytes = before, "closing a quorum connection that reads too slowly");
+        let is_first = connection.waiting_bytes() == 0;
+        if open.values().filter(|other| other.has_block()).count() >= self.snapshots_max {
+            tracing::warn!(address = %connection.address, max = self.snapshots_max, "too many snapshots are on their way: sending a learner away");
             connection.end();
-            return false;
+        } else {
+            connection.queue_block(stream);
         }
-        connection.queue(|waiting| waiting.extend_from_slice(bytes));
-        before == 0
+        is_first
     }
 
     /// Sends what is queued in one write call.
@@ -104,7 +112,7 @@ pub(crate) async fn listen(driver: Rc<Driver>, listener: TcpListener) {
                 tokio::task::spawn_local(async move {
                     let patience = driver.quorum.retry_delay * CONNECT_ATTEMPTS_MAX;
                     match tokio::time::timeout(patience, driver.until_leading()).await {
-                        Ok(()) => attach(&driver, stream, address, 0, |peer, now, conn| {
+                        Ok(()) => attach(&driver, stream, address, Side::Learner, |peer, now, conn| {
                             peer.handle_learner_accepted(now, conn)
                         }),
                         Err(_) => {
@@ -138,7 +146,7 @@ pub(crate) fn dial(driver: &Rc<Driver>, leader: ServerId, attempt: u64) {
             let known = driver.election.last_address(leader);
             match connect(&endpoint, known, quorum.connect_timeout, quorum.keepalive).await {
                 Ok((stream, address)) => {
-                    return attach(&driver, stream, address, SNAPSHOT_BYTES_MAX, |peer, now, conn| {
+                    return attach(&driver, stream, address, Side::Leader, |peer, now, conn| {
                         peer.handle_leader_connected(now, attempt, conn)
                     });
                 }
@@ -150,12 +158,19 @@ pub(crate) fn dial(driver: &Rc<Driver>, leader: ServerId, attempt: u64) {
     });
 }
 
+/// Who is at the other end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Side {
+    Leader,
+    Learner,
+}
+
 /// Gives a stream an id, tells the peer, and reads from it until it ends.
 fn attach(
     driver: &Rc<Driver>,
     stream: TcpStream,
     address: SocketAddr,
-    snapshot_bytes_max: usize,
+    side: Side,
     opened: impl FnOnce(&mut Peer, Now, ConnId),
 ) {
     let quorum = &driver.quorum;
@@ -166,28 +181,26 @@ fn attach(
     driver.turn(|peer, now| opened(peer, now, conn));
     let driver = driver.clone();
     tokio::task::spawn_local(async move {
-        let decoder = PacketDecoder::new(PACKET_BYTES_MAX, snapshot_bytes_max);
-        serve(&driver, conn, &connection, read, decoder).await;
+        serve(&driver, conn, &connection, side, read).await;
         driver.quorum.open.borrow_mut().remove(&conn);
         driver.turn(|peer, now| peer.handle_closed(now, conn));
     });
 }
 
-async fn serve(
-    driver: &Rc<Driver>,
-    conn: ConnId,
-    connection: &Connection,
-    mut read: ReadHalf,
-    mut decoder: PacketDecoder,
-) {
+async fn serve(driver: &Rc<Driver>, conn: ConnId, connection: &Connection, side: Side, mut read: ReadHalf) {
+    let snapshot_bytes_max = if side == Side::Leader { SNAPSHOT_BYTES_MAX } else { 0 };
+    let mut decoder = PacketDecoder::new(PACKET_BYTES_MAX, snapshot_bytes_max);
     while !connection.is_ended() {
+        let unsent = connection.waiting_bytes();
+        // A learner's packets cause no record here that is not bounded already, and its acknowledgements are what makes room.
+        let is_disk_full = side == Side::Leader && driver.disk.progress.is_full();
         let next = poll_fn(|cx| {
             let mut scratch = driver.scratch.borrow_mut();
             read.poll_read(cx, &mut scratch).map(|result| result.inspect(|&read| decoder.feed(&scratch[..read])))
         });
         tokio::select! {
             biased;
-            result = next, if connection.is_readable() => {
+            result = next, if connection.is_readable() && !is_disk_full => {
                 if !matches!(result, Ok(1..)) {
                     tracing::debug!(address = %connection.address, "quorum connection ended");
                     return;
@@ -197,7 +210,12 @@ async fn serve(
                     return;
                 }
             }
-            () = connection.attention() => {}
+            () = connection.attention() => {
+                if connection.waiting_bytes() < unsent {
+                    driver.turn(|peer, now| peer.handle_progress(now, conn));
+                }
+            }
+            () = driver.until_disk_has_room(), if is_disk_full => {}
         }
     }
 }
@@ -209,7 +227,12 @@ fn deliver(driver: &Rc<Driver>, conn: ConnId, decoder: &mut PacketDecoder) -> Re
         match decoder.next() {
             Ok(Some(Decoded::Packet(packet))) => peer.handle_packet(now, conn, packet),
             Ok(Some(Decoded::Snapshot(stream))) => peer.handle_snapshot(now, conn, stream),
-            Ok(None) => return false,
+            Ok(None) => {
+                if !decoder.is_empty() {
+                    peer.handle_progress(now, conn);
+                }
+                return false;
+            }
             Err(error) => {
                 result = Err(error);
                 return false;
@@ -218,4 +241,47 @@ fn deliver(driver: &Rc<Driver>, conn: ConnId, decoder: &mut PacketDecoder) -> Re
         true
     });
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_snapshot_too_many_sends_its_learner_away() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let quorum = Connections {
+                membership: Membership::default(),
+                connect_timeout: Duration::ZERO,
+                retry_delay: Duration::ZERO,
+                keepalive: false,
+                snapshots_max: 2,
+                next: Cell::new(1),
+                open: Shared::default(),
+                encoded: RefCell::default(),
+            };
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut learners = Vec::new();
+            let mut connect = async || {
+                learners.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+                let (stream, address) = listener.accept().await.unwrap();
+                let connection = Rc::new(Connection::new(stream, address, WAITING_BYTES_MAX).0);
+                quorum.open.borrow_mut().insert(ConnId(learners.len() as u64), connection.clone());
+                connection
+            };
+            // More than the kernel takes for somebody who does not read.
+            let stream = Bytes::from(vec![7; 64 << 20]);
+            for (conn, is_sent) in [(1, true), (2, true), (3, false)] {
+                let connection = connect().await;
+                assert!(quorum.queue_snapshot(ConnId(conn), stream.clone()), "nothing was queued before");
+                quorum.flush(ConnId(conn));
+                assert_eq!((connection.has_block(), connection.is_ended()), (is_sent, !is_sent), "learner {conn}");
+            }
+            quorum.open.borrow_mut().remove(&ConnId(1));
+            let connection = connect().await;
+            quorum.queue_snapshot(ConnId(4), stream);
+            assert!(connection.has_block(), "a place is free again");
+        });
+    }
 }

@@ -211,6 +211,20 @@ impl Leading {
         self.handle_closed(core, conn);
     }
 
+    /// A learner takes what it lacks. As long as it does, it is waited for, and so is the quorum that it may complete.
+    ///
+    /// Differs from ZooKeeper: where the whole of a synchronisation must fit into `initLimit`.
+    pub(crate) fn handle_progress(&mut self, core: &Core, conn: ConnId) {
+        let learner = self.learners.get_mut(&conn).filter(|learner| learner.stage == Stage::Synchronising);
+        let Some(learner) = learner else { return };
+        let deadline = core.now + core.config.init_time();
+        learner.read_deadline = Some(deadline);
+        learner.alive_until = learner.alive_until.max(deadline);
+        if learner.voter_id().is_some() && matches!(self.phase, Phase::AwaitLeaderAcks { .. }) {
+            self.gate_deadline = deadline;
+        }
+    }
+
     pub(crate) fn close_overflowing(&mut self, core: &mut Core) {
         let overflowing: Vec<_> =
             self.learners.values().filter(|learner| learner.is_overflowing()).map(|learner| learner.conn).collect();

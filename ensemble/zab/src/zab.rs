@@ -215,13 +215,14 @@ impl Zab {
         }
     }
 
-    /// A part of a packet or snapshot arrived: the other side is alive, though nothing is complete yet.
+    /// A part of a packet or snapshot arrived, or the other side took a part of what was waiting for it: it is alive, though
+    /// nothing is complete yet.
     pub fn handle_progress(&mut self, now: Now, conn: ConnId) {
         self.at(now);
-        if let State::Following(following) = &mut self.state
-            && following.conn() == Some(conn)
-        {
-            following.handle_progress(&self.core);
+        match &mut self.state {
+            State::Following(following) if following.conn() == Some(conn) => following.handle_progress(&self.core),
+            State::Leading(leading) => leading.handle_progress(&self.core, conn),
+            State::Looking(_) | State::Following(_) => {}
         }
     }
 

@@ -105,7 +105,7 @@ pub const KEYS: &[Key] = &[
     key("fastleader.maxNotificationInterval", Property, Supported),
     key("leaderConnectDelayDuringRetryMs", Property, Supported),
     key("leaderServes", Property, unless("yes")),
-    key("leader.maxConcurrentSnapSyncs", Property, Ignored),
+    key("leader.maxConcurrentSnapSyncs", Property, Supported),
     key("leader.maxConcurrentDiffSyncs", Property, Ignored),
     key("leader.maxTimeToWaitForEpoch", Property, unless("-1")),
     key("leader.ackLoggingFrequency", Property, Ignored),

@@ -116,6 +116,8 @@ pub struct Election {
     pub leader_retry_delay: Duration,
     /// How long connecting to a leader may take in all (`connectToLearnerMasterLimit`).
     pub leader_connect_timeout: Duration,
+    /// Snapshots that a leader sends at once; one more learner is sent away to try again (`leader.maxConcurrentSnapSyncs`).
+    pub snapshots_max: usize,
     /// `tcpKeepAlive`. Differs from ZooKeeper: on quorum connections too.
     pub keepalive: bool,
 }
@@ -355,6 +357,7 @@ fn election(values: &Values, tick: Duration, init_limit: u32, sync_limit: u32) -
         )?,
         leader_retry_delay: milliseconds(values, "leaderConnectDelayDuringRetryMs", 100)?,
         leader_connect_timeout: tick * if connect_ticks == 0 { init_limit } else { connect_ticks },
+        snapshots_max: values.number("leader.maxConcurrentSnapSyncs", 10, 1, usize::MAX, "a number, at least 1")?,
         keepalive: values.flag("tcpKeepAlive", false)?,
     })
 }
