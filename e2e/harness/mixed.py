@@ -6,6 +6,7 @@ Everything is asked through what both kinds have: the client port and four-lette
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -97,6 +98,18 @@ class Server(processes.Server):
         self.kind = kind
         self.start()
 
+    def suspend(self) -> None:
+        """SIGSTOP."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self.process, f"{self} runs"
+        self.process.send_signal(number)
+
     @property
     def address(self) -> str:
         """Where clients connect."""
@@ -166,11 +179,11 @@ class Ensemble:
         """Those whose process runs."""
         return [server for server in self.servers if server.alive()]
 
-    def settle(self) -> Server:
-        """Waits until all that run serve, one of them as the leader, and returns that one."""
+    def settle(self, among: Sequence[Server] | None = None) -> Server:
+        """Waits until all that run, or those, serve, one of them as the leader, and returns that one."""
 
         def settled() -> Server | None:
-            modes = {server: server.mode() for server in self.running()}
+            modes = {server: server.mode() for server in among or self.running()}
             leaders = [server for server, mode in modes.items() if mode == "leader"]
             right = all(mode in (("observer",) if server.observer else ("leader", "follower")) for server, mode in modes.items())
             return leaders[0] if right and len(leaders) == 1 else None

@@ -35,3 +35,25 @@ def crashes(world: World, kinds: str) -> str:
         summary = load.finish()
     assert {second.kind, third.kind} == set(Kind)
     return f"led by {', '.join(led)}; {summary}; {ensemble.equal()}"
+
+
+@case("paused leaders")
+def paused(world: World) -> str:
+    """A leader that stands still is deposed by the others, one of them of the other kind, and joins them when it goes on."""
+    ensemble = world.ensemble("JRJ")
+    _, second, third = ensemble.servers
+    ensemble.start()
+    with ensemble.load() as load:
+        said = []
+        for leader in (third, second):
+            ensemble.lead(leader)
+            load.wait_for_writes(WRITES, RECOVERY_SECONDS)
+            leader.suspend()
+            successor = ensemble.settle(among=[server for server in ensemble.servers if server is not leader])
+            load.wait_for_writes(WRITES, RECOVERY_SECONDS)
+            leader.resume()
+            ensemble.settle()
+            said.append(f"{leader}, deposed by {successor}")
+            load.wait_for_writes(WRITES, RECOVERY_SECONDS)
+        summary = load.finish()
+    return f"{'; '.join(said)}; {summary}; {ensemble.equal()}"

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import signal
 
 from harness import load
 from harness.load import close, connect
@@ -74,9 +73,9 @@ def leave_tail(ensemble: Ensemble, writes: load.Load) -> None:
     client = connect(third.address)
     try:
         writes.wait_for_writes(WRITES, RECOVERY_SECONDS)
-        suspend(first)
+        first.suspend()
         writes.wait_for_writes(WRITES, RECOVERY_SECONDS)  # so the second has a longer log than the first
-        suspend(second)
+        second.suspend()
         for number in range(TAIL):
             client.create_async(f"/tail-{number}", b"never acknowledged")
         wait_for("the tail in the leader's log", RECOVERY_SECONDS, lambda: in_log(third, f"/tail-{TAIL - 1}"), every=0.05)
@@ -128,12 +127,6 @@ def check_tail_is_gone(ensemble: Ensemble) -> None:
         finally:
             close(client)
         assert not there, f"{server} shows {', '.join(there)}, which was truncated"
-
-
-def suspend(server: Server) -> None:
-    """SIGSTOP."""
-    assert server.process
-    server.process.send_signal(signal.SIGSTOP)
 
 
 def in_log(server: Server, text: str) -> bool:
