@@ -18,7 +18,7 @@ use crate::quorum_port;
 use crate::report::{Bootstrap, Identity, Report};
 use crate::snapshots;
 use crate::{exit, random};
-use ensemble_datatree::DataTree;
+use ensemble_datatree::{DataTree, DigestMismatch};
 use ensemble_peer::Peer;
 use ensemble_proto::{DecodeError, Zxid};
 use ensemble_storage::{Identity as VolumeIdentity, IdentityError, RealDisk, Storage, StorageError};
@@ -215,15 +215,18 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
         tracing::warn!(note, "recovery");
     }
     let is_empty = recovered.last_zxid() <= Zxid::ZERO;
+    let is_trusted = recovered.trusted;
+    let records = recovered.tail.len();
+    let seed = random::seed();
+    let (recovered, is_mismatched) = load(recovered, seed)?;
     let identity = Identity {
         ensemble_id: volume.as_ref().map(|volume| volume.ensemble_id.clone()),
         volume_id: volume.as_ref().map(|volume| volume.volume_id.clone()),
-        is_ungranted: volume.is_some() && !recovered.trusted,
-        is_granted: volume.is_some() && recovered.trusted && is_empty,
+        is_ungranted: volume.is_some() && !is_trusted,
+        is_granted: volume.is_some() && is_trusted && is_empty,
+        snapshot_mismatches: u64::from(is_mismatched),
     };
-    let records = recovered.tail.len();
-    let seed = random::seed();
-    let peer = Peer::new(peer_config(settings), load(recovered, seed)?, clock.now(), seed)?;
+    let peer = Peer::new(peer_config(settings), recovered, clock.now(), seed)?;
     shared.metrics.startup_txns_loaded.observe(records as f64);
     shared.metrics.dbinittime.observe_ms(started.elapsed());
     tracing::info!(server = settings.id.0, records, elapsed_ms = started.elapsed().as_millis() as u64, "store loaded");
@@ -232,7 +235,8 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
     Ok(Built { peer, disk, identity, clock })
 }
 
-fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<ensemble_peer::Recovered, MemberError> {
+/// The tree and the history of a store, and whether the tree is not the one that the snapshot was said to hold.
+fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<(ensemble_peer::Recovered, bool), MemberError> {
     let (mut tree, snapshot) = match recovered.snapshot {
         Some((zxid, bytes)) => {
             let tree = DataTree::load(seed, zxid, &bytes).map_err(|source| MemberError::Snapshot { zxid, source })?;
@@ -240,10 +244,12 @@ fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<ensemble_pe
         }
         None => (DataTree::new(seed), Zxid::ZERO),
     };
-    let complete = recovered.snapshot_digest.map_or(snapshot, |(complete, digest)| {
-        tree.expect_digest(complete, digest);
-        complete
-    });
+    let (complete, mismatch) = recovered
+        .snapshot_digest
+        .map_or((snapshot, None), |(complete, digest)| (complete, tree.expect_digest(complete, digest)));
+    if let Some(DigestMismatch { expected, actual }) = mismatch {
+        tracing::error!(zxid = %complete, "the snapshot's tree has digest {actual:x}, expected is {expected:x}: this server differs from its leader");
+    }
     let history = History {
         accepted_epoch: recovered.accepted_epoch,
         current_epoch: recovered.current_epoch,
@@ -252,7 +258,7 @@ fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<ensemble_pe
         tail: recovered.tail,
         trusted: recovered.trusted,
     };
-    Ok(ensemble_peer::Recovered { tree, history })
+    Ok((ensemble_peer::Recovered { tree, history }, mismatch.is_some()))
 }
 
 fn peer_config(settings: &Settings) -> ensemble_peer::Config {

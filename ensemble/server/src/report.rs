@@ -18,6 +18,8 @@ pub(crate) struct Identity {
     pub(crate) is_ungranted: bool,
     /// Operator mode, and the store was empty and granted when it was opened.
     pub(crate) is_granted: bool,
+    /// 1 when the tree is not the one that the snapshot was said to hold.
+    pub(crate) snapshot_mismatches: u64,
 }
 
 /// A server at one moment.
@@ -44,7 +46,8 @@ pub(crate) enum Bootstrap {
 
 impl Report {
     pub(crate) fn new(driver: &Driver, settings: &Settings, identity: &Identity) -> Report {
-        let (status, membership) = driver.look(|peer| (peer.status(), peer.zab().membership().clone()));
+        let (mut status, membership) = driver.look(|peer| (peer.status(), peer.zab().membership().clone()));
+        status.digest_mismatches += identity.snapshot_mismatches;
         let text = membership.to_string();
         let servers = text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect();
         let elapsed = driver.clock.elapsed();

@@ -6,7 +6,6 @@ use crate::world::{Server, wait_for};
 use ensemble_proto::{ErrorCode, SessionId};
 use ensemble_server::exit;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
@@ -37,9 +36,7 @@ impl Store {
     fn start(&self) -> (Process, Client) {
         let file = self.server.directory().join("zoo.cfg");
         let process = Process::start(&["server", "--config", file.to_str().unwrap()]);
-        let line = process.wait_for_line(&["client port", "address="]);
-        let address = line.split("address=").nth(1).unwrap().split_ascii_whitespace().next().unwrap();
-        let address: SocketAddr = address.parse().unwrap();
+        let address = process.client_port();
         let client = wait_for("the session", || Client::attach(address, self.session, &self.password).ok());
         assert_eq!(client.session, self.session);
         (process, client)

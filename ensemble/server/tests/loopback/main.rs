@@ -11,6 +11,7 @@ mod bad_input;
 mod client;
 mod clients;
 mod dev;
+mod digest;
 mod disk;
 mod ensemble;
 mod keepalive;

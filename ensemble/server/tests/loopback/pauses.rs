@@ -3,7 +3,6 @@
 use crate::client::exchange;
 use crate::process::Process;
 use crate::world::{Server, wait_for};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 #[test]
@@ -14,8 +13,7 @@ fn a_pause_of_the_process_is_logged_and_measured() {
     );
     server.write_config();
     let process = Process::start(&["server", "--config", server.directory().join("zoo.cfg").to_str().unwrap()]);
-    let line = process.wait_for_line(&["client port", "address="]);
-    let address: SocketAddr = line.split("address=").nth(1).unwrap().trim().parse().unwrap();
+    let address = process.client_port();
     process.signal("STOP");
     std::thread::sleep(PAUSE);
     process.signal("CONT");

@@ -2,6 +2,7 @@
 
 use crate::world::{PATIENCE, wait_for};
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -48,6 +49,12 @@ impl Process {
             assert!(Instant::now() < deadline, "no line has {parts:?} in\n{}", self.log());
             std::thread::yield_now();
         }
+    }
+
+    /// Where the client port is, once it is there.
+    pub(crate) fn client_port(&self) -> SocketAddr {
+        let line = self.wait_for_line(&["client port", "address="]);
+        line.split("address=").nth(1).unwrap().split_ascii_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// Everything logged so far.

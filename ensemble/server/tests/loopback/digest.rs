@@ -1,0 +1,44 @@
+//! A snapshot whose tree is not the one that it was said to hold: named and counted, as in ZooKeeper, and nothing else.
+
+use crate::client::{Client, exchange};
+use crate::process::Process;
+use crate::world::Server;
+use ensemble_proto::{ErrorCode, Zxid};
+use ensemble_storage::{RealDisk, SnapshotWriter, empty_database};
+
+/// The digest of the empty tree.
+const EMPTY: u64 = 0x51c6_d660;
+
+/// What a server that starts from a snapshot of the empty tree at zxid 9 counts, when the snapshot says that this digest was reached
+/// at `complete`; its log.
+fn start(digest: u64, complete: Zxid) -> (String, Process) {
+    let server = Server::new("clientPort=0\n");
+    let disk = RealDisk::open(server.directory(), server.directory(), true).unwrap();
+    let mut snapshot = SnapshotWriter::begin(disk, Zxid(9)).unwrap();
+    snapshot.slice(&empty_database()).unwrap();
+    snapshot.finish(digest, complete).unwrap();
+    let file = server.write_config();
+    let process = Process::start(&["server", "--config", file.to_str().unwrap()]);
+    let mut client = Client::connect(process.client_port()).unwrap();
+    assert_eq!(client.create("/a", b"").unwrap(), ErrorCode::OK, "it serves all the same");
+    let text = exchange(process.client_port(), b"mntr");
+    let count = text.lines().find_map(|line| line.strip_prefix("zk_digest_mismatches_count\t")).unwrap();
+    (count.to_owned(), process)
+}
+
+#[test]
+fn a_snapshots_digest_is_compared_when_it_is_loaded() {
+    assert_eq!(start(EMPTY, Zxid(9)).0, "0");
+    let (count, process) = start(7, Zxid(9));
+    assert_eq!(count, "1");
+    process.wait_for_line(&["ERROR", "the snapshot's tree has digest 51c6d660, expected is 7", "zxid=0x9"]);
+}
+
+#[test]
+fn a_fuzzy_snapshots_digest_is_compared_when_its_last_transaction_was_applied() {
+    // Zxid 10 is the session's.
+    assert_eq!(start(EMPTY, Zxid(10)).0, "0");
+    let (count, process) = start(7, Zxid(10));
+    assert_eq!(count, "1");
+    process.wait_for_line(&["ERROR", "the tree has digest 51c6d660, expected is 7", "zxid=0xa"]);
+}
