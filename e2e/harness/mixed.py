@@ -43,8 +43,9 @@ SETTINGS: dict[str, str | None] = {
     "DigestAuthenticationProvider.superDigest": "super:yDcs7cBHml6NYidb70ROZP1+uIU=",
 }
 
-# A small, quickly started JVM; the port of Jetty is asked by nobody.
-JVM = ("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms64m", "-Xmx256m", "-Dzookeeper.admin.enableServer=false")
+# A small, quickly started JVM; the port of Jetty is asked by nobody; empty containers are deleted soon.
+JVM = ("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms64m", "-Xmx256m")
+PROPERTIES = ("-Dzookeeper.admin.enableServer=false", "-Dznode.container.checkIntervalMs=1000")
 LOGBACK = """<configuration><appender name="OUT" class="ch.qos.logback.core.ConsoleAppender"><encoder><pattern>%d %-5p %c %m%n</pattern></encoder></appender>
 <logger name="org.apache.zookeeper.server.quorum" level="INFO"/><logger name="org.apache.zookeeper.server.quorum.LearnerHandler" level="DEBUG"/>
 <root level="WARN"><appender-ref ref="OUT"/></root></configuration>
@@ -84,7 +85,7 @@ class Server(processes.Server):
         """Starts the process as a server of its kind; does not wait until it serves."""
         self._started_at = self.output.stat().st_size if self.output.exists() else 0
         words = {
-            Kind.JAVA: [*JVM, f"-Dlogback.configurationFile={self.folder}/logback.xml", *apache.server(self.jars)],
+            Kind.JAVA: [*JVM, *PROPERTIES, f"-Dlogback.configurationFile={self.folder}/logback.xml", *apache.server(self.jars)],
             Kind.RUST: [self.binary, "server", "--config"],
         }
         environment = {**os.environ, "NO_COLOR": "1", "RUST_LOG": "info,ensemble_zab=debug"}

@@ -6,7 +6,8 @@ from harness import processes
 from harness.mixed import SETTINGS, Kind, World, Znode, tree
 from harness.runner import case
 from harness.shell import wait_for
-from mixed.operations import container, populate
+from mixed.operations import ask, populate
+from mixed.raw_session import CONTAINER, CREATE_CONTAINER
 from mixed.synchronisations import LEADER_SAYS, found
 
 START_SECONDS = 60
@@ -53,7 +54,7 @@ def of_three(world: World) -> str:
             path = f"/round-{number}-{kind.value}"
             populate(leader, path)
             if leader.kind is Kind.JAVA:
-                assert container(leader, f"{path}/container") == 0
+                assert ask(leader, f"{path}/container", CREATE_CONTAINER, CONTAINER) == 0
             changing.stop()
             changing.kind = kind
             populate(leader, f"{path}-missed")

@@ -5,8 +5,9 @@ from kazoo.exceptions import NoAuthError
 from kazoo.security import make_acl, make_digest_acl
 
 from harness.load import close, connect
-from harness.mixed import Kind, Server, World
+from harness.mixed import Ensemble, Kind, Server, World
 from harness.runner import case
+from harness.shell import wait_for
 from mixed.raw_session import CONTAINER, CREATE_CONTAINER, RawSession
 
 ANSWER_SECONDS = 60
@@ -26,17 +27,34 @@ def operations(world: World) -> str:
         for server in ensemble.servers:
             root = f"/{server.myid}-under-{leader.myid}"
             populate(server, root)
-            done = {container(server, f"{root}/container")}
-            assert done == {0 if Kind.RUST not in (server.kind, leader.kind) else UNIMPLEMENTED}, f"createContainer at {server} under {leader}: {done}"
+            answer = ask(server, f"{root}/container", CREATE_CONTAINER, CONTAINER)
+            assert answer == (0 if Kind.RUST not in (server.kind, leader.kind) else UNIMPLEMENTED), f"createContainer at {server} under {leader}: {answer}"
             assert ensemble.settle() is leader, f"the leader changed after operations at {server}"
-    return ensemble.equal()
+    return f"{reap(ensemble)}; {ensemble.equal()}"
 
 
-def container(server: Server, path: str) -> int:
-    """Creates a container znode, and returns the error code."""
+def reap(ensemble: Ensemble) -> str:
+    """A container that a Java server made gets a member while a Rust server leads, loses it, and is deleted when a Java server leads again."""
+    java, rust, other = ensemble.servers
+    assert ensemble.settle() is rust
+    path = f"/{java.myid}-under-{other.myid}/container"
+    client = connect(rust.address)
+    try:
+        client.create(f"{path}/member", b"")
+        client.delete(f"{path}/member")
+        assert client.exists(path), "a container was deleted by a server that deletes none"
+        ensemble.lead(other)
+        wait_for("the container to be deleted", ANSWER_SECONDS, lambda: client.exists(path) is None)
+    finally:
+        close(client)
+    return f"an empty container was deleted once {other} led"
+
+
+def ask(server: Server, path: str, opcode: int, flags: int) -> int:
+    """Creates a znode by an operation that kazoo does not have, and returns the error code."""
     session = RawSession(server, 10_000)
     try:
-        return session.create(path, opcode=CREATE_CONTAINER, flags=CONTAINER)
+        return session.create(path, opcode=opcode, flags=flags)
     finally:
         session.leave()
 
