@@ -13,6 +13,7 @@ from .ensemble import Ensemble
 from .prerequisites import Missing
 from .runner import Tally
 from .shell import CommandFailed, TimedOut, step
+from .versions import ZOOKEEPER
 
 SAMPLE = places.REPOSITORY / "manifests" / "samples" / "three.yaml"
 SAMPLE_NAMESPACE, SAMPLE_NAME = "default", "three"
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     tests = commands.add_parser("test", prog="e2e/test", description="Runs everything, or the levels and cases that are named.")
     tests.add_argument("names", nargs="*", metavar="NAME", help=f"a level ({', '.join(levels.NAMES)}) or a case, such as E17")
     tests.add_argument("--all", action="store_true", help="also run every case of the mixed level, and build the image by its compiling stage")
+    tests.add_argument("--apache", default=ZOOKEEPER, metavar="VERSION", help="the Apache ZooKeeper of the mixed level (default: %(default)s)")
     tests.add_argument("--minutes", type=float, default=SIMULATION_MINUTES, help="minutes of simulation (default: %(default)g)")
     tests.add_argument("--keep", action="store_true", help="keep the cluster afterwards (e2e/down removes it)")
     inner = commands.add_parser("scenarios")
@@ -123,7 +125,7 @@ def run_levels(chosen_levels: list[str], cases: list[str], arguments: argparse.N
         tally += levels.process([] if "process" in chosen_levels else cases, artifacts)
     if "mixed" in chosen_levels or levels.has_cases("mixed", cases):
         core = levels.MIXED_CORE if not arguments.names and not arguments.all else []
-        tally += levels.mixed(core if "mixed" in chosen_levels else cases, artifacts)
+        tally += levels.mixed(core if "mixed" in chosen_levels else cases, artifacts, arguments.apache)
     if "sim" in chosen_levels:
         tally += levels.simulation(arguments.minutes)
     if with_cluster:

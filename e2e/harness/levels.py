@@ -61,13 +61,13 @@ def process(names: list[str], artifacts: Path) -> Tally:
         return runner.run(cases, world, artifacts / "process")
 
 
-def mixed(names: list[str], artifacts: Path) -> Tally:
-    """Servers of Apache ZooKeeper and ours in one ensemble on loopback."""
+def mixed(names: list[str], artifacts: Path, version: str) -> Tally:
+    """Servers of Apache ZooKeeper of a version and ours in one ensemble on loopback."""
     cases = runner.select(runner.find("mixed"), names)
     log = artifacts / "build.log"
     require("java", "mvn", "setpriv")
-    with step("fetching Apache ZooKeeper"):
-        jars = apache.fetch(log)
+    with step(f"fetching Apache ZooKeeper {version}"):
+        jars = apache.fetch(log, version)
     with step("building the binaries"):
         binaries = build.binaries(log)
     with tempfile.TemporaryDirectory(prefix="zke-mixed.") as folder, MixedWorld(binaries["ensemble"], jars, Path(folder)) as world:
