@@ -3,7 +3,7 @@
 use crate::mutants::Mutant;
 use crate::swarm::Swarm;
 use bytes::Bytes;
-use ensemble_datatree::DataTree;
+use ensemble_datatree::{DataTree, DigestMismatch};
 use ensemble_peer::{Config, Peer, Recovered};
 use ensemble_proto::durable::{Ticket, Write};
 use ensemble_proto::membership::{Member, MemberRole, Membership};
@@ -114,10 +114,11 @@ pub(crate) fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<
         Some((zxid, body)) => (*zxid, DataTree::load(seed, *zxid, body).map_err(|error| error.to_string())?),
         None => (Zxid::ZERO, DataTree::new(seed)),
     };
-    let complete = recovered.snapshot_digest.map_or(snapshot, |(complete, digest)| {
-        tree.expect_digest(complete, digest);
-        complete
-    });
+    let complete = recovered.snapshot_digest.map_or(snapshot, |(complete, _)| complete);
+    let mismatch = recovered.snapshot_digest.and_then(|(complete, digest)| tree.expect_digest(complete, digest));
+    if let Some(DigestMismatch { expected, actual }) = mismatch {
+        return Err(format!("its digest is {actual:x}, expected is {expected:x}"));
+    }
     let history = History {
         accepted_epoch: recovered.accepted_epoch,
         current_epoch: recovered.current_epoch,
