@@ -222,7 +222,7 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
     let identity = Identity {
         ensemble_id: volume.as_ref().map(|volume| volume.ensemble_id.clone()),
         volume_id: volume.as_ref().map(|volume| volume.volume_id.clone()),
-        is_ungranted: volume.is_some() && !is_trusted,
+        is_ungranted: volume.is_some() && !is_trusted && is_empty,
         is_granted: volume.is_some() && is_trusted && is_empty,
         snapshot_mismatches: u64::from(is_mismatched),
     };

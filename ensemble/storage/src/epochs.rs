@@ -29,10 +29,12 @@ pub(crate) fn write(disk: &mut impl Disk, name: &str, epoch: Epoch) -> Result<()
 pub(crate) fn recover(
     disk: &mut impl Disk,
     last: Zxid,
+    trusted: bool,
     notes: &mut Vec<String>,
 ) -> Result<(Epoch, Epoch), StorageError> {
     let of_log = Epoch(last.epoch().0.max(0));
     let (accepted, current) = match (read(disk, ACCEPTED)?, read(disk, CURRENT)?) {
+        (Some(accepted), None) if !trusted && of_log <= accepted => return Ok((accepted, Epoch(0))),
         (None, None) => return Ok((of_log, of_log)),
         (Some(accepted), current) => (accepted, current.unwrap_or(of_log)),
         (None, Some(current)) => {
@@ -54,6 +56,11 @@ pub(crate) fn recover(
         return Ok((accepted, of_log));
     }
     Ok((accepted, current))
+}
+
+/// Whether the store has ever entered an epoch.
+pub(crate) fn has_entered_one(disk: &mut impl Disk) -> Result<bool, StorageError> {
+    Ok(read(disk, CURRENT)?.is_some())
 }
 
 fn read(disk: &mut impl Disk, name: &str) -> Result<Option<Epoch>, StorageError> {

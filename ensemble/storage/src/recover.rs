@@ -12,6 +12,7 @@
 //! | every snapshot damaged | refused |
 //! | no snapshot, but log records | refused, unless `snapshot.trust.empty` |
 //! | no snapshot, no record | `snapshot.0` when `initialize` exists or `db.autocreate`; else empty and not trusted |
+//! | `untrusted` | a received history is not whole yet: not trusted; see [`crate::storage::Storage::perform`] |
 //! | snapshots in the log directory or logs in the data directory | refused |
 //! | `installing.<zxid>` | the installation is finished; see [`crate::install`] |
 //! | `*.tmp` | removed |
@@ -36,6 +37,10 @@ use ensemble_proto::{Epoch, Zxid};
 /// The marker that makes an empty database legitimate; removed when it is used.
 pub(crate) const INITIALIZE: &str = "initialize";
 
+/// The marker of a store that began empty and untrusted and has not entered an epoch yet: what it has received so far may be
+/// less than what it once acked.
+pub(crate) const UNTRUSTED: &str = "untrusted";
+
 /// What a store held when it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
@@ -49,7 +54,8 @@ pub struct Recovered {
     pub snapshot_digest: Option<(Zxid, u64)>,
     /// Every log record after the snapshot, without a gap.
     pub tail: Vec<(Zxid, Bytes)>,
-    /// False for an empty store that nobody declared legitimate: it may have lost what it acked, so it must not vote.
+    /// False for a store that nobody declared legitimate and that has not received a leader's whole history since: it may have
+    /// lost what it acked, so it must not vote.
     pub trusted: bool,
     /// What was repaired or skipped, for the log.
     pub notes: Vec<String>,
@@ -94,14 +100,16 @@ pub(crate) fn recover<D: Disk>(disk: &mut D, options: &Options) -> Result<Recove
         remove_initialize_marker(disk)?;
     }
     let last = tail.last().map(|(zxid, _)| *zxid).or(snapshot.as_ref().map(|(zxid, _)| *zxid)).unwrap_or(Zxid::ZERO);
-    let (accepted_epoch, current_epoch) = epochs::recover(disk, last, &mut notes)?;
+    let is_whole = small_file::read(disk, Dir::Data, UNTRUSTED)?.is_none() || epochs::has_entered_one(disk)?;
+    let trusted = snapshot.is_some() && is_whole;
+    let (accepted_epoch, current_epoch) = epochs::recover(disk, last, trusted, &mut notes)?;
     Ok(Recovered {
         accepted_epoch,
         current_epoch,
         snapshot_digest: snapshot
             .as_ref()
             .and_then(|(zxid, snapshot)| snapshot.digest.filter(|digest| digest.0 >= *zxid)),
-        trusted: snapshot.is_some(),
+        trusted,
         snapshot: snapshot.map(|(zxid, snapshot)| (zxid, snapshot.body)),
         tail,
         notes,

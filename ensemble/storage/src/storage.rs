@@ -1,12 +1,13 @@
 //! A store that is open: writes in one strict order, durable when the call says so.
 
-use crate::disk::Disk;
+use crate::disk::{Dir, Disk};
 use crate::empty::empty_database;
 use crate::epochs;
 use crate::error::StorageError;
 use crate::install;
 use crate::mutants::Mutants;
 use crate::recover::{self, Recovered};
+use crate::small_file;
 use crate::truncate;
 use crate::txn_log::{SyncReport, TxnLog};
 use ensemble_proto::Zxid;
@@ -60,6 +61,8 @@ pub struct Storage<D> {
     cadence: Cadence,
     /// What the next record must follow.
     last: Last,
+    /// Whether what it holds may vote.
+    trusted: bool,
 }
 
 /// The end of the history.
@@ -80,10 +83,11 @@ impl<D: Disk> Storage<D> {
     /// Any [`StorageError`]; the store has then not been made worse.
     pub fn open(mut disk: D, options: Options) -> Result<(Storage<D>, Recovered), StorageError> {
         let recovered = recover::recover(&mut disk, &options)?;
-        let last = if recovered.trusted { Last::Record(recovered.last_zxid()) } else { Last::Nothing };
+        let trusted = recovered.trusted;
+        let last = if recovered.snapshot.is_some() { Last::Record(recovered.last_zxid()) } else { Last::Nothing };
         let log = TxnLog::new(options.preallocate, options.log_len_max.unwrap_or(u64::MAX), options.mutants);
         let cadence = Cadence::new(&options);
-        Ok((Storage { disk, options, log, cadence, last }, recovered))
+        Ok((Storage { disk, options, log, cadence, last, trusted }, recovered))
     }
 
     /// Performs one write. A record is only buffered until [`Storage::sync`]; every other write is durable on return, and so
@@ -106,6 +110,9 @@ impl<D: Disk> Storage<D> {
             Write::CurrentEpoch(epoch) => {
                 self.sync()?;
                 epochs::write(&mut self.disk, epochs::CURRENT, *epoch)?;
+                if !std::mem::replace(&mut self.trusted, true) {
+                    small_file::remove(&mut self.disk, Dir::Data, recover::UNTRUSTED)?;
+                }
             }
             Write::Truncate { to } => {
                 self.sync()?;
@@ -118,6 +125,9 @@ impl<D: Disk> Storage<D> {
             Write::InstallSnapshot { zxid, bytes } => {
                 self.sync()?;
                 self.log.roll();
+                if !self.trusted {
+                    small_file::replace(&mut self.disk, Dir::Data, recover::UNTRUSTED, b"")?;
+                }
                 install::install(&mut self.disk, *zxid, bytes, self.options.mutants)?;
                 self.last = Last::Snapshot(*zxid);
             }

@@ -43,6 +43,30 @@ const SNAPSHOT: &str = "snapshot.100000003";
 /// A record with 40 bytes of filler, framed.
 const RECORD: usize = 13 + 32 + 40;
 
+/// A store that was empty and untrusted received a snapshot and one record of what it may have acked before.
+#[test]
+fn a_received_history_is_trusted_once_its_epoch_is_entered() {
+    let disk = SimDisk::new();
+    let reopened = || Storage::open(disk.clone(), Options { autocreate: false, ..options() }).unwrap();
+    let (mut storage, recovered) = reopened();
+    assert!(!recovered.trusted);
+    storage.perform(&Write::AcceptedEpoch(Epoch(2))).unwrap();
+    let received = [zxid(1, 1), zxid(1, 2), zxid(1, 3)];
+    storage.perform(&Write::InstallSnapshot { zxid: zxid(1, 3), bytes: body(&received) }).unwrap();
+    storage.perform(&append(zxid(1, 4), 40)).unwrap();
+    storage.sync().unwrap();
+
+    let (mut storage, recovered) = reopened();
+    assert_eq!(recovered.last_zxid(), zxid(1, 4));
+    assert!(!recovered.trusted, "the records that follow may never have arrived");
+    assert_eq!((recovered.accepted_epoch, recovered.current_epoch), (Epoch(2), Epoch(0)));
+    storage.perform(&append(zxid(1, 5), 40)).unwrap();
+    storage.perform(&Write::CurrentEpoch(Epoch(2))).unwrap();
+
+    let (_, recovered) = reopened();
+    assert_eq!((recovered.trusted, recovered.last_zxid()), (true, zxid(1, 5)));
+}
+
 enum Outcome {
     /// The records (1,1) up to this counter.
     Records(u32),

@@ -325,7 +325,7 @@ impl Core {
     ///
     /// Differs from ZooKeeper: which refuses to start then (ZOOKEEPER-1653, 2354).
     pub(crate) fn recover_epoch(&mut self) {
-        if !self.config.standalone && self.last.epoch() > self.current_epoch {
+        if !self.config.standalone && self.trusted && self.last.epoch() > self.current_epoch {
             tracing::debug!(epoch = self.last.epoch().0, "current epoch catches up with the log");
             self.enter_epoch(self.last.epoch());
         }

@@ -60,7 +60,10 @@ pub struct Disk {
     pub snapshot: Vec<Record>,
     pub snapshot_zxid: Zxid,
     pub log: Vec<Record>,
+    /// An epoch was entered: a store that began untrusted may vote.
     pub filled: bool,
+    /// Received snapshots.
+    pub installs: usize,
 }
 
 impl Disk {
@@ -77,7 +80,6 @@ impl Disk {
             Write::Append { zxid, payload } => {
                 assert!(zxid.follows(self.last()), "append {zxid} after {} on disk", self.last());
                 self.log.push((zxid, payload));
-                self.filled = true;
             }
             Write::Truncate { to } => {
                 assert!(to >= self.snapshot_zxid, "truncation to {to} below snapshot {}", self.snapshot_zxid);
@@ -90,12 +92,13 @@ impl Disk {
             Write::CurrentEpoch(epoch) => {
                 assert!(epoch > self.current && epoch <= self.accepted, "current epoch {epoch}: {self:?}");
                 self.current = epoch;
+                self.filled = true;
             }
             Write::InstallSnapshot { zxid, bytes } => {
                 self.snapshot = decode_tree(&bytes);
                 self.snapshot_zxid = zxid;
                 self.log.clear();
-                self.filled = true;
+                self.installs += 1;
             }
         }
     }
