@@ -254,11 +254,12 @@ fn supporters(core: &Core, votes: &BTreeMap<ServerId, Vote>, candidate: &Vote) -
     core.voters.voters().filter(|id| votes.get(id).is_some_and(|vote| vote.agrees_with(candidate))).collect()
 }
 
-/// Who agrees that this leader is in office, if they are a quorum and the leader itself says so.
+/// Who agrees that this leader is in office, if they are a quorum and the leader itself says so. A server whose store was lost
+/// may be said to lead by those who followed it before: it must not.
 fn is_led(core: &Core, votes: &BTreeMap<ServerId, Vote>, vote: &Vote) -> Option<BTreeSet<ServerId>> {
     let agreeing = supporters(core, votes, vote);
     let says_so = match vote.leader == core.id() {
-        true => vote.round == core.round,
+        true => vote.round == core.round && core.position() != Zxid::NONE,
         false => votes.get(&vote.leader).is_some_and(|vote| vote.state == ServerState::Leading),
     };
     (says_so && core.voters.has_quorum(|id| agreeing.contains(&id))).then_some(agreeing)

@@ -198,6 +198,19 @@ fn a_leader_does_not_count_who_has_more_history() {
     check(1, Zxid::NONE, false);
 }
 
+#[test]
+fn a_server_that_lost_its_store_does_not_lead_those_who_followed_it() {
+    let check = |trusted: bool, leader: Option<ServerId>| {
+        let mut script = Script::start(config(3), History { trusted, ..History::default() });
+        for id in [1, 2] {
+            script.hear(ServerId(id), ServerState::Following, ServerId(3), Zxid::ZERO, Epoch(0), 1);
+        }
+        assert_eq!(script.zab.leader(), leader, "trusted: {trusted}");
+    };
+    check(true, Some(ServerId(3)));
+    check(false, None);
+}
+
 #[cfg(feature = "mutants")]
 #[test]
 fn the_mutant_without_history_check_counts_it() {
