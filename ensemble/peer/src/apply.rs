@@ -38,9 +38,10 @@ impl Peer {
             Zab::Role(role) => self.take_office(now, role),
             Zab::Stopped => self.leave_office(),
             Zab::Forwarded { learner, request, auth, .. } => self.forwarded(now, learner, &request, auth),
-            Zab::Touched { sessions, .. } => {
+            Zab::Touched { learner, sessions } => {
+                let from = crate::session::Owner::Learner(learner);
                 for (session, timeout_ms) in sessions {
-                    self.leader.sessions.touch(session, Some(timeout_ms), now.elapsed);
+                    self.leader.sessions.reported(session, timeout_ms, from, now.elapsed);
                 }
             }
             Zab::Revalidate { learner, session, timeout_ms } => {

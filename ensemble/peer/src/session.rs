@@ -58,6 +58,14 @@ impl Sessions {
         }
     }
 
+    /// A learner has heard of the session's client, with the timeout that it agreed on. What comes late from a learner that
+    /// the session has left counts for nothing: that timeout may be shorter than the present one.
+    pub(crate) fn reported(&mut self, session: SessionId, timeout_ms: i32, from: Owner, now: Duration) {
+        if self.tracked.get(&session).is_some_and(|tracked| tracked.owner.is_none_or(|owner| owner == from)) {
+            self.touch(session, Some(timeout_ms), now);
+        }
+    }
+
     /// Moves the session to `owner` after a re-attach there. False when the session is unknown or closing.
     pub(crate) fn attach(&mut self, session: SessionId, timeout_ms: i32, owner: Owner, now: Duration) -> bool {
         let alive = self.touch(session, Some(timeout_ms), now);

@@ -372,3 +372,20 @@ fn a_deferred_write_keeps_the_identities_that_it_came_with() {
     world.settle();
     assert_eq!(world.errors(0, client), vec![OK, OK, ErrorCode::INVALID_ACL, OK]);
 }
+
+#[test]
+fn a_late_report_of_the_server_that_a_session_left_does_not_shorten_its_timeout() {
+    let mut world = World::new(3);
+    let (leader, follower) = (world.leader(), world.follower());
+    let old = world.open(follower);
+    let session = world.handshake(follower, old, &new_session(4_000)).expect("a response").session;
+    world.request(follower, old, xid::PING, OpCode::Ping, |_| ());
+    // it moves to the leader before the follower's next answer to a PING
+    let (new, password) = (world.open(leader), password(session));
+    let request = ConnectRequest { session, password: &password, ..new_session(30_000) };
+    assert_eq!(world.handshake(leader, new, &request).expect("a response").timeout_ms, 30_000);
+    world.advance(Duration::from_secs(2));
+    world.request(leader, new, xid::PING, OpCode::Ping, |_| ());
+    world.advance(Duration::from_secs(20));
+    assert!(world.peers[leader].tree().sessions().contains_key(&session), "silent for 20 s of 30 s");
+}
