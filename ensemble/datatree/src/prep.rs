@@ -24,6 +24,9 @@ use ensemble_proto::jute::Reader;
 use ensemble_proto::txn::{CreateTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, TxnRecord};
 use ensemble_proto::{Acl, AclList, DecodeError, ErrorCode, SessionId, StatPersisted, ZnodeKind, Zxid, next_version};
 
+/// Paths that a closeSession lists, in bytes.
+const CLOSE_SESSION_BYTES_MAX: usize = 512 << 10;
+
 /// A write on its way to become a transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -190,7 +193,8 @@ impl<'a> Prep<'a> {
         Ok(Txn::Check { path: request.path.to_string(), version })
     }
 
-    /// The session's ephemeral znodes, those that are still on their way included.
+    /// The session's ephemeral znodes, those that are still on their way included. A list that would make the record longer
+    /// than a log may hold is left out: every server deletes what it finds of the session (ZOOKEEPER-4306).
     fn close_session(&mut self) -> Txn {
         let paths: Vec<String> = self.pending.ephemerals(self.tree, self.request.session).into_iter().collect();
         for path in &paths {
@@ -200,7 +204,8 @@ impl<'a> Prep<'a> {
                 self.remove(parent_path, parent, path);
             }
         }
-        Txn::CloseSession { paths: Some(paths) }
+        let bytes: usize = paths.iter().map(|path| 4 + path.len()).sum();
+        Txn::CloseSession { paths: Some(if bytes > CLOSE_SESSION_BYTES_MAX { Vec::new() } else { paths }) }
     }
 
     // ---- several writes ----

@@ -317,6 +317,20 @@ fn a_closing_session_takes_its_ephemerals_the_pending_ones_included() {
 }
 
 #[test]
+fn a_session_with_more_ephemerals_than_a_record_may_list_is_closed_all_the_same() {
+    let mut leader = Leader::new();
+    leader.propose(&begin(SESSION), &[]);
+    let name = "x".repeat(1000);
+    for number in 0..600 {
+        leader.propose(&create(&format!("/{name}{number}"), EPHEMERAL), &[]);
+    }
+    let record = leader.propose(&close(SESSION), &[]);
+    assert_eq!(record.txn, Txn::CloseSession { paths: Some(vec![]) });
+    leader.commit();
+    assert_eq!((leader.tree.ephemeral_count(), leader.tree.sessions().len()), (0, 0));
+}
+
+#[test]
 fn a_stat_counts_what_happened() {
     let mut leader = Leader::new();
     for owned in [
