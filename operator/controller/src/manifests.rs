@@ -123,7 +123,7 @@ fn deployment() -> Value {
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": NAME, "namespace": NAMESPACE, "labels": labels() },
         "spec": {
-            // One works at a time; a second one takes over within 15 seconds of a failure, and is optional.
+            // One works at a time; a second one takes over within 19 seconds of a failure, and is optional.
             "replicas": 1,
             "selector": { "matchLabels": selector },
             "template": {

@@ -4,11 +4,14 @@
 mod fake;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use fake::{FAULTS, Fake};
+use fake::{ENSEMBLE, FAULTS, Fake};
+use operator_controller::lead::Ended;
 use operator_controller::manifests;
 use operator_core::plan::Next;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 /// What must hold after any founding.
 fn founded_once(fake: &Fake, case: &str) {
@@ -131,29 +134,25 @@ async fn a_changed_size_touches_nothing() {
     assert_eq!(world.objects["statefulsets/zk"]["spec"]["replicas"], 3);
 }
 
-/// What the manifests grant is what is used: nothing is missing, and nothing is there for no reason.
-#[tokio::test]
+/// What the manifests grant is what a whole operator uses: nothing is missing, and nothing is there for no reason.
+#[tokio::test(start_paused = true)]
 async fn rights_are_those_that_are_used() {
     let fake = Fake::new(&json!({}));
-    fake.settle().await;
-    // An equal event within minutes is counted by a patch of the first one, and a founding has no equal events.
-    let mut used = fake.world().rights.clone();
-    used.insert("events.k8s.io/events:patch".to_owned());
-    let mut granted: BTreeSet<String> = rights(&manifests::cluster_rules());
-    // What the watches need: the controller lists and watches what it owns. See `run::controller`.
-    for watched in [
-        "zookeeper.ensemble.rs/zookeeperensembles",
-        "/configmaps",
-        "/services",
-        "/serviceaccounts",
-        "apps/statefulsets",
-        "policy/poddisruptionbudgets",
-        "/pods",
-    ] {
-        for verb in ["list", "watch"] {
-            used.insert(format!("{watched}:{verb}"));
+    let running = fake.start("operator");
+    for replicas in [3, 5, 3, 5] {
+        fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["replicas"] = json!(replicas));
+        for _ in 0..60 {
+            sleep(Duration::from_secs(1)).await;
+            fake.world().servers_turn();
         }
     }
+    running.stop.send(()).expect("it runs");
+    assert_eq!(running.task.await.expect("it ends").0, Ended::Stopped);
+    assert_eq!(fake.status()["bootstrap"]["phase"], "Complete");
+    assert_eq!(fake.condition("ReplicasApplied")["status"], "False");
+    let used = fake.world().rights.clone();
+    let mut granted: BTreeSet<String> = rights(&manifests::cluster_rules());
+    granted.extend(rights(&manifests::lease_rules()));
     // Asked for by an admission plugin that not every cluster runs.
     granted.remove("zookeeper.ensemble.rs/zookeeperensembles/finalizers:update");
     assert_eq!(granted, used);
