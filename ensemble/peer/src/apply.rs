@@ -1,7 +1,7 @@
 //! What follows from what zab decides: committed transactions are applied, watchers told, clients answered.
 
-use crate::client::Slot;
-use crate::{ClientId, Effect, Peer};
+use crate::client::{Phase, Slot};
+use crate::{ClientId, Effect, LocalWrite, Peer};
 use bytes::Bytes;
 use ensemble_datatree::{Access, DigestMismatch, Event, EventKind, Outcome, acl};
 use ensemble_proto::client::{EventType, MultiResult, OpCode, WatcherEvent, reply};
@@ -16,9 +16,11 @@ impl Peer {
     pub(crate) fn pump(&mut self, now: Now) {
         loop {
             while let Some(effect) = self.zab.poll_effect() {
-                self.carry_out(now, effect);
+                if !self.halted {
+                    self.carry_out(now, effect);
+                }
             }
-            if !self.submit_waiting(now) {
+            if self.halted || !self.submit_waiting(now) {
                 break;
             }
         }
@@ -75,6 +77,7 @@ impl Peer {
     }
 
     fn halt(&mut self, reason: String) {
+        self.halted = true;
         self.effects.push_back(Effect::Halt { reason });
     }
 
@@ -115,7 +118,11 @@ impl Peer {
             self.leader.sessions.remove(session);
         }
         let header = &record.header;
-        if self.local_writes.front().is_some_and(|head| head.session == header.session && head.cxid == header.cxid)
+        let is_answer = |head: &LocalWrite| {
+            (head.session, head.cxid) == (header.session, header.cxid)
+                && (ended.is_none() || head.op == OpCode::CloseSession.code())
+        };
+        if self.local_writes.front().is_some_and(is_answer)
             && let Some(write) = self.local_writes.pop_front()
             && let Some(client) = write.client
         {
@@ -182,7 +189,10 @@ impl Peer {
     /// Answers the client whose write this was.
     fn complete(&mut self, now: Now, id: ClientId, record: &TxnRecord, outcome: &Outcome<'_>) {
         if record.txn.op() == OpCode::CreateSession {
-            return self.answer_connect(now, id, Some(record.header.session));
+            if self.clients.get(id).is_some_and(|client| client.phase == Phase::Resolving) {
+                self.answer_connect(now, id, Some(record.header.session));
+            }
+            return;
         }
         if outcome.error == ErrorCode::SESSION_MOVED {
             return self.close_client(id);

@@ -137,8 +137,21 @@ impl Peer {
         self.effects.push_back(Effect::Office(Some(role)));
     }
 
+    /// Called more than half a tick too late, this server has stood still (a paused process or machine): what its clients and
+    /// learners have sent waits in its sockets. They get a tick to be heard before anybody is said to be silent.
+    ///
+    /// Differs from ZooKeeper: whose leader ends sessions first and reads afterwards.
+    pub(crate) fn notice_standstill(&mut self, now: Now) {
+        if now.elapsed > self.deadline() + self.config.zab.tick / 2 {
+            self.no_expiry_before = now.elapsed + self.config.zab.tick;
+        }
+    }
+
     /// Ends every session whose client has been silent for too long.
     pub(crate) fn expire(&mut self, now: Now) {
+        if now.elapsed < self.no_expiry_before {
+            return;
+        }
         for client in self.idle.expired(now.elapsed) {
             self.close_client(client);
         }

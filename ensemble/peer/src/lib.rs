@@ -159,6 +159,7 @@ pub enum Effect {
 struct LocalWrite {
     session: SessionId,
     cxid: i32,
+    op: i32,
     client: Option<ClientId>,
 }
 
@@ -219,6 +220,10 @@ pub struct Peer {
     outstanding: usize,
     paused: Vec<ClientId>,
     counters: Counters,
+    /// Nobody is ended for silence before: this server may have stood still itself.
+    no_expiry_before: Duration,
+    /// Nothing is applied or answered any more.
+    halted: bool,
     effects: VecDeque<Effect>,
 }
 
@@ -251,6 +256,8 @@ impl Peer {
             outstanding: 0,
             paused: Vec::new(),
             counters: Counters::default(),
+            no_expiry_before: Duration::ZERO,
+            halted: false,
             effects: VecDeque::new(),
             config,
         };
@@ -337,6 +344,7 @@ impl Peer {
 
     /// [`Peer::deadline`] has come.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.notice_standstill(now);
         self.zab.handle_timeout(now);
         self.expire(now);
         self.pump(now);
@@ -372,7 +380,8 @@ impl Peer {
     /// When [`Peer::handle_timeout`] must be called, on the elapsed clock.
     pub fn deadline(&self) -> Duration {
         let sessions = if self.office == Some(Role::Leading) { self.leader.sessions.next_expiry() } else { None };
-        [sessions, self.idle.next()].into_iter().flatten().fold(self.zab.deadline(), Duration::min)
+        let silence = [sessions, self.idle.next()].into_iter().flatten().min();
+        silence.map_or(self.zab.deadline(), |at| at.max(self.no_expiry_before).min(self.zab.deadline()))
     }
 
     /// Moves the bytes waiting for a client to the end of `into`: one write call a turn.

@@ -159,8 +159,8 @@ impl Peer {
 
     /// Sends a write of one of our clients to the leader, which may be us.
     pub(crate) fn write(&mut self, now: Now, id: ClientId, outgoing: Outgoing) {
-        let Outgoing { session, xid: cxid, .. } = outgoing;
-        self.local_writes.push_back(LocalWrite { session, cxid, client: Some(id) });
+        let Outgoing { session, xid: cxid, op, .. } = outgoing;
+        self.local_writes.push_back(LocalWrite { session, cxid, op, client: Some(id) });
         if self.office == Some(Role::Leading) {
             let Outgoing { op, body, identities, .. } = outgoing;
             self.submit(now, Submission { from: Some(Owner::Local), session, cxid, op, body, identities });

@@ -389,3 +389,48 @@ fn a_late_report_of_the_server_that_a_session_left_does_not_shorten_its_timeout(
     world.advance(Duration::from_secs(20));
     assert!(world.peers[leader].tree().sessions().contains_key(&session), "silent for 20 s of 30 s");
 }
+
+#[test]
+fn after_a_standstill_clients_are_heard_before_anybody_is_said_to_be_silent() {
+    let mut world = World::standalone();
+    let client = world.open(0);
+    let session = world.handshake(0, client, &new_session(4_000)).expect("a response").session;
+    let lives = |world: &World| world.peers[0].tree().sessions().contains_key(&session);
+    world.stand_still(Duration::from_secs(7));
+    assert!(lives(&world));
+    world.request(0, client, xid::PING, OpCode::Ping, |_| ()); // had waited in the socket
+    world.advance(Duration::from_secs(3));
+    assert!(lives(&world), "heard");
+    world.stand_still(Duration::from_secs(7));
+    world.advance(Duration::from_secs(3));
+    assert!(!lives(&world), "silent for longer than its timeout, and for a tick after the standstill");
+}
+
+/// The leader has proposed the end of a session when a write of its client reaches it, with the xid that the end has too.
+#[test]
+fn the_end_of_a_session_answers_no_other_request_of_its_client() {
+    let begin = || {
+        let mut world = World::new(3);
+        let follower = world.follower();
+        let client = world.open(follower);
+        let session = world.handshake(follower, client, &new_session(4_000)).expect("a response").session;
+        (world, follower, client, session)
+    };
+    let (mut world, _, _, session) = begin();
+    let mut silent_for = Duration::ZERO;
+    while world.peers[world.leader()].tree().sessions().contains_key(&session) {
+        world.advance(Duration::from_millis(50));
+        silent_for += Duration::from_millis(50);
+    }
+    let (mut world, follower, client, session) = begin();
+    world.advance(silent_for - Duration::from_millis(200));
+    world.request(follower, client, xid::PING, OpCode::Ping, |_| ());
+    world.sync = false;
+    world.advance(Duration::from_millis(200));
+    world.received(follower, client);
+    create(&mut world, follower, client, 0, "/a", 0);
+    world.sync = true;
+    world.settle();
+    assert!(!world.peers[follower].tree().sessions().contains_key(&session));
+    assert!(!world.errors(follower, client).contains(&OK), "the create has no effect");
+}

@@ -116,6 +116,16 @@ impl World {
         }
     }
 
+    /// Every process stops for a while: then its timers are late, and what was sent to it is read after them.
+    pub(crate) fn stand_still(&mut self, by: Duration) {
+        self.now.elapsed += by;
+        self.now.wall_ms += by.as_millis() as i64;
+        for peer in &mut self.peers {
+            peer.handle_timeout(self.now);
+        }
+        self.settle();
+    }
+
     /// Carries out every effect until nothing moves.
     pub(crate) fn settle(&mut self) {
         loop {
