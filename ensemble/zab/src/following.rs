@@ -61,6 +61,8 @@ pub(crate) struct Following {
     /// The write after which ACK(NEWLEADER) leaves.
     pub(crate) acknowledged: Ticket,
     touched: BTreeMap<SessionId, i32>,
+    /// The first session that the next PING reports.
+    report_from: SessionId,
     /// For each SYNC received and not passed on, the commit it came after. As many as the owner has asked for.
     syncs: VecDeque<Zxid>,
 }
@@ -96,6 +98,7 @@ impl Following {
             offered: None,
             acknowledged: Ticket(0),
             touched: BTreeMap::new(),
+            report_from: SessionId(i64::MIN),
             syncs: VecDeque::new(),
         }
     }
@@ -364,13 +367,25 @@ impl Following {
     }
 
     fn answer_ping(&mut self, core: &mut Core, conn: ConnId, zxid: Zxid) {
-        let rest = match self.touched.keys().nth(TOUCHED_MAX).copied() {
-            Some(first) => self.touched.split_off(&first),
-            None => BTreeMap::new(),
-        };
-        let reported = std::mem::replace(&mut self.touched, rest);
-        let data = encode_touched(reported.into_iter());
+        let data = encode_touched(self.next_touched().into_iter());
         core.send(conn, QuorumPacket::with_data(PacketType::Ping, zxid, data));
+    }
+
+    /// The sessions to report now. When they are more than one PING takes, the next goes on where this one ends, so that none is
+    /// passed over for ever.
+    fn next_touched(&mut self) -> BTreeMap<SessionId, i32> {
+        if self.touched.len() <= TOUCHED_MAX {
+            return std::mem::take(&mut self.touched);
+        }
+        let mut reported = BTreeMap::new();
+        while reported.len() < TOUCHED_MAX {
+            let next = self.touched.range(self.report_from..).next().or_else(|| self.touched.first_key_value());
+            let Some((session, timeout_ms)) = next.map(|(session, timeout_ms)| (*session, *timeout_ms)) else { break };
+            self.touched.remove(&session);
+            reported.insert(session, timeout_ms);
+            self.report_from = SessionId(session.0.wrapping_add(1));
+        }
+        reported
     }
 
     // ---- the owner's requests ----

@@ -8,9 +8,10 @@ use common::script::Script;
 use common::{fast_config, membership};
 use ensemble_proto::membership::{MemberRole, Membership};
 use ensemble_proto::quorum::PacketType::{self, *};
-use ensemble_proto::quorum::{Decoded, LearnerInfo, PacketDecoder, QuorumPacket, ServerState};
-use ensemble_proto::{Epoch, ServerId, Zxid};
+use ensemble_proto::quorum::{Decoded, LearnerInfo, PacketDecoder, QuorumPacket, ServerState, decode_touched};
+use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
 use ensemble_zab::{Config, ConnId, History, Write};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 const LEADER_INFO: &[u8] = &[0, 1, 0, 0];
@@ -196,6 +197,26 @@ fn a_leader_does_not_count_who_has_more_history() {
     check(2, at(1, 1), false);
     check(-1, at(1, 5), false);
     check(1, Zxid::NONE, false);
+}
+
+#[test]
+fn more_sessions_than_a_ping_reports_take_turns() {
+    let mut script = discovered(history(3, 5));
+    script.say(7, Diff, at(1, 5));
+    script.say_with(7, NewLeader, at(2, 0), b"config");
+    script.say(7, UpToDate, Zxid::NONE);
+    let reported = |script: &mut Script| {
+        for session in 0..50_000 {
+            script.with(|zab, _| zab.touch(SessionId(session), 4000)); // the lowest are always there again
+        }
+        script.sent.clear();
+        script.say(7, Ping, at(2, 0));
+        let sessions = decode_touched(script.sent.pop().unwrap().payload()).unwrap();
+        sessions.into_iter().map(|(session, _)| session.0).collect::<BTreeSet<_>>()
+    };
+    let (first, second) = (reported(&mut script), reported(&mut script));
+    assert_eq!((first.len(), second.len()), (40_000, 40_000));
+    assert!((0..50_000).all(|session| first.contains(&session) || second.contains(&session)));
 }
 
 #[test]
