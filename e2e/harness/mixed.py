@@ -136,6 +136,16 @@ class Server(processes.Server):
         assert found, f"{self}: mntr has no zk_{name}"
         return int(found[1])
 
+    def digest_mismatches(self) -> int:
+        """How many transactions brought a digest that was not its tree's.
+
+        After a snapshot over the network Apache ZooKeeper compares at once, while the tree is ahead of its zxid if there were writes meanwhile: what it
+        counts then says nothing. Three of its own servers show it too.
+        """
+        if self.kind is Kind.JAVA and "Getting a snapshot" in self.said_now():
+            return 0
+        return self.metric("digest_mismatches_count")
+
     def digest(self, zxid: int) -> str | None:
         """The digest of the tree at this zxid, if it is told."""
         if self.kind is Kind.JAVA:
@@ -208,8 +218,16 @@ class Ensemble:
             leader = self.settle()
             if leader is wanted:
                 return wanted
+            self._write(leader)  # who joined an idle leader late stands at the start of its epoch, before those who elected it
             self.crash(leader)
         raise AssertionError(f"{wanted} was not elected in {LEADER_MOVES_MAX} elections")
+
+    def _write(self, server: Server) -> None:
+        client = connect(server.address)
+        try:
+            client.set("/", b"")
+        finally:
+            close(client)
 
     def hosts(self) -> str:
         """What a client connects to."""
@@ -231,7 +249,7 @@ class Ensemble:
             different = sorted(path for path in {*first, *other} if first.get(path) != other.get(path))
             shown = [f"{path}: {first.get(path)} and {other.get(path)}" for path in different[:3]]
             assert not different, f"{running[0]} and {server} differ in {len(different)} znodes: {'; '.join(shown)}"
-        mismatches = {str(server): server.metric("digest_mismatches_count") for server in running}
+        mismatches = {str(server): server.digest_mismatches() for server in running}
         assert not any(mismatches.values()), f"digest mismatches: {mismatches}"
         return f"{len(running)} equal trees of {len(first)} znodes, {digest}"
 

@@ -31,7 +31,7 @@ def replace_all(ensemble: Ensemble, load: Load, kind: Kind) -> list[str]:
     leader = ensemble.settle()
     took = []
     for server in sorted(ensemble.servers, key=lambda server: (server is leader, server.myid)):
-        assert server.metric("digest_mismatches_count") == 0, f"{server} has seen a digest that is not its own"
+        assert server.digest_mismatches() == 0, f"{server} has seen a digest that is not its own"
         start, was = time.monotonic(), server.mode()
         server.become(kind)
         ensemble.settle()
