@@ -1,0 +1,132 @@
+//! What a user writes. Every field here works; every rule says what to write instead.
+#![expect(unreachable_pub, reason = "KubeSchema repeats each struct inside a function")]
+
+mod config;
+mod image;
+mod pod_template;
+mod resources;
+mod scheduling;
+mod storage;
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::status::ZooKeeperEnsembleStatus;
+
+pub use config::{Autopurge, Config, FourLetterWord};
+pub use image::{Image, PullPolicy};
+pub use pod_template::{EnvVar, PodTemplate};
+pub use resources::Resources;
+pub use scheduling::{AntiAffinity, Scheduling, TopologySpread, WhenUnsatisfiable};
+pub use storage::{AccessMode, Storage, StorageType, TxnLogVolume, Volume};
+
+/// An ensemble of ZooKeeper servers: its size, its storage and its configuration.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "zookeeper.ensemble.rs",
+    version = "v1alpha1",
+    kind = "ZooKeeperEnsemble",
+    plural = "zookeeperensembles",
+    singular = "zookeeperensemble",
+    shortname = "zke",
+    category = "zookeeper",
+    namespaced,
+    doc = "An ensemble of ZooKeeper servers that the operator founds once and keeps running.",
+    status = "ZooKeeperEnsembleStatus",
+    derive = "PartialEq",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".spec.replicas", description = "Servers wanted"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas", description = "Servers that serve clients"),
+    printcolumn(name = "Voters", type_ = "integer", json_path = ".status.voters", description = "Servers that vote"),
+    printcolumn(name = "Leader", type_ = "string", json_path = ".status.leader", description = "Pod of the leader"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "Reason of the condition Ready"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version", description = "Version that the leader reports"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since creation"),
+    printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.epoch", description = "Epoch of the leader", priority = 1),
+    printcolumn(name = "Tolerance", type_ = "integer", json_path = ".status.faultTolerance", description = "Voters that may fail now without loss of service", priority = 1),
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoints.client", description = "Where clients connect", priority = 1),
+    validation = Rule::new("size(self.metadata.name) <= 45").message("the name must be at most 45 characters, so that the names of its pods fit"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name must be a DNS label that begins with a letter: lower-case letters, digits and '-', no dots")
+)]
+#[x_kube(
+    validation = Rule::new("has(self.clusterDomain) == has(oldSelf.clusterDomain) && (!has(self.clusterDomain) || self.clusterDomain == oldSelf.clusterDomain)")
+        .message("clusterDomain is immutable: the servers know each other by these names"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ZooKeeperEnsembleSpec {
+    /// How many servers: 1, 3, 5 or 7, all of them voters.
+    ///
+    /// It takes effect when the ensemble is founded. A change afterwards is reported and not carried out.
+    #[serde(default = "default_replicas")]
+    #[x_kube(validation = Rule::new("self in [1, 3, 5, 7]").message("replicas must be 1, 3, 5 or 7: an even number of voters tolerates no more failures than the odd number below it; write 3 for 2 or 4, 5 for 6, 7 for more"))]
+    pub replicas: i32,
+
+    /// Which server image runs. Without it, the image that the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+
+    /// Volumes of each server.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("storage is immutable: a StatefulSet keeps the volumes it was created with; expansion is not supported yet"))]
+    pub storage: Storage,
+
+    /// Settings of `zoo.cfg`. A change reaches a server when its pod is next created; the condition ConfigApplied says
+    /// which pods wait for it.
+    #[serde(default)]
+    pub config: Config,
+
+    /// CPU and memory of each server.
+    #[serde(default)]
+    pub resources: Resources,
+
+    /// Where the pods may run.
+    #[serde(default)]
+    pub scheduling: Scheduling,
+
+    /// Additions to the pods.
+    #[serde(default)]
+    pub pod_template: PodTemplate,
+
+    /// The id of a server is its ordinal plus this number, so that ensembles which will be joined have distinct ids.
+    #[serde(default = "default_myid_offset")]
+    #[schemars(range(min = 1, max = 240))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("myidOffset is immutable: the ids are written on the volumes"))]
+    pub myid_offset: i32,
+
+    /// The DNS domain of the cluster, such as `cluster.local`. Without it names are relative (`<pod>.<service>.<namespace>.svc`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub cluster_domain: Option<String>,
+
+    /// While true the operator observes and reports, and changes nothing.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+fn default_replicas() -> i32 {
+    3
+}
+fn default_myid_offset() -> i32 {
+    1
+}
+
+impl Default for ZooKeeperEnsembleSpec {
+    fn default() -> Self {
+        Self {
+            replicas: default_replicas(),
+            image: None,
+            storage: Storage::default(),
+            config: Config::default(),
+            resources: Resources::default(),
+            scheduling: Scheduling::default(),
+            pod_template: PodTemplate::default(),
+            myid_offset: default_myid_offset(),
+            cluster_domain: None,
+            paused: false,
+        }
+    }
+}
