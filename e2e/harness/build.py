@@ -24,12 +24,16 @@ def static_env() -> dict[str, str]:
     return {**cargo_env(), "RUSTFLAGS": "-C target-feature=+crt-static"}
 
 
+def binary(program: str, log: Path) -> Path:
+    """Builds a static release binary and returns its path."""
+    arguments = ["build", "--release", "--locked", "--target", TARGET, "--package", PROGRAMS[program], "--bin", program]
+    run(["cargo", *arguments], cwd=places.REPOSITORY, env=static_env(), log=log)
+    return places.TARGET / TARGET / "release" / program
+
+
 def binaries(log: Path) -> dict[str, Path]:
-    """Builds the static release binaries and returns their paths. One cargo run each: features of one must not leak into the other."""
-    for program, package in PROGRAMS.items():
-        arguments = ["build", "--release", "--locked", "--target", TARGET, "--package", package, "--bin", program]
-        run(["cargo", *arguments], cwd=places.REPOSITORY, env=static_env(), log=log)
-    return {program: places.TARGET / TARGET / "release" / program for program in PROGRAMS}
+    """Builds all of them. One cargo run each: features of one must not leak into the other."""
+    return {program: binary(program, log) for program in PROGRAMS}
 
 
 def image(engine: Engine, log: Path) -> str:

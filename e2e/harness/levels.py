@@ -68,9 +68,9 @@ def mixed(names: list[str], artifacts: Path, version: str) -> Tally:
     require("java", "mvn", "setpriv")
     with step(f"fetching Apache ZooKeeper {version}"):
         jars = apache.fetch(log, version)
-    with step("building the binaries"):
-        binaries = build.binaries(log)
-    with tempfile.TemporaryDirectory(prefix="zke-mixed.") as folder, MixedWorld(binaries["ensemble"], jars, Path(folder)) as world:
+    with step("building the server"):
+        server = build.binary("ensemble", log)
+    with tempfile.TemporaryDirectory(prefix="zke-mixed.") as folder, MixedWorld(server, jars, Path(folder)) as world:
         return runner.run(cases, world, artifacts / "mixed")
 
 
