@@ -70,6 +70,7 @@ class Server(processes.Server):
         super().__init__(binary, folder, myid)
         self.jars, self.kind = jars, kind
         self.observer = False
+        self.has_client_in_line = True
         self._started_at = 0
         (folder / "logback.xml").write_text(LOGBACK)
 
@@ -79,6 +80,8 @@ class Server(processes.Server):
     def line(self) -> str:
         """Its line in everybody's zoo.cfg."""
         line = super().line()
+        if not self.has_client_in_line:
+            return line.partition(":participant;")[0]
         return line.replace(":participant;", ":observer;") if self.observer else line
 
     def start(self) -> None:
@@ -178,7 +181,8 @@ class Ensemble:
     def configure(self, **changes: str | None) -> None:
         """Writes everybody's zoo.cfg, which is the same for both kinds."""
         for server in self.servers:
-            server.configure([other.line() for other in self.servers], **{**SETTINGS, **changes})
+            port = {} if server.has_client_in_line else {"clientPort": str(server.client_port)}
+            server.configure([other.line() for other in self.servers], **{**SETTINGS, **port, **changes})
 
     def start(self) -> None:
         """Starts all and waits until all serve."""
@@ -314,9 +318,9 @@ class World(processes.Processes):
         self._servers.append(server)
         return server
 
-    def ensemble(self, kinds: str, *, observers: tuple[int, ...] = ()) -> Ensemble:
-        """Servers 1 to n, configured and not started: `JRJ` is a Java, a Rust and a Java server."""
+    def ensemble(self, kinds: str, *, observers: tuple[int, ...] = (), old_style: bool = False) -> Ensemble:
+        """Servers 1 to n, configured and not started: `JRJ` is a Java, a Rust and a Java server. The old style is that of before 3.5: `clientPort` has a line of its own."""
         servers = [self.one({"J": Kind.JAVA, "R": Kind.RUST}[letter], myid) for myid, letter in enumerate(kinds, 1)]
         for server in servers:
-            server.observer = server.myid in observers
+            server.observer, server.has_client_in_line = server.myid in observers, not old_style
         return Ensemble(servers)

@@ -16,7 +16,8 @@ WRITES = 100
 @case("migration from Apache ZooKeeper and back")
 def migration(world: World) -> str:
     """Three Java servers become three Rust servers and go back, under load: no write and no session is lost."""
-    ensemble = world.ensemble("JJJ")
+    ensemble = world.ensemble("JJJ", old_style=True)
+    ensemble.configure(autopurge__purgeInterval="1")
     ensemble.start()
     with ensemble.load() as load:
         load.wait_for_writes(WRITES, RECOVERY_SECONDS)
