@@ -228,7 +228,7 @@ impl Input {
                 }
                 Ok(None) => false,
                 Err(BadLength(length)) => {
-                    tracing::warn!(address = %connection.address, length, frame_bytes_max, "closing a client whose frame has an impossible length");
+                    tracing::warn!(address = %connection.address, length, frame_bytes_max, "closing a client whose frame length is negative or above jute.maxbuffer");
                     connection.end();
                     false
                 }

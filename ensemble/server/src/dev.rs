@@ -24,7 +24,7 @@ pub struct Options {
     /// Keep the data here; by default a temporary directory, removed at the end
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// How log lines look
+    /// How log lines look; RUST_LOG selects which, by default info
     #[arg(long, value_enum, default_value_t)]
     log_format: log::Format,
 }
@@ -63,7 +63,7 @@ fn try_run(options: &Options) -> anyhow::Result<()> {
     }
     let connect: Vec<_> = (0..options.members).map(|n| format!("127.0.0.1:{}", options.client_port + n)).collect();
     eprintln!(
-        "\n  {} servers, data in {}\n  connect to {}\n  stop with ctrl-c\n",
+        "\n  servers: {}, data in {}\n  connect to {}\n  stop with ctrl-c\n",
         members.len(),
         root.display(),
         connect.join(",")

@@ -183,7 +183,8 @@ impl Driver {
             }
             Effect::CloseClient { client, fault } => {
                 if let Some(fault) = fault {
-                    tracing::info!(client = client.0, fault, "client connection closed for what it sent");
+                    let address = self.clients.address(client).map(tracing::field::display);
+                    tracing::info!(address, fault, "closing a client for what it sent");
                 }
                 if let Some(connection) = self.clients.connection(client) {
                     connection.end_after_flush();

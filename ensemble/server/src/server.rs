@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Options of `ensemble server`.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// ZooKeeper's configuration file
+    /// ZooKeeper's configuration file, zoo.cfg
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// What would be a Java system property, as in -Dzookeeper.snapCount=1000
@@ -20,7 +20,7 @@ pub struct Options {
     /// Position in a StatefulSet: with ensemble.myidOffset it makes the server's id
     #[arg(long, env = "ENSEMBLE_ORDINAL", value_name = "N", value_parser = clap::value_parser!(i64).range(0..=254))]
     ordinal: Option<i64>,
-    /// How log lines look
+    /// How log lines look; RUST_LOG selects which, by default info
     #[arg(long, value_enum, default_value_t)]
     log_format: log::Format,
 }

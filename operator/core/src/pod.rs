@@ -95,6 +95,9 @@ fn exit_meaning(code: i32) -> &'static str {
         3 => "it could not use its data directory",
         EXIT_IDENTITY => "its volume belongs to another ensemble or another member",
         10 => "its disk failed",
+        13 => "it met what it must not survive",
+        14 => "it could not listen on a port",
+        134 => "a bug stopped it",
         137 => "it was killed, most often for want of memory",
         _ => "it failed",
     }
@@ -154,6 +157,10 @@ mod tests {
                 json!({ "terminated": { "exitCode": 4, "message": "start\nvolume of ensemble a, not b\n" } }),
             ),
             "exited with code 4 (its volume belongs to another ensemble or another member): volume of ensemble a, not b",
+        );
+        check(
+            container(json!({ "terminated": { "exitCode": 14 } }), json!({})),
+            "exited with code 14 (it could not listen on a port)",
         );
         check(
             json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": "0/3 nodes are available" }] }),

@@ -173,8 +173,16 @@ mod tests {
         for (text, expected) in [
             ("clientPort=2181", "dataDir is missing: snapshots and myid live there"),
             ("dataDir=/d\nclientPort=http", "clientPort (line 2): \"http\" is not a port between 0 and 65535"),
-            ("dataDir=/d\ntickTime=0", "tickTime (line 2): \"0\" is not a number of milliseconds, at least 1"),
-            ("dataDir=/d\ninitLimit=x", "initLimit (line 2): \"x\" is not a number of ticks, at least 1"),
+            ("dataDir=/d\ntickTime=0", "tickTime (line 2): \"0\" is not a number of milliseconds from 1 to 3600000"),
+            (
+                "dataDir=/d\ntickTime=3600001",
+                "tickTime (line 2): \"3600001\" is not a number of milliseconds from 1 to 3600000",
+            ),
+            (
+                "dataDir=/d\nglobalOutstandingLimit=0",
+                "globalOutstandingLimit (line 2): \"0\" is not a number, at least 1",
+            ),
+            ("dataDir=/d\ninitLimit=x", "initLimit (line 2): \"x\" is not a number of ticks from 1 to 1048576"),
             (
                 "dataDir=/d\nminSessionTimeout=10\nmaxSessionTimeout=9",
                 "minSessionTimeout (10) is greater than maxSessionTimeout (9)",

@@ -156,9 +156,11 @@ pub struct Operator {
     pub token_file: PathBuf,
 }
 
-const TICKS: &str = "a number of ticks, at least 1";
+const TICKS: &str = "a number of ticks from 1 to 1048576";
 const MILLISECONDS: &str = "a number of milliseconds, at least 1";
 const COUNT: &str = "a number, at least 0";
+const POSITIVE: &str = "a number, at least 1";
+const BYTES: &str = "a number of bytes from 1 to 2147483647";
 const PORT: &str = "a port between 0 and 65535";
 const DEFAULT_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider";
 const NULL_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.NullMetricsProvider";
@@ -179,13 +181,13 @@ impl Settings {
         let membership = membership(values)?;
         let alone = membership.servers.len() == 1 && values.flag("standaloneEnabled", true)?;
         let standalone = membership.servers.is_empty() || alone;
-        let tick_ms = values.number("tickTime", 3000, 1, 3_600_000, MILLISECONDS)?;
+        let tick_ms = values.number("tickTime", 3000, 1, 3_600_000, "a number of milliseconds from 1 to 3600000")?;
         let tick = Duration::from_millis(tick_ms);
         let init_limit = limit(values, "initLimit", standalone)?;
         let sync_limit = limit(values, "syncLimit", standalone)?;
         let (session_timeout_min_ms, session_timeout_max_ms) = session_timeouts(values, tick_ms)?;
         let operator = operator(values)?;
-        let frame_bytes_max = values.number("jute.maxbuffer", 1_048_575, 1, i32::MAX as usize, "a number of bytes")?;
+        let frame_bytes_max = values.number("jute.maxbuffer", 1_048_575, 1, i32::MAX as usize, BYTES)?;
         let super_digest = values.text("DigestAuthenticationProvider.superDigest").map(str::to_owned);
         if values.text("peerType").is_some_and(|kind| !matches!(kind, "participant" | "observer")) {
             return Err(values.wrong("peerType", "participant or observer"));
@@ -211,7 +213,7 @@ impl Settings {
             max_client_cnxns: values.number("maxClientCnxns", 60, 0, usize::MAX, COUNT)?,
             max_cnxns: values.number("maxCnxns", 0, 0, usize::MAX, COUNT)?,
             sessionless_timeout: milliseconds(values, "nio.sessionlessCnxnTimeout", 10_000)?,
-            global_outstanding_limit: values.number("globalOutstandingLimit", 1000, 1, usize::MAX, COUNT)?,
+            global_outstanding_limit: values.number("globalOutstandingLimit", 1000, 1, usize::MAX, POSITIVE)?,
             frame_bytes_max,
             four_letter_whitelist: values.text("4lw.commands.whitelist").unwrap_or("srvr").to_owned(),
             skip_acl: values.flag("skipACL", false)?,
@@ -221,7 +223,7 @@ impl Settings {
             sync_limit,
             session_timeout_min_ms,
             session_timeout_max_ms,
-            committed_log_max: values.number("commitLogCount", 500, 0, 1 << 24, COUNT)?,
+            committed_log_max: values.number("commitLogCount", 500, 0, 1 << 24, "a number from 0 to 16777216")?,
             election: election(values, tick, init_limit, sync_limit)?,
             admin: admin(values)?,
             metrics: metrics(values)?,
@@ -339,7 +341,8 @@ fn backlog(values: &Values) -> Result<u32, ConfigError> {
 }
 
 fn election(values: &Values, tick: Duration, init_limit: u32, sync_limit: u32) -> Result<Election, ConfigError> {
-    let connect_ticks = values.number("connectToLearnerMasterLimit", 0, 0, 1 << 20, TICKS)?;
+    let connect_ticks =
+        values.number("connectToLearnerMasterLimit", 0, 0, 1 << 20, "a number of ticks from 0 to 1048576")?;
     let handshake_ms = values.number("quorumCnxnTimeoutMs", -1_i64, -1, i64::MAX, "a number of milliseconds, or -1")?;
     Ok(Election {
         listen_on_all_ips: values.flag("quorumListenOnAllIPs", false)?,
@@ -357,7 +360,7 @@ fn election(values: &Values, tick: Duration, init_limit: u32, sync_limit: u32) -
         )?,
         leader_retry_delay: milliseconds(values, "leaderConnectDelayDuringRetryMs", 100)?,
         leader_connect_timeout: tick * if connect_ticks == 0 { init_limit } else { connect_ticks },
-        snapshots_max: values.number("leader.maxConcurrentSnapSyncs", 10, 1, usize::MAX, "a number, at least 1")?,
+        snapshots_max: values.number("leader.maxConcurrentSnapSyncs", 10, 1, usize::MAX, POSITIVE)?,
         keepalive: values.flag("tcpKeepAlive", false)?,
     })
 }
