@@ -18,5 +18,6 @@ Where is ...                               Look in
   ZooKeeper, this server, the generator    bench_servers.py
   medians, ratios and the table            bench_report.py
   ensembles with Apache ZooKeeper          mixed.py
+  the tree as a server shows it            trees.py
   Apache ZooKeeper, fetched                apache.py
 """

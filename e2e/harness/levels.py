@@ -19,7 +19,7 @@ from .world import World
 
 NAMES = ("unit", "sim", "process", "mixed", "cluster")
 PACKAGES = ("process", "mixed", "scenarios")
-# Of the mixed level, what runs when nothing is named: two minutes or less. All of it takes about four.
+# Of the mixed level, what runs when nothing is named: two minutes or less. All of it takes about six.
 MIXED_CORE = ["JRJ", "RJR", "migration"]
 SEEDS = 10_000_000
 UNIT = {

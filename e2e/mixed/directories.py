@@ -3,9 +3,10 @@
 from collections import Counter
 
 from harness import processes
-from harness.mixed import SETTINGS, Kind, World, Znode, tree
+from harness.mixed import SETTINGS, Kind, World
 from harness.runner import case
 from harness.shell import wait_for
+from harness.trees import Tree, difference, tree
 from mixed.operations import ask, populate
 from mixed.raw_session import CONTAINER, CREATE_CONTAINER
 from mixed.synchronisations import LEADER_SAYS, found
@@ -22,18 +23,17 @@ def alone(world: World) -> str:
     """Java, Rust, Java, Rust, Java on one data directory, killed each time: each shows the whole tree as the one before left it."""
     server = world.one(Kind.JAVA)
     keys = {**SETTINGS, "clientPort": str(server.client_port), "clientPortAddress": processes.HOST, "snapCount": SNAP_COUNT}
-    left: dict[str, Znode] = {}
+    left: Tree = {}
     for number, (kind, compression) in enumerate(ROUNDS):
         server.kill()
         server.kind = kind
         server.configure([], **keys, snapshot__compression__method=compression)
         server.start()
         wait_for(f"{server} to serve", START_SECONDS, lambda: server.mode() == "standalone", every=0.2)
-        shown = tree(server)
-        different = sorted(path for path in {*left, *shown} if left and left.get(path) != shown.get(path))
-        assert not different, f"{server} shows {different[0]} as {shown.get(different[0])}, it was {left.get(different[0])}"
+        different = difference(left, tree(server.address)) if left else ""
+        assert not different, f"before and at {server}: {different}"
         populate(server, f"/round-{number}")
-        left = tree(server)
+        left = tree(server.address)
     files = Counter(".".join([*file.name.split(".")[:1], *file.name.split(".")[2:]]) for file in server.folder.glob("*/version-2/*.*"))
     missing = {"log", "snapshot", "snapshot.gz", "snapshot.snappy"} - set(files)
     assert not missing, f"no {' and '.join(missing)} was written: the case shows nothing"
