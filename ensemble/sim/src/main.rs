@@ -179,8 +179,12 @@ fn add(total: &Mutex<Summary>, summary: &Summary) {
 
 /// Each mutant runs in a process of its own, since an assertion may abort it.
 fn mutants(names: &[String], limit: u64, jobs: usize) -> Result<ExitCode> {
-    let all = Mutant::all().into_iter().map(Mutant::name);
-    let wanted: Vec<String> = all.filter(|name| names.is_empty() || names.contains(name)).collect();
+    let all: Vec<String> = Mutant::all().into_iter().map(Mutant::name).collect();
+    if let Some(unknown) = names.iter().find(|name| !all.contains(name)) {
+        bail!("{unknown} is no mutant; there are {}", all.join(", "));
+    }
+    let by_chance = || all.iter().filter(|name| !Mutant::BY_SCENARIO.contains(&name.as_str())).cloned().collect();
+    let wanted: Vec<String> = if names.is_empty() { by_chance() } else { names.to_vec() };
     println!("{:<36} {:>10}  noticed by", "mutant", "seed");
     let mut missed = 0;
     let mut by_check: BTreeMap<String, usize> = BTreeMap::new();
