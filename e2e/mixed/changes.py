@@ -1,4 +1,4 @@
-"""Servers die, stand still and change their kind in any order, by a seed that the result names."""
+"""Servers die, stand still and change their kind under a flood of writes, in an order that a seed decides. The result names it."""
 
 import os
 import random
@@ -6,6 +6,7 @@ import time
 
 from harness.mixed import Ensemble, Kind, Server, World
 from harness.runner import case
+from mixed.floods import flooding
 
 RECOVERY_SECONDS = 120
 ROUNDS = 10
@@ -20,18 +21,20 @@ def changes(world: World) -> str:
     """Whatever happens to one server, or to all at once, what was acknowledged is there."""
     seed = int(os.environ.get(SEED, random.randrange(1_000_000)))
     ensemble, chance, history = world.ensemble("JRJ"), random.Random(seed), []
+    ensemble.configure(snapCount="300")
     ensemble.start()
     with ensemble.load() as load:
         try:
-            for _ in range(ROUNDS):
-                trouble = chance.choice((crash, crash_all, replace, stand_still))
-                history.append(trouble(ensemble, chance))
-                ensemble.settle()
-                load.wait_for_writes(WRITES, RECOVERY_SECONDS)
+            with flooding(ensemble.hosts()) as flood:
+                for _ in range(ROUNDS):
+                    trouble = chance.choice((crash, crash_all, replace, stand_still))
+                    history.append(trouble(ensemble, chance))
+                    ensemble.settle()
+                    load.wait_for_writes(WRITES, RECOVERY_SECONDS)
             summary = load.finish()
         except Exception as error:
             raise AssertionError(f"{SEED}={seed}: {error}; after {', '.join(history)}") from error
-    return f"{SEED}={seed}: {', '.join(history)}; {summary}; {ensemble.equal()}"
+    return f"{SEED}={seed}: {', '.join(history)}; {summary}; {flood.done} answers beside it; {ensemble.equal()}"
 
 
 def crash(ensemble: Ensemble, chance: random.Random) -> str:

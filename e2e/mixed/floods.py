@@ -10,7 +10,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 
 from harness.load import close, connect
-from harness.mixed import Ensemble, Kind, Server, World
+from harness.mixed import Ensemble, Kind, World
 from harness.runner import case
 from harness.shell import wait_for
 
@@ -89,9 +89,9 @@ class Flood:
 
 
 @contextlib.contextmanager
-def flooding(server: Server) -> Iterator[Flood]:
-    """A flood through this server."""
-    client = connect(server.address)
+def flooding(hosts: str) -> Iterator[Flood]:
+    """A flood through one of these servers."""
+    client = connect(hosts)
     flood = Flood(client)
     try:
         flood.start()
@@ -122,7 +122,7 @@ def comes_and_goes(world: World, kinds: str) -> str:
     _, leader, learner = ensemble.servers
     ensemble.start()
     ensemble.lead(leader)
-    with flooding(leader) as flood:
+    with flooding(leader.address) as flood:
         for rejoin in range(2 * REJOINS):
             flood.wait(1000)
             learner.kill()
@@ -139,7 +139,7 @@ def comes_and_goes(world: World, kinds: str) -> str:
 def exchange(ensemble: Ensemble) -> str:
     """kill -9 of all in a flood; all come back as the other kind."""
     with contextlib.ExitStack() as stack:
-        flood = stack.enter_context(flooding(ensemble.settle()))
+        flood = stack.enter_context(flooding(ensemble.settle().address))
         flood.wait(500)
         for server in ensemble.servers:
             server.kill()
