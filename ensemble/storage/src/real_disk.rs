@@ -4,31 +4,34 @@ use crate::disk::{Dir, Disk, Entry};
 use crate::error::StorageError;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const VERSION: &str = "version-2";
 
-/// `dataDir` and `dataLogDir` on a file system. Clones share the lock that keeps other processes out.
+/// `dataDir` and `dataLogDir` on a file system. Clones share the locks that keep other processes out.
 #[derive(Debug)]
 pub struct RealDisk {
     data: PathBuf,
     log: PathBuf,
     /// The file written last: the log, nearly always.
     open: Option<(PathBuf, File)>,
-    lock: Arc<File>,
+    /// One a directory: two, unless data and log are in the same.
+    locks: Arc<[File]>,
 }
 
 impl Clone for RealDisk {
     fn clone(&self) -> RealDisk {
-        RealDisk { data: self.data.clone(), log: self.log.clone(), open: None, lock: self.lock.clone() }
+        RealDisk { data: self.data.clone(), log: self.log.clone(), open: None, locks: self.locks.clone() }
     }
 }
 
 impl RealDisk {
     /// Opens the two directories, which may be the same. Missing ones are made when `autocreate` (`zookeeper.datadir.autocreate`).
-    /// The data directory stays locked until the last clone is dropped.
+    /// Both stay locked until the last clone is dropped.
+    ///
+    /// Differs from ZooKeeper, which locks nothing: two servers in one directory cut and purge each other's files.
     ///
     /// # Errors
     /// [`StorageError::Layout`] when a directory is missing and may not be made, or another process uses it;
@@ -37,20 +40,11 @@ impl RealDisk {
         for root in [data, log] {
             ensure_directory(&root.join(VERSION), autocreate)?;
         }
-        let directory = data.join(VERSION);
-        let failed = |action| {
-            let file = directory.display().to_string();
-            move |source| StorageError::Io { action, file, source }
-        };
-        let lock = File::open(&directory).map_err(failed("open"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(StorageError::layout(directory.display(), "another process uses this directory"));
-            }
-            Err(fs::TryLockError::Error(error)) => return Err(failed("lock")(error)),
+        let mut locks = vec![lock(&data.join(VERSION))?];
+        if !is_same(&data.join(VERSION), &log.join(VERSION))? {
+            locks.push(lock(&log.join(VERSION))?);
         }
-        Ok(RealDisk { data: data.to_path_buf(), log: log.to_path_buf(), open: None, lock: Arc::new(lock) })
+        Ok(RealDisk { data: data.to_path_buf(), log: log.to_path_buf(), open: None, locks: locks.into() })
     }
 
     fn directory(&self, dir: Dir) -> PathBuf {
@@ -102,9 +96,36 @@ fn ensure_directory(directory: &Path, autocreate: bool) -> Result<(), StorageErr
     Ok(())
 }
 
+/// Whether two paths lead to one directory, by whatever names and links.
+fn is_same(one: &Path, other: &Path) -> Result<bool, StorageError> {
+    let identity = |path: &Path| {
+        let file = path.display().to_string();
+        let metadata = fs::metadata(path).map_err(|source| StorageError::Io { action: "look at", file, source })?;
+        Ok((metadata.dev(), metadata.ino()))
+    };
+    Ok(identity(one)? == identity(other)?)
+}
+
+/// The directory, locked for as long as the file is open.
+fn lock(directory: &Path) -> Result<File, StorageError> {
+    let failed = |action| {
+        let file = directory.display().to_string();
+        move |source| StorageError::Io { action, file, source }
+    };
+    let lock = File::open(directory).map_err(failed("open"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => {
+            let problem = "another process uses this directory: end it, or give each server a dataDir and a dataLogDir of its own";
+            Err(StorageError::layout(directory.display(), problem))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(failed("lock")(error)),
+    }
+}
+
 impl Disk for RealDisk {
     fn has_separate_log(&self) -> bool {
-        self.data != self.log
+        self.locks.len() > 1
     }
 
     fn list(&mut self, dir: Dir) -> io::Result<Vec<Entry>> {

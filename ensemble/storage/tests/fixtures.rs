@@ -141,13 +141,19 @@ fn the_empty_database_is_the_first_snapshot_of_a_real_server() {
 #[test]
 fn a_directory_has_one_process_and_must_exist_without_autocreate() {
     let root = tempfile::tempdir().unwrap();
-    let (data, log) = (root.path().join("data"), root.path().join("log"));
+    let [data, log, other] = ["data", "log", "other"].map(|name| root.path().join(name));
     let missing = RealDisk::open(&data, &log, false).unwrap_err();
     assert!(missing.to_string().contains("zookeeper.datadir.autocreate is false"), "{missing}");
     let disk = RealDisk::open(&data, &log, true).unwrap();
-    let taken = RealDisk::open(&data, &log, true).unwrap_err();
-    assert!(taken.to_string().contains("another process uses this directory"), "{taken}");
+    for (mine, my_log, taken) in [(&data, &other, &data), (&other, &log, &log), (&other, &data, &data)] {
+        let error = RealDisk::open(mine, my_log, true).unwrap_err().to_string();
+        let expected = format!("{}: another process uses this directory", taken.join("version-2").display());
+        assert!(error.starts_with(&expected), "{error}");
+    }
     drop(disk);
+    let link = root.path().join("link");
+    std::os::unix::fs::symlink(&data, &link).unwrap();
+    RealDisk::open(&data, &link, false).expect("one directory under two names is locked once");
     RealDisk::open(&data, &log, false).unwrap();
     assert!(Path::new(&data).join("version-2").is_dir());
 }
