@@ -1,6 +1,6 @@
 //! Carries out the steps of a plan, in order.
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::events::{self, Recorder};
 use kube::{Api, Client, Resource};
@@ -45,6 +45,21 @@ pub enum ExecuteError {
     /// A recorded fact was about to change. The plan is wrong; nothing was written.
     #[error("refused to change a recorded fact: {0}")]
     FactChanged(String),
+}
+
+impl ExecuteError {
+    /// The API server's words, when it judged an object of ours and would judge it so again: it is invalid (422, 400),
+    /// or not allowed here (403: a quota, an admission policy, a right). A status that is refused is not among these,
+    /// since that could not be said in the status.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Api { step, source } if step == "apply" || step == "create-token" => match &**source {
+                kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => Some(&status.message),
+                _ => None,
+            },
+            Self::Api { .. } | Self::FactChanged(_) => None,
+        }
+    }
 }
 
 impl<A: Admin> Executor<'_, A> {
@@ -172,21 +187,25 @@ impl<A: Admin> Executor<'_, A> {
         }
     }
 
-    /// An event that cannot be published is no reason to stop.
     async fn report(&self, observed: &Observed, event: &Event) {
-        let event = events::Event {
-            type_: match event.type_ {
-                EventType::Normal => events::EventType::Normal,
-                EventType::Warning => events::EventType::Warning,
-            },
-            reason: event.reason.clone(),
-            note: Some(event.note.chars().take(NOTE_CHARS_MAX).collect()),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&event, &observed.ensemble.object_ref(&())).await {
-            tracing::warn!(ensemble = observed.name(), reason = event.reason, %error, "an event could not be published");
-        }
+        publish(self.recorder, &observed.ensemble.object_ref(&()), event).await;
+    }
+}
+
+/// An event that cannot be published is no reason to stop.
+pub(crate) async fn publish(recorder: &Recorder, regarding: &ObjectReference, event: &Event) {
+    let published = events::Event {
+        type_: match event.type_ {
+            EventType::Normal => events::EventType::Normal,
+            EventType::Warning => events::EventType::Warning,
+        },
+        reason: event.reason.clone(),
+        note: Some(event.note.chars().take(NOTE_CHARS_MAX).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = recorder.publish(&published, regarding).await {
+        tracing::warn!(ensemble = regarding.name, reason = event.reason, %error, "an event could not be published");
     }
 }
 

@@ -48,7 +48,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A pass ended; `result` is `ok`, `conflict`, `error` or `invalid`.
+    /// A pass ended; `result` is `ok`, `conflict` or `error`.
     pub fn pass(&self, result: &str, took: Duration) {
         self.passes.with_label_values(&[result]).inc();
         self.pass_seconds.observe(took.as_secs_f64());

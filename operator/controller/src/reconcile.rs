@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kube::core::DeserializeGuard;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DynamicObject, PostParams};
+use kube::core::{ApiResource, DeserializeGuard};
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use operator_api::ZooKeeperEnsemble;
-use operator_core::plan;
 use operator_core::plan::Next;
+use operator_core::{plan, refuse, unreadable};
 
 use crate::admin::Admin;
-use crate::execute::{ExecuteError, Executor};
+use crate::execute::{ExecuteError, Executor, publish};
 use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
 use crate::observe::observe;
@@ -27,6 +30,8 @@ const LATER: Duration = Duration::from_secs(30);
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 /// When to try again after an error.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
+/// How long a pass may take. Seven members that do not answer a grant take 14 s; longer is a connection gone silent.
+const PASS_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// An ensemble as watched: one that cannot be read must not stop the others.
 pub type Watched = DeserializeGuard<ZooKeeperEnsemble>;
@@ -56,6 +61,9 @@ pub enum Error {
     /// A step failed.
     #[error(transparent)]
     Execute(#[from] ExecuteError),
+    /// The API server did not answer within [`PASS_TIME_MAX`].
+    #[error("no end within {} s", PASS_TIME_MAX.as_secs())]
+    Silence,
 }
 
 impl Error {
@@ -65,7 +73,7 @@ impl Error {
             Self::Execute(ExecuteError::Api { source, .. }) => {
                 matches!(&**source, kube::Error::Api(status) if status.is_conflict())
             }
-            Self::Execute(ExecuteError::FactChanged(_)) | Self::Read(_) => false,
+            Self::Execute(ExecuteError::FactChanged(_)) | Self::Read(_) | Self::Silence => false,
         }
     }
 }
@@ -79,7 +87,10 @@ pub async fn reconcile<A: Admin>(watched: Arc<Watched>, context: Arc<Context<A>>
     let began = Instant::now();
     let name = watched.meta().name.clone().unwrap_or_default();
     let namespace = watched.meta().namespace.clone().unwrap_or_default();
-    let result = pass(&namespace, &name, &context).await;
+    let result = match tokio::time::timeout(PASS_TIME_MAX, pass(&namespace, &name, &context)).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Silence),
+    };
     let outcome = match &result {
         Ok(_) => "ok",
         Err(error) if error.is_conflict() => "conflict",
@@ -111,17 +122,15 @@ pub fn on_error<A: Admin>(watched: Arc<Watched>, error: &Error, _: Arc<Context<A
 ///
 /// See [`Error`].
 pub async fn pass<A: Admin>(namespace: &str, name: &str, context: &Context<A>) -> Result<Next, Error> {
-    let api = Api::<Watched>::namespaced(context.client.clone(), namespace);
-    // No cache: the facts that a step depends on are read back from where they were written.
+    // No cache: the facts that a step depends on are read back from where they were written. And no type yet: what the
+    // type does not hold must still be there to be reported.
+    let api = dynamic(&context.client, namespace);
     let Some(live) = api.get_opt(name).await.map_err(|error| Error::Read(Box::new(error)))? else {
         return Ok(Next::Never);
     };
-    let ensemble = match live.0 {
+    let ensemble = match typed(&live) {
         Ok(ensemble) => ensemble,
-        Err(invalid) => {
-            unreadable(context, &invalid).await;
-            return Ok(Next::Later);
-        }
+        Err(fault) => return report_unreadable(context, live, &fault).await,
     };
     let observed = observe(&context.client, &context.admin, &context.default_image, ensemble)
         .await
@@ -134,29 +143,61 @@ pub async fn pass<A: Admin>(namespace: &str, name: &str, context: &Context<A>) -
         metrics: &context.metrics,
         failpoint: context.failpoint,
     };
-    executor.carry_out(&observed, &plan).await?;
-    Ok(plan.next)
+    match executor.carry_out(&observed, &plan).await {
+        Ok(()) => Ok(plan.next),
+        Err(error) => match error.refusal() {
+            Some(answer) => {
+                tracing::warn!(ensemble = name, answer, "the API server refuses an object");
+                let plan = refuse(&observed, answer.to_owned());
+                executor.carry_out(&observed, &plan).await?;
+                Ok(plan.next)
+            }
+            None => Err(error.into()),
+        },
+    }
 }
 
-/// A resource that an older or a hand-edited schema let through. There is nothing to plan; the event names the fault.
-async fn unreadable<A: Admin>(context: &Context<A>, invalid: &kube::core::error_boundary::InvalidObject) {
-    let reference = k8s_openapi::api::core::v1::ObjectReference {
-        api_version: Some(ZooKeeperEnsemble::api_version(&()).into_owned()),
-        kind: Some(ZooKeeperEnsemble::kind(&()).into_owned()),
-        name: invalid.metadata.name.clone(),
-        namespace: invalid.metadata.namespace.clone(),
-        uid: invalid.metadata.uid.clone(),
-        ..Default::default()
-    };
-    tracing::warn!(ensemble = reference.name, error = invalid.error, "an ensemble cannot be read");
-    let event = Event {
-        type_: EventType::Warning,
-        reason: "InvalidResource".to_owned(),
-        note: Some(format!("the resource cannot be read, nothing is done: {}", invalid.error)),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = context.recorder.publish(&event, &reference).await {
-        tracing::warn!(%error, "an event could not be published");
+fn dynamic(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<ZooKeeperEnsemble>(&()))
+}
+
+/// The ensemble in an object, or the field that cannot be read and why.
+fn typed(live: &DynamicObject) -> Result<ZooKeeperEnsemble, String> {
+    let value = serde_json::to_value(live).expect("what came as JSON is JSON");
+    serde_path_to_error::deserialize(value).map_err(|error| format!("{}: {}", error.path(), error.inner()))
+}
+
+/// Says on the resource that it cannot be read, if it does not say so yet. Its objects are left alone.
+async fn report_unreadable<A: Admin>(
+    context: &Context<A>,
+    mut live: DynamicObject,
+    fault: &str,
+) -> Result<Next, Error> {
+    let name = live.name_any();
+    if live.metadata.deletion_timestamp.is_some() {
+        return Ok(Next::Never);
     }
+    tracing::warn!(ensemble = name, fault, "an ensemble cannot be read");
+    let (status, generation) = (&live.data["status"], live.metadata.generation);
+    let Some((status, event)) = unreadable(Time(Timestamp::now()), generation, status, fault) else {
+        return Ok(Next::Later);
+    };
+    live.data["status"] = status;
+    live.metadata.managed_fields = None;
+    let api = dynamic(&context.client, live.namespace().as_deref().unwrap_or_default());
+    let written = api.replace_status(&name, &PostParams::default(), &live).await;
+    let regarding = live.object_ref(&ApiResource::erase::<ZooKeeperEnsemble>(&()));
+    match written {
+        Ok(_) => publish(&context.recorder, &regarding, &event).await,
+        Err(source) => {
+            let error = Error::Execute(ExecuteError::Api { step: "write-status".to_owned(), source: Box::new(source) });
+            if error.is_conflict() {
+                return Err(error);
+            }
+            // A schema may refuse even the status of such a resource. The event is what is left.
+            tracing::warn!(ensemble = name, %error, "the status of an unreadable ensemble could not be written");
+            publish(&context.recorder, &regarding, &event).await;
+        }
+    }
+    Ok(Next::Later)
 }

@@ -4,14 +4,16 @@
 mod fake;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fake::{ENSEMBLE, FAULTS, Fake};
 use operator_controller::lead::Ended;
 use operator_controller::manifests;
+use operator_controller::reconcile::{Error, reconcile};
 use operator_core::plan::Next;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// What must hold after any founding.
 fn founded_once(fake: &Fake, case: &str) {
@@ -85,7 +87,8 @@ async fn an_ensemble_at_rest_is_not_written_to() {
     for _ in 0..3 {
         fake.settle().await;
     }
-    assert_eq!(fake.world().calls.len(), before, "{:?}", fake.world().calls);
+    let world = fake.world();
+    assert_eq!(world.calls.len(), before, "{:?}", world.calls);
 }
 
 /// A volume that is lost after its grant, before the end: its ordinal is not granted again, and the ensemble is founded
@@ -132,6 +135,18 @@ async fn a_changed_size_touches_nothing() {
     assert_eq!(world.calls[calls..], ["update zookeeperensembles/zk/status"]);
     assert!(world.events.iter().any(|reason| reason == "ChangeUnsupported"), "{:?}", world.events);
     assert_eq!(world.objects["statefulsets/zk"]["spec"]["replicas"], 3);
+}
+
+/// A connection that has gone silent holds an ensemble up for a minute, not for good.
+#[tokio::test(start_paused = true)]
+async fn a_pass_ends_when_nothing_answers() {
+    let fake = Fake::new(&json!({}));
+    let ensemble = serde_json::from_value(fake.world().objects[ENSEMBLE].clone()).expect("an ensemble");
+    fake.world().cut.insert("operator".to_owned());
+    let began = Instant::now();
+    let result = reconcile(Arc::new(ensemble), Arc::new(fake.context("operator"))).await;
+    assert!(matches!(result, Err(Error::Silence)), "{result:?}");
+    assert_eq!(began.elapsed(), Duration::from_secs(60));
 }
 
 /// What the manifests grant is what a whole operator uses: nothing is missing, and nothing is there for no reason.

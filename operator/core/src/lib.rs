@@ -37,13 +37,15 @@ pub mod plan;
 mod pod;
 mod status;
 mod step;
+mod unreadable;
 mod validate;
 
 pub use assess::{Assessment, assess};
 pub use founded::Founded;
 pub use member::{BootstrapState, MemberStatus, Role, StoreState};
 pub use observed::{Claim, Identity, Observed, Token, TokenState};
-pub use plan::{Plan, plan};
+pub use plan::{Plan, plan, refuse};
 pub use pod::PodFacts;
 pub use step::{Event, EventType, Fact, Grant, Kind, Object, Step};
+pub use unreadable::unreadable;
 pub use validate::{ValidEnsemble, validate};

@@ -220,6 +220,10 @@ pub fn failure(status: u16) -> Response<Reply> {
     failure_with(status, if status == 409 { "Conflict" } else { "InternalError" })
 }
 
+pub fn refusal(status: u16) -> Response<Reply> {
+    failure_with(status, "the API server's words")
+}
+
 fn failure_with(status: u16, reason: &str) -> Response<Reply> {
     let body = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": reason, "reason": reason, "code": status });
     Response::builder()

@@ -29,7 +29,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use api::{Call, Change, Reply, failure, respond};
+use api::{Call, Change, Reply, failure, refusal, respond};
 pub use ensemble::Server;
 
 pub const NAMESPACE: &str = "prod";
@@ -145,7 +145,8 @@ impl Fake {
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().expect("no test panics while it holds the lock")
+        // One thread: a lock that is held is held by the caller itself, who would wait for ever.
+        self.world.try_lock().expect("nobody holds it over an await, or twice in one statement")
     }
 
     /// The resource's status.
@@ -257,7 +258,7 @@ impl Fake {
             return Some(self.watch(who, &call));
         }
         if let Some(status) = self.world().refuses(&call) {
-            return Some(failure(status));
+            return Some(refusal(status));
         }
         let response = match fault {
             Some(Fault::CrashBefore) => return self.die(),

@@ -122,6 +122,16 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
     }
 }
 
+/// Plans what is left when the API server refused an object for good, in the words of its answer: the status says so.
+///
+/// Permanent until an edit of the resource, or of what the API server judges by (a quota, an admission policy, a right).
+pub fn refuse(observed: &Observed, answer: String) -> Plan {
+    match Founded::of(observed.ensemble.status.as_ref()) {
+        Ok(founded) => refused(observed, founded.as_ref(), "ApplyRefused", answer),
+        Err(damage) => refused(observed, None, "StatusDamaged", damage),
+    }
+}
+
 /// Nothing is done; the status says why.
 fn refused(observed: &Observed, founded: Option<&Founded>, reason: &'static str, message: String) -> Plan {
     let verdict = Verdict { refused: Some((reason, message)), waiting: None };
