@@ -169,6 +169,10 @@ mod tests {
 
     #[test]
     fn values_are_checked_by_name_place_and_expectation() {
+        const OPERATED: &str =
+            "dataDir=/d\nensemble.id=0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10\nensemble.adminTokenFile=/t";
+        const ALONE: &str = "ensemble.id: needs a server.N line for every server of the ensemble and, where there is one only, \
+                             standaloneEnabled=false; a standalone server would serve without a grant";
         let fine = |_: &Settings| "fine".to_owned();
         for (text, expected) in [
             ("clientPort=2181", "dataDir is missing: snapshots and myid live there"),
@@ -214,6 +218,9 @@ mod tests {
                 "dataDir=/d\nensemble.id=0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10",
                 "ensemble.adminTokenFile is missing: ensemble.id needs it, for POST /bootstrap",
             ),
+            (OPERATED, ALONE),
+            (&format!("{OPERATED}\nserver.1=h:1:2"), ALONE),
+            (&format!("{OPERATED}\nserver.1=h:1:2\nstandaloneEnabled=false\ninitLimit=5\nsyncLimit=2"), "fine"),
         ] {
             check(text, &[], fine, expected);
         }

@@ -73,7 +73,7 @@ pub struct Settings {
     pub metrics: Option<Metrics>,
     /// `jvm.pause.*`; `None` when off.
     pub pause_monitor: Option<PauseMonitor>,
-    /// Operator mode (`ensemble.id`).
+    /// Operator mode (`ensemble.id`); never standalone.
     pub operator: Option<Operator>,
     /// SHA-256 of the file's text, hexadecimal.
     pub config_hash: String,
@@ -168,6 +168,9 @@ const PROMETHEUS_PROVIDER: &str = "org.apache.zookeeper.metrics.prometheus.Prome
 const CLIENT_BACKLOG: u32 = 4096;
 /// Differs from ZooKeeper (60 s): a server that waits alone finds an ensemble that came up meanwhile in about this time.
 const NOTIFICATION_INTERVAL_MAX_MS: u64 = 2000;
+/// A standalone server holds no election, in which an empty store without a grant would have no vote.
+const ALONE_UNGRANTED: &str = "ensemble.id: needs a server.N line for every server of the ensemble and, where there is one only, \
+     standaloneEnabled=false; a standalone server would serve without a grant";
 /// How much longer than a client's frame a record in the log may be: paths of a closeSession, headers.
 const RECORD_OVERHEAD_BYTES: u64 = 1 << 20;
 
@@ -187,6 +190,9 @@ impl Settings {
         let sync_limit = limit(values, "syncLimit", standalone)?;
         let (session_timeout_min_ms, session_timeout_max_ms) = session_timeouts(values, tick_ms)?;
         let operator = operator(values)?;
+        if standalone && operator.is_some() {
+            return Err(ConfigError::Conflict(ALONE_UNGRANTED.into()));
+        }
         let frame_bytes_max = values.number("jute.maxbuffer", 1_048_575, 1, i32::MAX as usize, BYTES)?;
         let super_digest = values.text("DigestAuthenticationProvider.superDigest").map(str::to_owned);
         if values.text("peerType").is_some_and(|kind| !matches!(kind, "participant" | "observer")) {
