@@ -53,7 +53,7 @@ fn replicas() {
 fn names() {
     check("zk", json!({}), "");
     check("a23456789-123456789-123456789-123456789-12345", json!({}), "");
-    check("a23456789-123456789-123456789-123456789-123456", json!({}), "at most 45 characters");
+    check("a23456789-123456789-123456789-123456789-123456", json!({}), "choose a shorter one");
     for name in ["my.zk", "0zk", "zk-", "Zk"] {
         check(name, json!({}), "DNS label that begins with a letter");
     }
@@ -81,16 +81,20 @@ fn storage() {
         json!({ "txnLog": { "enabled": false } }),
         json!({ "type": "Ephemeral", "acknowledgeDataLoss": true }),
     ] {
-        check_update(json!({}), json!({ "storage": storage }), "storage is immutable");
+        check_update(
+            json!({}),
+            json!({ "storage": storage }),
+            "storage is immutable, since a StatefulSet keeps the volumes it was created with (expansion is not supported yet): leave it as it was",
+        );
     }
 }
 
 #[test]
 fn limits_and_timeouts() {
     check("zk", json!({ "config": { "initLimit": 5, "syncLimit": 5 } }), "");
-    check("zk", json!({ "config": { "initLimit": 4, "syncLimit": 5 } }), "syncLimit must not exceed initLimit");
+    check("zk", json!({ "config": { "initLimit": 4, "syncLimit": 5 } }), "lower syncLimit or raise initLimit");
     check("zk", json!({ "config": { "minSessionTimeoutMs": 4000 } }), "");
-    check("zk", json!({ "config": { "minSessionTimeoutMs": 3999 } }), "at least 2 * tickTimeMs");
+    check("zk", json!({ "config": { "minSessionTimeoutMs": 3999 } }), "at least 2 * tickTimeMs: raise it");
     check("zk", json!({ "config": { "minSessionTimeoutMs": 40_001 } }), "must not be below minSessionTimeoutMs");
     check("zk", json!({ "config": { "maxSessionTimeoutMs": 3999 } }), "must not be below minSessionTimeoutMs");
     check("zk", json!({ "config": { "minSessionTimeoutMs": 40_001, "maxSessionTimeoutMs": 60_000 } }), "");
@@ -124,14 +128,14 @@ fn environment() {
     check(
         "zk",
         json!({ "podTemplate": { "env": [{ "name": "ENSEMBLE_ORDINAL", "value": "0" }] } }),
-        "belong to the operator",
+        "choose another name",
     );
 }
 
 #[test]
 fn immutable_fields() {
-    check_update(json!({}), json!({ "myidOffset": 2 }), "myidOffset is immutable");
-    check_update(json!({}), json!({ "clusterDomain": "cluster.local" }), "clusterDomain is immutable");
+    check_update(json!({}), json!({ "myidOffset": 2 }), "written on the volumes: leave it as it was");
+    check_update(json!({}), json!({ "clusterDomain": "cluster.local" }), "by these names: leave it as it was");
     check_update(json!({ "clusterDomain": "cluster.local" }), json!({}), "clusterDomain is immutable");
     check_update(json!({ "clusterDomain": "a" }), json!({ "clusterDomain": "b" }), "clusterDomain is immutable");
     check_update(json!({ "clusterDomain": "a" }), json!({ "clusterDomain": "a", "paused": true }), "");

@@ -13,11 +13,11 @@ use crate::schema;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("self.syncLimit <= self.initLimit")
-        .message("syncLimit must not exceed initLimit: a server that is still synchronising would be given up"),
+        .message("syncLimit must not exceed initLimit, or a server that is still synchronising is given up: lower syncLimit or raise initLimit"),
     validation = Rule::new("!has(self.minSessionTimeoutMs) || self.minSessionTimeoutMs >= 2 * self.tickTimeMs")
-        .message("minSessionTimeoutMs must be at least 2 * tickTimeMs"),
+        .message("minSessionTimeoutMs must be at least 2 * tickTimeMs: raise it, or remove it for that default"),
     validation = Rule::new("(has(self.maxSessionTimeoutMs) ? self.maxSessionTimeoutMs : 20 * self.tickTimeMs) >= (has(self.minSessionTimeoutMs) ? self.minSessionTimeoutMs : 2 * self.tickTimeMs)")
-        .message("maxSessionTimeoutMs (default 20 * tickTimeMs) must not be below minSessionTimeoutMs (default 2 * tickTimeMs)"),
+        .message("maxSessionTimeoutMs (default 20 * tickTimeMs) must not be below minSessionTimeoutMs (default 2 * tickTimeMs): set both, or neither"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
@@ -71,11 +71,11 @@ pub struct Config {
     #[schemars(schema_with = "schema::string_map")]
     #[x_kube(
         validation = Rule::new("self.all(k, !(k in ['dataDir', 'dataLogDir', 'standaloneEnabled', 'reconfigEnabled', 'skipACL', 'quorumListenOnAllIPs', 'peerType', 'electionAlg', 'db.autocreate', 'zookeeper.db.autocreate', 'snapshot.trust.empty', 'forceSync', 'version']))")
-            .message("extra must not set a key that the operator decides: dataDir, dataLogDir, standaloneEnabled, reconfigEnabled, skipACL, quorumListenOnAllIPs, peerType, electionAlg, db.autocreate, snapshot.trust.empty, forceSync, version"),
+            .message("extra must not set a key that the operator decides: dataDir, dataLogDir, standaloneEnabled, reconfigEnabled, skipACL, quorumListenOnAllIPs, peerType, electionAlg, db.autocreate, snapshot.trust.empty, forceSync, version: remove it"),
         validation = Rule::new("self.all(k, !(k.startsWith('server.') || k.startsWith('group.') || k.startsWith('weight.') || k.startsWith('clientPort') || k.startsWith('secureClientPort') || k.startsWith('dynamicConfigFile') || k.startsWith('admin.') || k.startsWith('metricsProvider.') || k.startsWith('ensemble.') || k.startsWith('ssl') || k.startsWith('zookeeper.ssl') || k.startsWith('quorum.auth.')))")
-            .message("extra must not set a key that begins with server., group., weight., clientPort, secureClientPort, dynamicConfigFile, admin., metricsProvider., ensemble., ssl or quorum.auth.: the operator decides these"),
+            .message("extra must not set a key that begins with server., group., weight., clientPort, secureClientPort, dynamicConfigFile, admin., metricsProvider., ensemble., ssl or quorum.auth., which the operator decides: remove it"),
         validation = Rule::new("self.all(k, !(k in ['tickTime', 'initLimit', 'syncLimit', 'snapCount', 'preAllocSize', 'minSessionTimeout', 'maxSessionTimeout', 'maxClientCnxns', 'maxCnxns', 'autopurge.snapRetainCount', 'autopurge.purgeInterval', '4lw.commands.whitelist']))")
-            .message("extra must not set a key that has a field of its own: tickTimeMs, initLimit, syncLimit, snapCount, preAllocKb, minSessionTimeoutMs, maxSessionTimeoutMs, maxClientCnxns, maxCnxns, autopurge, fourLetterWords"),
+            .message("extra must not set a key that has a field of its own, write the field instead: tickTimeMs, initLimit, syncLimit, snapCount, preAllocKb, minSessionTimeoutMs, maxSessionTimeoutMs, maxClientCnxns, maxCnxns, autopurge, fourLetterWords"),
     )]
     pub extra: BTreeMap<String, String>,
 }

@@ -49,12 +49,12 @@ pub use storage::{AccessMode, Storage, StorageType, TxnLogVolume, Volume};
     printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.epoch", description = "Epoch of the leader", priority = 1),
     printcolumn(name = "Tolerance", type_ = "integer", json_path = ".status.faultTolerance", description = "Voters that may fail now without loss of service", priority = 1),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoints.client", description = "Where clients connect", priority = 1),
-    validation = Rule::new("size(self.metadata.name) <= 45").message("the name must be at most 45 characters, so that the names of its pods fit"),
+    validation = Rule::new("size(self.metadata.name) <= 45").message("the name must be at most 45 characters, so that the names of its pods fit: choose a shorter one"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name must be a DNS label that begins with a letter: lower-case letters, digits and '-', no dots")
 )]
 #[x_kube(
     validation = Rule::new("has(self.clusterDomain) == has(oldSelf.clusterDomain) && (!has(self.clusterDomain) || self.clusterDomain == oldSelf.clusterDomain)")
-        .message("clusterDomain is immutable: the servers know each other by these names"),
+        .message("clusterDomain is immutable, since the servers know each other by these names: leave it as it was, or create another ensemble"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ZooKeeperEnsembleSpec {
@@ -71,7 +71,7 @@ pub struct ZooKeeperEnsembleSpec {
 
     /// Volumes of each server.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("storage is immutable: a StatefulSet keeps the volumes it was created with; expansion is not supported yet"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("storage is immutable, since a StatefulSet keeps the volumes it was created with (expansion is not supported yet): leave it as it was, or create another ensemble"))]
     pub storage: Storage,
 
     /// Settings of `zoo.cfg`. A change reaches a server when its pod is next created; the condition ConfigApplied says
@@ -94,7 +94,7 @@ pub struct ZooKeeperEnsembleSpec {
     /// The id of a server is its ordinal plus this number, so that ensembles which will be joined have distinct ids.
     #[serde(default = "default_myid_offset")]
     #[schemars(range(min = 1, max = 240))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("myidOffset is immutable: the ids are written on the volumes"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("myidOffset is immutable, since the ids are written on the volumes: leave it as it was, or create another ensemble"))]
     pub myid_offset: i32,
 
     /// The DNS domain of the cluster, such as `cluster.local`. Without it names are relative (`<pod>.<service>.<namespace>.svc`).

@@ -33,7 +33,7 @@ pub struct PodTemplate {
 pub struct EnvVar {
     /// Its name; `ENSEMBLE_…` belongs to the operator.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
-    #[x_kube(validation = Rule::new("!self.startsWith('ENSEMBLE_')").message("names that begin with ENSEMBLE_ belong to the operator"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('ENSEMBLE_')").message("names that begin with ENSEMBLE_ belong to the operator: choose another name"))]
     pub name: String,
     /// Its value.
     #[serde(default)]
