@@ -27,6 +27,10 @@
 //! granted for another volume. So a voter that may have acknowledged something never votes empty. A first grant, even a
 //! late one, is harmless: that ordinal has acknowledged nothing.
 //!
+//! *Why no barrier write.* A quorum write would prove that a majority has taken the leader's epoch. A server says `synced`
+//! only while it serves, and a leader serves only after a majority has acknowledged its NEWLEADER, which is such a write
+//! (Zab, phase 2). The operator needs no session in the ensemble, and leaves no trace in it.
+//!
 //! *What is given up.* If a majority of the granted volumes vanish before `Complete`, a matter of seconds, the founding
 //! cannot end. It stops and says so, rather than guess that nothing was written.
 
