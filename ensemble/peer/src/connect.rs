@@ -6,7 +6,7 @@
 
 use crate::client::{Outgoing, Phase};
 use crate::session::Owner;
-use crate::{ClientId, Effect, Peer};
+use crate::{CLIENTS, ClientId, Effect, Peer};
 use bytes::Bytes;
 use ensemble_proto::client::{ConnectRequest, ConnectResponse, OpCode, frame, password};
 use ensemble_proto::jute::Reader;
@@ -19,7 +19,15 @@ impl Peer {
         let Ok(request) = ConnectRequest::decode(&mut Reader::new(bytes)) else {
             return self.reject_client(id, "the handshake does not decode");
         };
-        if self.office.is_none() || request.last_zxid_seen > self.tree.last_zxid() {
+        let address = self.clients.get(id).map(|client| tracing::field::display(client.address));
+        if self.office.is_none() {
+            self.counters.clients_unserved += 1;
+            tracing::debug!(address, "refusing a client: there is no leader");
+            return self.close_client(id);
+        }
+        let (seen, zxid) = (request.last_zxid_seen, self.tree.last_zxid());
+        if seen > zxid {
+            tracing::warn!(target: CLIENTS, address, session = %request.session, %seen, %zxid, "refusing a client that has seen more than this server has");
             return self.close_client(id);
         }
         let timeout_ms =
@@ -50,6 +58,8 @@ impl Peer {
             self.close_client(other);
         }
         if given != password(session) {
+            let address = self.clients.get(id).map(|client| tracing::field::display(client.address));
+            tracing::info!(target: CLIENTS, address, %session, "refusing a client: wrong password of the session");
             return self.answer_connect(now, id, None);
         }
         self.clients.bind(session, id);

@@ -5,7 +5,7 @@
 //! server that the client is connected to learns of the failure.
 
 use crate::session::{Owner, Sessions};
-use crate::{Effect, Peer};
+use crate::{CLIENTS, Effect, Peer};
 use bytes::Bytes;
 use ensemble_datatree::prep::{self, Request};
 use ensemble_datatree::{Access, Pending};
@@ -159,7 +159,7 @@ impl Peer {
             return;
         }
         for session in self.leader.sessions.expired(now.elapsed) {
-            tracing::debug!(%session, "session expired");
+            tracing::info!(target: CLIENTS, %session, "session expired");
             self.counters.sessions_expired += 1;
             self.leader.sessions.closing(session);
             self.submit(

@@ -163,6 +163,9 @@ struct LocalWrite {
     client: Option<ClientId>,
 }
 
+/// Target of log lines that a client can cause as often as it likes: whoever prints them limits them.
+const CLIENTS: &str = "ensemble_peer::clients";
+
 /// What the peer counts, for metrics.
 #[derive(Clone, Copy, Default, Debug)]
 struct Counters {
@@ -173,6 +176,7 @@ struct Counters {
     latency: Latency,
     digest_mismatches: u64,
     sessions_expired: u64,
+    clients_unserved: u64,
 }
 
 /// Request latency since the start, in milliseconds.

@@ -3,7 +3,7 @@
 use crate::client::{Outgoing, Phase, Slot};
 use crate::leader::Submission;
 use crate::session::Owner;
-use crate::{ClientId, Effect, LocalWrite, Peer};
+use crate::{CLIENTS, ClientId, Effect, LocalWrite, Peer};
 use bytes::Bytes;
 use ensemble_proto::client::{AuthRequest, OpCode, PathRequest, RequestHeader, digest_id, reply, xid};
 use ensemble_proto::jute::{Reader, Writer};
@@ -11,6 +11,9 @@ use ensemble_proto::quorum::{AuthId, ForwardedRequest};
 use ensemble_proto::{ErrorCode, Now, SessionId, Zxid};
 use ensemble_zab::{Role, SyncOrigin};
 use std::time::Duration;
+
+/// As much of a scheme that failed is logged: it is the client's word.
+const SCHEME_CHARS_MAX: usize = 16;
 
 /// Where a slot goes: to the end of the queue, or, when it takes the place of a deferred one, to its head.
 #[derive(Clone, Copy)]
@@ -97,6 +100,8 @@ impl Peer {
             },
             Course::Auth => self.authenticate(now, id, header.xid, reader),
             Course::Unknown => {
+                let name = OpCode::try_from(header.op).ok().map(tracing::field::debug);
+                tracing::info!(target: CLIENTS, %session, op = header.op, name, "unsupported opcode, the connection ends");
                 self.answer(now, id, header.xid, Zxid::NONE, ErrorCode::UNIMPLEMENTED);
                 self.push_slot(id, Slot::Close);
                 self.drain(now, id);
@@ -215,6 +220,8 @@ impl Peer {
             _ => Vec::new(),
         };
         if added.is_empty() {
+            let scheme: String = request.scheme.chars().take(SCHEME_CHARS_MAX).collect();
+            tracing::info!(target: CLIENTS, address = %client.address, scheme, "authentication failed, the connection ends");
             self.answer(now, id, xid, Zxid::ZERO, ErrorCode::AUTH_FAILED);
             self.push_slot(id, Slot::Close);
             return self.drain(now, id);

@@ -61,6 +61,8 @@ pub struct Status {
     pub digest_mismatches: u64,
     /// Sessions that this server, as a leader, ended for silence.
     pub sessions_expired: u64,
+    /// Handshakes of clients that came while there was no leader.
+    pub clients_unserved: u64,
     /// Least request latency, in milliseconds; 0 before the first.
     pub latency_min_ms: u64,
     /// Mean request latency, in milliseconds.
@@ -117,6 +119,7 @@ impl Peer {
             commits: self.counters.commits,
             digest_mismatches: self.counters.digest_mismatches,
             sessions_expired: self.counters.sessions_expired,
+            clients_unserved: self.counters.clients_unserved,
             latency_min_ms: latency.min_ms,
             latency_avg_ms: if latency.count == 0 { 0.0 } else { latency.total_ms as f64 / latency.count as f64 },
             latency_max_ms: latency.max_ms,

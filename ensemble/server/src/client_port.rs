@@ -7,6 +7,7 @@ use crate::connection::{Connection, ReadHalf};
 use crate::driver::{Driver, Shared};
 use crate::four_letter::{self, Words};
 use crate::frames::{self, BadLength};
+use crate::log::CLIENTS;
 use crate::quorum_port::ACCEPT_PAUSE;
 use ensemble_peer::ClientId;
 use std::cell::{Cell, RefCell};
@@ -122,7 +123,7 @@ fn accept(driver: &Rc<Driver>, stream: TcpStream, address: SocketAddr) {
     driver.metrics.connection_request_count.inc();
     if !port.admit(address.ip()) {
         driver.metrics.connection_rejected.inc();
-        tracing::warn!(%address, "refusing a client: too many connections");
+        tracing::warn!(target: CLIENTS, %address, "refusing a client: too many connections");
         return;
     }
     let client = ClientId(port.next.replace(port.next.get() + 1));
@@ -228,7 +229,7 @@ impl Input {
                 }
                 Ok(None) => false,
                 Err(BadLength(length)) => {
-                    tracing::warn!(address = %connection.address, length, frame_bytes_max, "closing a client whose frame length is negative or above jute.maxbuffer");
+                    tracing::warn!(target: CLIENTS, address = %connection.address, length, frame_bytes_max, "closing a client whose frame length is negative or above jute.maxbuffer");
                     connection.end();
                     false
                 }

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::disk_thread::{DiskThread, Group};
 use crate::election_port::ElectionPort;
+use crate::log::CLIENTS;
 use crate::metrics::Metrics;
 use crate::quorum_port;
 use crate::snapshots::Snapshots;
@@ -130,7 +131,7 @@ impl Driver {
         let turn = &mut *self.turn.borrow_mut();
         while input(&mut peer, now) {
             while let Some(effect) = peer.poll_effect() {
-                self.carry_out(effect, turn);
+                self.carry_out(effect, turn, &peer);
             }
         }
         if !turn.group.is_empty() {
@@ -174,7 +175,7 @@ impl Driver {
         self.issued.get()
     }
 
-    fn carry_out(self: &Rc<Self>, effect: Effect, turn: &mut Turn) {
+    fn carry_out(self: &Rc<Self>, effect: Effect, turn: &mut Turn, peer: &Peer) {
         match effect {
             Effect::Output { client } => {
                 if let Some(connection) = self.clients.connection(client) {
@@ -184,7 +185,7 @@ impl Driver {
             Effect::CloseClient { client, fault } => {
                 if let Some(fault) = fault {
                     let address = self.clients.address(client).map(tracing::field::display);
-                    tracing::info!(address, fault, "closing a client for what it sent");
+                    tracing::info!(target: CLIENTS, address, fault, "closing a client for what it sent");
                 }
                 if let Some(connection) = self.clients.connection(client) {
                     connection.end_after_flush();
@@ -216,7 +217,7 @@ impl Driver {
                 self.issued.set(ticket);
                 turn.group.push((ticket, write));
             }
-            Effect::Office(office) => self.take_office(office),
+            Effect::Office(office) => self.take_office(office, peer),
             Effect::Halt { reason } => {
                 tracing::error!(reason, "this server must not go on");
                 *self.halted.borrow_mut() = Some(reason);
@@ -225,13 +226,14 @@ impl Driver {
         }
     }
 
-    fn take_office(&self, office: Option<Role>) {
+    fn take_office(&self, office: Option<Role>, peer: &Peer) {
         let server = self.election.id().0;
+        let (epoch, zxid) = (peer.zab().epoch().0, peer.tree().last_zxid());
         self.leading_since.set((office == Some(Role::Leading)).then(|| self.clock.elapsed()));
         match office {
-            Some(Role::Leading) => tracing::info!(server, "leading"),
-            Some(Role::Following { leader }) => tracing::info!(server, leader = leader.0, "following"),
-            Some(Role::Observing { leader }) => tracing::info!(server, leader = leader.0, "observing"),
+            Some(Role::Leading) => tracing::info!(server, epoch, %zxid, "leading"),
+            Some(Role::Following { leader }) => tracing::info!(server, leader = leader.0, epoch, %zxid, "following"),
+            Some(Role::Observing { leader }) => tracing::info!(server, leader = leader.0, epoch, %zxid, "observing"),
             Some(Role::Looking) | None => {
                 self.metrics.looking_count.inc();
                 tracing::info!(server, "looking for a leader");

@@ -78,6 +78,8 @@ pub(crate) struct ElectionPort {
     dialling: Shared<ServerId, Notify>,
     /// Where members connected from last.
     seen: RefCell<HashMap<ServerId, IpAddr>>,
+    /// Why a server was not reached last; nothing for one that is linked.
+    failures: RefCell<HashMap<ServerId, String>>,
     /// [`ElectionPort::seen`] has changed.
     moved: Notify,
     handshakes: Cell<usize>,
@@ -93,6 +95,7 @@ impl ElectionPort {
             newest: RefCell::default(),
             dialling: RefCell::default(),
             seen: RefCell::default(),
+            failures: RefCell::default(),
             moved: Notify::new(),
             handshakes: Cell::new(0),
         }
@@ -107,6 +110,14 @@ impl ElectionPort {
     pub(crate) fn last_address(&self, server: ServerId) -> Option<IpAddr> {
         let linked = self.links.borrow().get(&server).map(|link| link.address.ip());
         linked.or_else(|| self.seen.borrow().get(&server).copied())
+    }
+
+    /// The other voters to whom there is no connection: which, where, and what came of the last attempt.
+    pub(crate) fn unreached_voters(&self) -> Vec<(ServerId, String, String)> {
+        let (links, failures) = (self.links.borrow(), self.failures.borrow());
+        let others = self.membership.voters().filter(|id| *id != self.id && !links.contains_key(id));
+        let failure = |id| failures.get(&id).map_or("not tried yet", String::as_str).to_owned();
+        others.map(|id| (id, self.address(id), failure(id))).collect()
     }
 
     /// Sends a notification, or keeps it until it can be sent; it replaces an older one.
@@ -157,7 +168,10 @@ impl ElectionPort {
                 };
                 match connected {
                     Ok((stream, address)) => port.connected(&driver, to, stream, address),
-                    Err(error) => tracing::debug!(server = to.0, %error, "cannot reach the election port"),
+                    Err(error) => {
+                        tracing::debug!(server = to.0, %error, "cannot reach the election port");
+                        port.failures.borrow_mut().insert(to, error.to_string());
+                    }
                 }
                 if port.links.borrow().contains_key(&to) {
                     break;
@@ -180,17 +194,23 @@ impl ElectionPort {
     fn connected(&self, driver: &Rc<Driver>, to: ServerId, stream: TcpStream, address: SocketAddr) {
         let (connection, read) = Connection::new(stream, address, WAITING_BYTES_MAX);
         let mut hello = BytesMut::new();
-        InitialMessage { id: self.id, addresses: vec![self.address()] }.encode(&mut hello);
+        InitialMessage { id: self.id, addresses: vec![self.address(self.id)] }.encode(&mut hello);
         connection.queue(|waiting| waiting.extend_from_slice(&hello));
         connection.flush();
         match arbitrate(self.id, to, Initiator::Us) {
             Verdict::Keep => self.keep(driver, to, connection, read, ElectionDecoder::connecting()),
-            Verdict::AwaitCall | Verdict::CallBack | Verdict::Refuse => linger(connection, read),
+            Verdict::AwaitCall | Verdict::CallBack | Verdict::Refuse => {
+                self.failures
+                    .borrow_mut()
+                    .insert(to, "reached, but it has not connected to this server yet".to_owned());
+                linger(connection, read);
+            }
         }
     }
 
-    fn address(&self) -> String {
-        match self.membership.servers.get(&self.id) {
+    /// Where a member's election port is, by configuration.
+    fn address(&self, id: ServerId) -> String {
+        match self.membership.servers.get(&id) {
             Some(member) if member.host.contains(':') => format!("[{}]:{}", member.host, member.election_port),
             Some(member) => format!("{}:{}", member.host, member.election_port),
             None => String::new(),
@@ -245,6 +265,7 @@ impl ElectionPort {
     ) {
         tracing::debug!(server = server.0, address = %connection.address, "election connection");
         let link = Rc::new(connection);
+        self.failures.borrow_mut().remove(&server);
         if let Some(previous) = self.links.borrow_mut().insert(server, link.clone()) {
             previous.end();
         }

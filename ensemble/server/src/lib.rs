@@ -21,6 +21,7 @@ mod frames;
 pub mod log;
 mod member;
 mod metrics;
+mod no_quorum;
 mod outgoing;
 mod pause_monitor;
 mod quorum_port;

@@ -13,6 +13,7 @@ use crate::driver::{Driver, Parts};
 use crate::election_port::{self, ElectionPort};
 use crate::four_letter::Words;
 use crate::metrics::Metrics;
+use crate::no_quorum;
 use crate::pause_monitor;
 use crate::quorum_port;
 use crate::report::{Bootstrap, Identity, Report};
@@ -182,8 +183,12 @@ fn run(
         let listening = |client| {
             let _ = started.send(Addresses { client, admin: ports.admin, metrics: ports.metrics });
         };
+        // First, and before anything in the directories is repaired: a port that is taken tells of a server that runs on them
+        // and locks nothing, as ZooKeeper's do.
+        let bound = runtime.block_on(Ports::bind(&settings)).map_err(MemberError::Port)?;
         let built = build(&settings, &shared, clock)?;
-        let end = LocalSet::new().block_on(&runtime, serve(built, &settings, &shared, stopped.clone(), listening));
+        let served = serve(built, bound, &settings, &shared, stopped.clone(), listening);
+        let end = LocalSet::new().block_on(&runtime, served);
         shared.route(None);
         match end? {
             End::Stopped => return Ok(()),
@@ -282,16 +287,17 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
     }
 }
 
-/// Binds the ports, runs every task until the server is stopped or granted, and takes everything down.
+/// Listens, runs every task until the server is stopped or granted, and takes everything down.
 async fn serve(
     built: Built,
+    ports: Ports,
     settings: &Settings,
     shared: &admin::Shared,
     mut stopped: watch::Receiver<bool>,
     listening: impl FnOnce(Option<SocketAddr>),
 ) -> Result<End, MemberError> {
     let Built { peer, disk, identity, clock } = built;
-    let listeners = Listeners::bind(settings).await.map_err(MemberError::Port)?;
+    let listeners = ports.listen().map_err(MemberError::Port)?;
     let election = &settings.election;
     let limits = Limits {
         per_address: settings.max_client_cnxns,
@@ -311,7 +317,8 @@ async fn serve(
     let (commands, mut asked) = mpsc::channel(admin::COMMANDS_WAITING_MAX);
     shared.route(Some(commands));
     let client = listeners.client.as_ref().and_then(|listener| listener.local_addr().ok());
-    let tasks = spawn(&driver, settings, listeners);
+    let mut tasks = spawn(&driver, settings, listeners);
+    tasks.push(tokio::task::spawn_local(no_quorum::run(driver.clone(), settings.clone(), identity.clone())));
     // What the new peer wants first.
     driver.turn(|_, _| {});
     if let Some(address) = client {
@@ -387,14 +394,21 @@ fn check_grant(grant: &Grant, report: &Report, settings: &Settings) -> Result<bo
     }
 }
 
+/// The ports, bound. Connections are refused until [`Ports::listen`]: nobody waits for a store that is being read.
+struct Ports {
+    client: Option<Bound>,
+    quorum: Option<Bound>,
+    election: Option<Bound>,
+}
+
 struct Listeners {
     client: Option<TcpListener>,
     quorum: Option<TcpListener>,
     election: Option<TcpListener>,
 }
 
-impl Listeners {
-    async fn bind(settings: &Settings) -> io::Result<Listeners> {
+impl Ports {
+    async fn bind(settings: &Settings) -> io::Result<Ports> {
         let client = match &settings.client {
             Some(endpoint) => {
                 let socket = Socket { backlog: settings.client_backlog, keepalive: settings.client_keepalive };
@@ -403,19 +417,45 @@ impl Listeners {
             None => None,
         };
         let Some(member) = settings.membership.servers.get(&settings.id).filter(|_| !settings.standalone) else {
-            return Ok(Listeners { client, quorum: None, election: None });
+            return Ok(Ports { client, quorum: None, election: None });
         };
         let socket = Socket { backlog: 128, keepalive: settings.election.keepalive };
         let host = if settings.election.listen_on_all_ips { "0.0.0.0" } else { &member.host };
         let attempts = settings.election.bind_retries;
         let quorum = Endpoint { host: host.to_owned(), port: member.quorum_port };
         let election = Endpoint { host: host.to_owned(), port: member.election_port };
-        Ok(Listeners {
+        Ok(Ports {
             client,
             quorum: Some(bind(&quorum, socket, attempts, "quorum port").await?),
             election: Some(bind(&election, socket, attempts, "election port").await?),
         })
     }
+
+    fn listen(self) -> io::Result<Listeners> {
+        let Ports { client, quorum, election } = self;
+        Ok(Listeners {
+            client: client.map(Bound::listen).transpose()?,
+            quorum: quorum.map(Bound::listen).transpose()?,
+            election: election.map(Bound::listen).transpose()?,
+        })
+    }
+}
+
+struct Bound {
+    socket: TcpSocket,
+    backlog: u32,
+    /// For messages.
+    name: String,
+}
+
+impl Bound {
+    fn listen(self) -> io::Result<TcpListener> {
+        self.socket.listen(self.backlog).map_err(|error| named(&self.name, &error))
+    }
+}
+
+fn named(port: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{port}: {error}"))
 }
 
 /// How a listening socket is set up.
@@ -427,18 +467,14 @@ struct Socket {
 }
 
 /// Binds a port, trying `attempts` times, or for ever if that is 0.
-async fn bind(endpoint: &Endpoint, options: Socket, attempts: u32, what: &str) -> io::Result<TcpListener> {
+async fn bind(endpoint: &Endpoint, options: Socket, attempts: u32, what: &str) -> io::Result<Bound> {
+    let name = format!("{what} {}:{}", endpoint.host, endpoint.port);
     let mut attempt = 0;
     loop {
         attempt += 1;
         match try_bind(endpoint, options).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) if attempt == attempts => {
-                return Err(io::Error::new(
-                    error.kind(),
-                    format!("{what} {}:{}: {error}", endpoint.host, endpoint.port),
-                ));
-            }
+            Ok(socket) => return Ok(Bound { socket, backlog: options.backlog, name }),
+            Err(error) if attempt == attempts => return Err(named(&name, &error)),
             Err(error) => {
                 tracing::warn!(host = endpoint.host, port = endpoint.port, %error, "cannot bind the {what}, trying again");
                 tokio::time::sleep(BIND_PAUSE).await;
@@ -447,14 +483,15 @@ async fn bind(endpoint: &Endpoint, options: Socket, attempts: u32, what: &str) -
     }
 }
 
-async fn try_bind(endpoint: &Endpoint, options: Socket) -> io::Result<TcpListener> {
+/// Linux refuses to bind a port on which somebody listens, also with `SO_REUSEADDR`.
+async fn try_bind(endpoint: &Endpoint, options: Socket) -> io::Result<TcpSocket> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await? {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.set_keepalive(options.keepalive)?;
-        match socket.bind(address).and_then(|()| socket.listen(options.backlog)) {
-            Ok(listener) => return Ok(listener),
+        match socket.bind(address) {
+            Ok(()) => return Ok(socket),
             Err(error) => last = error,
         }
     }

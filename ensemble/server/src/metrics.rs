@@ -167,6 +167,8 @@ fn samples(report: &Report) -> Vec<Sample> {
         counter("proposal_count", status.proposals),
         counter("commit_count", status.commits),
         counter("stale_sessions_expired", status.sessions_expired),
+        // Differs from ZooKeeper, which does not count them.
+        counter("connection_unserved_count", status.clients_unserved),
         counter("digest_mismatches_count", status.digest_mismatches),
     ];
     if !status.standalone {

@@ -159,7 +159,8 @@ impl Learner {
         if core.mutants().zkb_16() && peer == Zxid::ZERO {
             plan = Plan::Diff { after: core.committed_log.base() };
         }
-        tracing::debug!(?plan, peer = %peer, end = %end, "synchronising a learner");
+        let learner = self.hello.map(|hello| hello.id.0);
+        tracing::info!(server = core.id().0, learner, ?plan, zxid = %peer, end = %end, "synchronising a learner");
         let after = match plan {
             Plan::Diff { after } => {
                 let informed = if after == end { peer } else { end };

@@ -27,6 +27,7 @@ impl Offered {
 
 impl Following {
     pub(crate) fn handle_plan(&mut self, core: &mut Core, conn: ConnId, packet: QuorumPacket) -> Verdict {
+        tracing::info!(server = core.id().0, plan = ?packet.kind, to = %packet.zxid, zxid = %core.last, "synchronising with the leader");
         match packet.kind {
             PacketType::Diff if self.claim_nothing || core.position() == Zxid::NONE => {
                 Verdict::Look("leader sent DIFF to a server without history")

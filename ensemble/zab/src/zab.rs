@@ -405,7 +405,7 @@ impl Zab {
 
     fn judge(&mut self, verdict: Verdict) {
         let Verdict::Look(reason) = verdict else { return };
-        tracing::debug!(reason, role = ?self.role(), "role is over");
+        tracing::info!(server = self.core.id().0, reason, role = ?self.role(), "role is over");
         match &mut self.state {
             State::Looking(_) => {}
             State::Following(following) => {

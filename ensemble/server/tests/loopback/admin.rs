@@ -100,6 +100,8 @@ fn an_empty_volume_votes_only_after_its_grant_and_only_once() {
     assert_eq!(get(server.admin_port(), "/startupz").0, 200);
     assert_eq!(get(server.admin_port(), "/readyz").0, 503);
     assert!(Client::connect(server.client_port()).is_err());
+    let (_, metrics) = get(server.metrics_port(), "/metrics");
+    assert!(metrics.lines().any(|line| line == "connection_unserved_count 1"), "{metrics}");
     let grant = |server: &Server, token: &str, change: &dyn Fn(&mut Value)| {
         let mut body = json!({"ensembleId": ENSEMBLE, "voters": [1], "volumeId": before["volumeId"]});
         change(&mut body);

@@ -15,6 +15,7 @@ mod digest;
 mod disk;
 mod ensemble;
 mod keepalive;
+mod log_lines;
 mod pauses;
 mod process;
 mod synchronisation;
