@@ -42,7 +42,7 @@ pub fn run(options: Options) -> i32 {
 }
 
 fn try_run(options: &Options) -> anyhow::Result<()> {
-    if options.client_port.checked_add(options.members).is_none() || options.client_port == 0 {
+    if !fits(options.client_port, options.members) {
         bail!("--client-port: {} leaves no room for {} servers", options.client_port, options.members);
     }
     let temporary = match &options.data {
@@ -75,6 +75,11 @@ fn try_run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether there are `members` ports, 1 to 9, from `first` on.
+fn fits(first: u16, members: u16) -> bool {
+    first != 0 && first.checked_add(members - 1).is_some()
+}
+
 /// The `server.N` lines, which all servers share. Quorum and election ports are whatever is free.
 fn server_lines(options: &Options) -> anyhow::Result<String> {
     let mut lines = String::new();
@@ -87,7 +92,7 @@ fn server_lines(options: &Options) -> anyhow::Result<String> {
         Ok(port)
     };
     for id in 1..=options.members {
-        let (quorum, election, client) = (free_port()?, free_port()?, options.client_port + id - 1);
+        let (quorum, election, client) = (free_port()?, free_port()?, options.client_port + (id - 1));
         writeln!(lines, "server.{id}=127.0.0.1:{quorum}:{election}:participant;127.0.0.1:{client}")?;
     }
     Ok(lines)
@@ -124,6 +129,26 @@ impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
             tracing::warn!(directory = %self.0.display(), %error, "cannot remove the temporary data");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_ports_may_go_up_to_the_last_one() {
+        for (first, members, expected) in
+            [(65_533, 3, true), (65_534, 3, false), (65_535, 1, true), (1, 9, true), (0, 1, false)]
+        {
+            assert_eq!(fits(first, members), expected, "{members} from {first}");
+            if expected {
+                let options = Options { members, client_port: first, data: None, log_format: log::Format::Human };
+                let last = format!("server.{members}=127.0.0.1:");
+                let lines = server_lines(&options).unwrap();
+                assert!(lines.contains(&last) && lines.ends_with(&format!(":{}\n", first + (members - 1))), "{lines}");
+            }
         }
     }
 }
