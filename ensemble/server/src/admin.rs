@@ -4,6 +4,7 @@
 //! answer, and say so. It asks the driver by a bounded channel and waits a bounded time.
 
 use crate::config::{Admin, Metrics as MetricsPort};
+use crate::log::CLIENTS;
 use crate::metrics::Metrics;
 use crate::quorum_port::ACCEPT_PAUSE;
 use crate::report::{Bootstrap, Report};
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -104,15 +105,33 @@ impl Shared {
         self.ask(Command::Report).await
     }
 
+    /// Says so when there should be a token and is none.
+    pub(crate) fn check_token_file(&self) {
+        if let Some(file) = &self.token_file
+            && let Err(error) = token(file)
+        {
+            tracing::warn!(file = %file.display(), %error, "no admin token (ensemble.adminTokenFile): nobody can grant until there is one");
+        }
+    }
+
     fn is_token(&self, given: &str) -> bool {
         let Some(file) = &self.token_file else { return false };
-        match std::fs::read_to_string(file) {
-            Ok(token) => !token.trim().is_empty() && equal_in_constant_time(token.trim().as_bytes(), given.as_bytes()),
+        match token(file) {
+            Ok(token) => equal_in_constant_time(token.as_bytes(), given.as_bytes()),
             Err(error) => {
-                tracing::error!(file = %file.display(), %error, "cannot read the admin token");
+                tracing::error!(target: CLIENTS, file = %file.display(), %error, "cannot read the admin token");
                 false
             }
         }
+    }
+}
+
+/// The token in a file, without the white space around it.
+fn token(file: &Path) -> io::Result<String> {
+    let text = std::fs::read_to_string(file)?;
+    match text.trim() {
+        "" => Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty")),
+        token => Ok(token.to_owned()),
     }
 }
 
@@ -370,6 +389,15 @@ mod tests {
         for (a, b, equal) in [("", "", true), ("a", "a", true), ("a", "b", false), ("a", "ab", false)] {
             assert_eq!(equal_in_constant_time(a.as_bytes(), b.as_bytes()), equal);
         }
+    }
+
+    #[test]
+    fn a_token_is_a_file_that_says_something() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(token(file.path()).unwrap_err().to_string(), "the file is empty");
+        std::fs::write(file.path(), " secret\n").unwrap();
+        assert_eq!(token(file.path()).unwrap(), "secret");
+        assert_eq!(token(Path::new("/nowhere/token")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     /// A port that answers "ok" to `GET /`, and where it is.

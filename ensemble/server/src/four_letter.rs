@@ -56,6 +56,15 @@ impl Word {
     }
 }
 
+/// The words that a whitelist names and this server does not answer. `*` names none.
+pub(crate) fn unsupported(whitelist: &str) -> Vec<&str> {
+    let is_supported = |name: &str| {
+        let bytes = name.as_bytes().try_into().ok();
+        bytes.and_then(Word::parse).is_some_and(|word| !matches!(word, Word::Other(_)))
+    };
+    whitelist.split(',').map(str::trim).filter(|name| !matches!(*name, "" | "*") && !is_supported(name)).collect()
+}
+
 /// `4lw.commands.whitelist`.
 #[derive(Clone, Debug)]
 struct Whitelist {

@@ -173,6 +173,7 @@ fn run(
     let metrics = Arc::new(Metrics::new().map_err(|error| MemberError::System(io::Error::other(error)))?);
     let token_file = settings.operator.as_ref().map(|operator| operator.token_file.clone());
     let shared = Arc::new(admin::Shared::new(metrics.clone(), token_file));
+    shared.check_token_file();
     let ports =
         admin::start(shared.clone(), settings.admin.clone(), settings.metrics.clone()).map_err(MemberError::Port)?;
     let monitor = settings.pause_monitor.clone().map(|config| pause_monitor::start(config, metrics.clone()));

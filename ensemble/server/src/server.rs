@@ -46,7 +46,10 @@ pub fn run(options: Options) -> i32 {
         }
     };
     for note in notes {
-        tracing::warn!(key = note.key, "configuration: {}", note.text);
+        match note.is_harmless {
+            true => tracing::info!(key = note.key, "configuration: {}", note.text),
+            false => tracing::warn!(key = note.key, "configuration: {}", note.text),
+        }
     }
     match Member::start(settings).and_then(until_signalled) {
         Ok(()) => exit::FINISHED,

@@ -113,7 +113,19 @@ pub struct Note {
     /// The key.
     pub key: String,
     /// What became of it.
-    pub text: &'static str,
+    pub text: String,
+    /// Whether nothing needs to be done about it.
+    pub is_harmless: bool,
+}
+
+impl Note {
+    fn new(key: impl Into<String>, text: impl Into<String>) -> Note {
+        Note { key: key.into(), text: text.into(), is_harmless: false }
+    }
+
+    fn harmless(key: impl Into<String>, text: impl Into<String>) -> Note {
+        Note { is_harmless: true, ..Note::new(key, text) }
+    }
 }
 
 /// Reads the file at `path` with the given `-D` properties. `ordinal` is the position in a StatefulSet, from which
@@ -162,7 +174,8 @@ mod tests {
             Err(error) => error.to_string(),
         };
         for note in notes {
-            found += &format!("; {}: {}", note.key, note.text);
+            let weight = if note.is_harmless { "harmless " } else { "" };
+            found += &format!("; {weight}{}: {}", note.key, note.text);
         }
         assert_eq!(found, expected, "{text:?} {defines:?}");
     }
@@ -203,7 +216,12 @@ mod tests {
             ("dataDir=/d\ngroup.1=1:2", "group.1 (line 2): \"1:2\" is not supported yet"),
             (
                 "dataDir=/d\nnio.numWorkerThreads=4",
-                "fine; nio.numWorkerThreads: not needed by this server, it has no effect",
+                "fine; harmless nio.numWorkerThreads: not needed by this server, it has no effect",
+            ),
+            ("dataDir=/d\n4lw.commands.whitelist=ruok, mntr,*", "fine"),
+            (
+                "dataDir=/d\n4lw.commands.whitelist=ruok, wchp,cons ,nope,*",
+                "fine; 4lw.commands.whitelist: not supported by this server: wchp, cons, nope",
             ),
             ("dataDir=/d\nfoo=bar", "fine; foo: unknown key, it has no effect"),
             ("dataDir=/d\ntickTime=1\ntickTime=2", "fine; tickTime: given twice, the last one counts"),

@@ -2,6 +2,7 @@
 
 use super::values::Values;
 use super::{ConfigError, Note};
+use crate::four_letter;
 use ensemble_proto::ServerId;
 use ensemble_proto::membership::{MemberRole, Membership};
 use sha2::{Digest, Sha256};
@@ -156,6 +157,7 @@ pub struct Operator {
     pub token_file: PathBuf,
 }
 
+const WHITELIST: &str = "4lw.commands.whitelist";
 const TICKS: &str = "a number of ticks from 1 to 1048576";
 const MILLISECONDS: &str = "a number of milliseconds, at least 1";
 const COUNT: &str = "a number, at least 0";
@@ -200,7 +202,12 @@ impl Settings {
         }
         let offset = values.number("ensemble.myidOffset", 0, 0, 255, "a number from 0 to 255")?;
         if values.text("snapshot.trust.empty").is_some_and(|_| operator.is_some()) {
-            notes.push(Note { key: "snapshot.trust.empty".into(), text: "has no effect with ensemble.id" });
+            notes.push(Note::new("snapshot.trust.empty", "has no effect with ensemble.id"));
+        }
+        let four_letter_whitelist = values.text(WHITELIST).unwrap_or("srvr").to_owned();
+        let unsupported = four_letter::unsupported(&four_letter_whitelist);
+        if !unsupported.is_empty() {
+            notes.push(Note::new(WHITELIST, format!("not supported by this server: {}", unsupported.join(", "))));
         }
         Ok(Settings {
             id: ServerId(1),
@@ -221,7 +228,7 @@ impl Settings {
             sessionless_timeout: milliseconds(values, "nio.sessionlessCnxnTimeout", 10_000)?,
             global_outstanding_limit: values.number("globalOutstandingLimit", 1000, 1, usize::MAX, POSITIVE)?,
             frame_bytes_max,
-            four_letter_whitelist: values.text("4lw.commands.whitelist").unwrap_or("srvr").to_owned(),
+            four_letter_whitelist,
             skip_acl: values.flag("skipACL", false)?,
             super_digest,
             tick,
@@ -249,7 +256,7 @@ impl Settings {
             let line = Endpoint { host: client.host.clone(), port: client.port };
             if self.client.as_ref().is_some_and(|given| given.port != line.port) {
                 let text = "differs from the client port of this server's line, which counts";
-                notes.push(Note { key: "clientPort".into(), text });
+                notes.push(Note::new("clientPort", text));
             }
             self.client = Some(line);
         }

@@ -48,7 +48,7 @@ impl Values {
         match keys::find(key).filter(|key| key.origin == origin) {
             Some(_) => self.assign(key.to_owned(), value.to_owned(), Place::CommandLine, notes),
             None => {
-                notes.push(Note { key: format!("-D{name}"), text: "unknown property, it has no effect" });
+                notes.push(Note::new(format!("-D{name}"), "unknown property, it has no effect"));
                 Ok(())
             }
         }
@@ -56,13 +56,13 @@ impl Values {
 
     fn assign(&mut self, key: String, value: String, place: Place, notes: &mut Vec<Note>) -> Result<(), ConfigError> {
         match keys::find(&key).map(|key| key.support) {
-            None => notes.push(Note { key, text: "unknown key, it has no effect" }),
-            Some(Support::Ignored) => notes.push(Note { key, text: "not needed by this server, it has no effect" }),
+            None => notes.push(Note::new(key, "unknown key, it has no effect")),
+            Some(Support::Ignored) => notes.push(Note::harmless(key, "not needed by this server, it has no effect")),
             Some(Support::Refused { unless }) if unless.eq_ignore_ascii_case(&value) => {}
             Some(Support::Refused { unless }) => return Err(ConfigError::Refused { key, place, value, unless }),
             Some(Support::Supported) => {
                 if let Some((Place::Line(_), _)) = self.given.get(&key) {
-                    notes.push(Note { key: key.clone(), text: "given twice, the last one counts" });
+                    notes.push(Note::new(&key, "given twice, the last one counts"));
                 }
                 self.given.insert(key, (place, value));
             }
