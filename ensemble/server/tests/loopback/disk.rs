@@ -5,7 +5,9 @@ use crate::process::Process;
 use crate::world::{Server, wait_for};
 use ensemble_proto::{ErrorCode, SessionId};
 use ensemble_server::exit;
+use std::fs;
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
@@ -59,6 +61,23 @@ fn a_failing_disk_ends_the_process_with_a_message_that_says_what_failed() {
         assert_eq!(process.wait().code(), Some(exit::DISK));
         process.wait_for_line(&["the store failed, nothing more can be promised", message]);
     }
+}
+
+/// A server of ZooKeeper locks nothing: what looks like the remains of a crash may be what it is about to write.
+#[test]
+fn a_taken_port_is_found_before_anything_in_the_directories_is_repaired() {
+    let store = store();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = store.server.directory().join("zoo.cfg");
+    let port = format!("clientPort={}", taken.local_addr().unwrap().port());
+    fs::write(&config, fs::read_to_string(&config).unwrap().replace("clientPort=0", &port)).unwrap();
+    let unfinished = [store.next_log.clone(), store.server.directory().join("version-2/currentEpoch.tmp")];
+    unfinished.iter().for_each(|file| fs::write(file, b"").unwrap());
+
+    let mut process = Process::start(&["server", "--config", config.to_str().unwrap()]);
+    assert_eq!(process.wait().code(), Some(exit::PORT));
+    process.wait_for_line(&["cannot listen: clientPort", "in use"]);
+    assert!(unfinished.iter().all(|file| file.exists()), "a file of a running server was removed");
 }
 
 #[test]
