@@ -3,7 +3,7 @@
 from collections import Counter
 
 from harness import processes
-from harness.mixed import SETTINGS, Kind, World
+from harness.mixed import SETTINGS, Kind, Server, World
 from harness.runner import case
 from harness.shell import wait_for
 from harness.trees import Tree, difference, tree
@@ -12,6 +12,7 @@ from mixed.raw_session import CONTAINER, CREATE_CONTAINER
 from mixed.synchronisations import LEADER_SAYS, found
 
 START_SECONDS = 60
+PORT = 14
 # So that every round writes snapshots and several logs.
 SNAP_COUNT = "40"
 # Kinds and how they compress snapshots; ours reads every form, and writes the plain one.
@@ -65,3 +66,24 @@ def of_three(world: World) -> str:
             assert modes == ["DIFF"], f"{leader} sent {changing} {modes}"
         said.append(f"{changing.myid} became Rust and Java again under {leader}, by DIFF")
     return f"{'; '.join(said)}; {ensemble.equal()}"
+
+
+@case("directories of a running Java server")
+def running(world: World) -> str:
+    """A Rust server that is started on them by mistake finds the ports taken, and leaves every file as it is: Java servers lock nothing."""
+    server = world.one(Kind.JAVA)
+    server.configure([], **SETTINGS, clientPort=str(server.client_port), clientPortAddress=processes.HOST)
+    server.start()
+    wait_for(f"{server} to serve", START_SECONDS, lambda: server.mode() == "standalone", every=0.2)
+    unfinished = server.folder / "data" / "version-2" / "currentEpoch.tmp"
+    unfinished.write_bytes(b"")  # what a crash leaves, and what a server that runs is about to rename
+    before = files(server)
+    done = world.run("server", "--config", str(server.config))
+    assert done.returncode == PORT, f"code {done.returncode}: {done.stderr}"
+    assert files(server) == before, "a file of the running server was changed"
+    return f"ended with code {PORT}, {len(before)} files untouched"
+
+
+def files(server: Server) -> dict[str, tuple[int, int]]:
+    """The size and the time of the last change of every file of the store."""
+    return {str(file): (file.stat().st_size, file.stat().st_mtime_ns) for file in server.folder.glob("*/version-2/*")}
