@@ -488,7 +488,8 @@ impl World {
             Message::Closed => return self.client_is_gone(server, connection),
         };
         let Some(process) = &mut self.servers[server].process else { return Ok(()) };
-        if process.office == Some(Role::Leading) {
+        // What a connection still carries that the client has left does not count: the session may have moved.
+        if process.office == Some(Role::Leading) && self.clients[client].connection == Some(connection) {
             let epoch = process.peer.zab().epoch();
             self.heard(client, Some(epoch));
         }
