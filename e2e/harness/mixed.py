@@ -83,7 +83,7 @@ class Server(processes.Server):
             Kind.JAVA: [*JVM, *PROPERTIES, f"-Dlogback.configurationFile={self.folder}/logback.xml", *apache.server(self.jars)],
             Kind.RUST: [self.binary, "server", "--config"],
         }
-        environment = {**os.environ, "NO_COLOR": "1", "RUST_LOG": "info,ensemble_zab=debug"}
+        environment = {**os.environ, "NO_COLOR": "1"}
         with self.output.open("ab") as out:
             command = ["setpriv", "--pdeathsig", "KILL", *words[self.kind], self.config]
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
@@ -280,7 +280,10 @@ class World(processes.Processes):
         return server
 
     def ensemble(self, kinds: str, *, observers: tuple[int, ...] = (), old_style: bool = False) -> Ensemble:
-        """Servers 1 to n, configured and not started: `JRJ` is a Java, a Rust and a Java server. The old style is that of before 3.5: `clientPort` has a line of its own."""
+        """Servers 1 to n, configured and not started: `JRJ` is a Java, a Rust and a Java server.
+
+        The old style is that of before 3.5: `clientPort` has a line of its own.
+        """
         servers = [self.one({"J": Kind.JAVA, "R": Kind.RUST}[letter], myid) for myid, letter in enumerate(kinds, 1)]
         for server in servers:
             server.observer, server.has_client_in_line = server.myid in observers, not old_style

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
+from kazoo.interfaces import IAsyncResult
 
 from harness.load import close, connect
 from harness.mixed import Ensemble, Kind, World
@@ -55,7 +56,7 @@ class Flood:
         self._stop.set()
         self._thread.join()
         for _ in range(IN_FLIGHT):
-            self._room.acquire(timeout=RECOVERY_SECONDS)
+            assert self._room.acquire(timeout=RECOVERY_SECONDS), f"a write of the flood got no answer for {RECOVERY_SECONDS} s"
 
     def _run(self) -> None:
         chance = random.Random(1)
@@ -66,7 +67,7 @@ class Flood:
                 except KazooException:  # not connected: what was in flight is answered as lost
                     self._room.release()
 
-    def _one(self, chance: random.Random):
+    def _one(self, chance: random.Random) -> IAsyncResult:
         path = f"/flood/{chance.randrange(PARENTS)}/{chance.randrange(NAMES)}"
         match chance.randrange(6):
             case 0:

@@ -15,8 +15,8 @@ TAIL = 5
 # Apache ZooKeeper keeps at least so many transactions in memory; below, and with no transactions from disk, it sends a snapshot.
 COMMITTED = 500
 
-LEADER_SAYS = {Kind.JAVA: r"Sending (DIFF|TRUNC|snapshot)", Kind.RUST: r"synchronising a learner plan=(Diff|Trunc|Snap)"}
-JAVA_LEARNER_SAYS = r"(Getting a diff|Truncating log|Getting a snapshot)"
+LEADER_SAYS = {Kind.JAVA: r"Sending (DIFF|TRUNC|snapshot)", Kind.RUST: r"synchronising a learner .*plan=(Diff|Trunc|Snap)"}
+LEARNER_SAYS = {Kind.JAVA: r"(Getting a diff|Truncating log|Getting a snapshot)", Kind.RUST: r"synchronising with the leader .*plan=(Diff|Trunc|Snap)"}
 MODES = {
     **{"Getting a diff": "DIFF", "Truncating log": "TRUNC", "Getting a snapshot": "SNAP"},
     **{"DIFF": "DIFF", "TRUNC": "TRUNC", "snapshot": "SNAP", "Diff": "DIFF", "Trunc": "TRUNC", "Snap": "SNAP"},
@@ -94,9 +94,8 @@ def rejoin(ensemble: Ensemble, leader: Server, learner: Server, expected: str) -
     assert ensemble.settle() is leader, "the leader changed"
     modes = found(LEADER_SAYS[leader.kind], leader.said()[before:])
     assert modes == [expected], f"{leader} sent {' and '.join(modes) or 'nothing'} instead of {expected}"
-    if learner.kind is Kind.JAVA:
-        received = found(JAVA_LEARNER_SAYS, learner.said_now())
-        assert received == [expected], f"{learner} received {' and '.join(received) or 'nothing'} instead of {expected}"
+    received = found(LEARNER_SAYS[learner.kind], learner.said_now())
+    assert received == [expected], f"{learner} received {' and '.join(received) or 'nothing'} instead of {expected}"
     return expected
 
 
