@@ -72,7 +72,7 @@ def another_ensemble(world: Processes) -> str:
     server = world.server(1)
     token = server.folder / "token"
     token.write_text("secret")
-    mine = {"ensemble__adminTokenFile": str(token)}
+    mine = {"ensemble__adminTokenFile": str(token), "standaloneEnabled": "false"}
     server.configure([server.line()], ensemble__id=A, **mine)
     server.start()
     wait_for("the identity", 30, lambda: (server.folder / "data" / "ensemble-identity.json").exists())
