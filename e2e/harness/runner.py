@@ -83,6 +83,8 @@ def run(cases: Iterable[Case], world: Any, artifacts: Path) -> Tally:
             world.keep(folder)
             tally.failed += 1
             print(f"FAILED {case.name} ({took:.0f} s): {str(error)[:ERROR_CHARS] or type(error).__name__}\n       kept: {folder}", flush=True)
+            if isinstance(error, SystemExit):
+                raise  # the run is told to end
         else:
             tally.passed += 1
             print(f"ok     {case.name} ({time.monotonic() - start:.0f} s): {saw}", flush=True)
