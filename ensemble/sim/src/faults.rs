@@ -93,7 +93,9 @@ pub(crate) fn strike(world: &mut World, fault: Fault) -> Verdict {
             Ok(())
         }
         Fault::Pause => {
-            let ticks = world.random.f64() * 1.5 * f64::from(world.swarm.sync_limit);
+            // Some are long enough for a new leader to be at work meanwhile.
+            let most = if world.random.u8(0..3) == 0 { 5.0 } else { 1.5 };
+            let ticks = world.random.f64() * most * f64::from(world.swarm.sync_limit);
             let until = world.now + world.swarm.tick.mul_f64(ticks);
             world.servers[server].paused_until = until;
             world.trace.line(world.now, || format!("server {server} pauses until {until:?}"));
