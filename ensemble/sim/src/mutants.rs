@@ -17,7 +17,8 @@ pub enum Mutant {
 
 impl Mutant {
     /// Switches that faults at random find too seldom: the tests of zab and storage have a scenario for each.
-    pub const BY_SCENARIO: &[&str] = &["zab.no_history_check", "zab.empty_store_votes", "storage.install_keeps_log"];
+    pub const BY_SCENARIO: &[&str] =
+        &["zab.no_history_check", "zab.empty_store_votes", "storage.install_keeps_log", "storage.torn_tail_is_kept"];
 
     /// All switches.
     pub fn all() -> Vec<Mutant> {
