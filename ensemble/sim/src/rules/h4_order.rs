@@ -2,11 +2,9 @@
 //! in the order in which it sent them, answered or not.
 
 use crate::history::History;
-use crate::model::Answer;
 use crate::rules::replay::Replay;
 use crate::trace::{Verdict, Violation};
-use ensemble_proto::client::MultiResult;
-use ensemble_proto::{ErrorCode, SessionId, Zxid};
+use ensemble_proto::{SessionId, Zxid};
 use std::collections::BTreeMap;
 
 /// Checks every session.
@@ -14,7 +12,7 @@ pub fn check(history: &History, replay: &Replay) -> Verdict {
     let mut last: BTreeMap<SessionId, (Zxid, usize)> = BTreeMap::new();
     for (index, txns) in &replay.txns {
         let op = &history.ops[*index];
-        if is_refused(replay, *index) {
+        if replay.refused.contains(index) {
             continue;
         }
         let (last, earlier) = last.entry(op.session).or_default();
@@ -28,14 +26,4 @@ pub fn check(history: &History, replay: &Replay) -> Verdict {
         }
     }
     Ok(())
-}
-
-/// A request that came through a server which had lost the session has no effect, wherever its error is in the order.
-fn is_refused(replay: &Replay, index: usize) -> bool {
-    let is_refusal = |code: ErrorCode| [ErrorCode::SESSION_MOVED, ErrorCode::SESSION_EXPIRED].contains(&code);
-    match replay.answers.get(&index) {
-        Some(Answer::Error(code)) => is_refusal(*code),
-        Some(Answer::Multi(results)) => matches!(results.first(), Some(MultiResult::Error(code)) if is_refusal(*code)),
-        _ => false,
-    }
 }

@@ -8,7 +8,7 @@ use crate::trace::Violation;
 use ensemble_proto::client::MultiResult;
 use ensemble_proto::txn::{Txn, TxnRecord};
 use ensemble_proto::{ErrorCode, SessionId, Zxid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What must have happened.
 #[derive(Default)]
@@ -19,6 +19,9 @@ pub struct Replay {
     pub txns: BTreeMap<usize, Vec<Zxid>>,
     /// What a request must be answered, by its index: for all that became transactions, and all reads with a reply.
     pub answers: BTreeMap<usize, Answer>,
+    /// Requests, by index, that came through a server which had lost the session: they have no effect, wherever their error is in
+    /// the order.
+    pub refused: BTreeSet<usize>,
     /// What a setWatches must report at once, by its index.
     pub missed: BTreeMap<usize, Vec<Trigger>>,
     /// Every firing, in order.
@@ -94,6 +97,7 @@ fn apply(
         (txn, Some(index)) if let Some(answer) = refusal(txn) => {
             replay.txns.entry(index).or_default().push(zxid);
             replay.answers.insert(index, answer);
+            replay.refused.insert(index);
             Vec::new()
         }
         (_, Some(index)) => {
@@ -116,8 +120,7 @@ fn apply(
     Ok(())
 }
 
-/// The answer to a request that came through a server which had lost the session, if the transaction is one: it has no effect,
-/// wherever it is in the order.
+/// The answer to a request that came through a server which had lost the session, if the transaction is of one.
 fn refusal(txn: &Txn) -> Option<Answer> {
     let code = |txn: &Txn| match txn {
         Txn::Error(code) => Some(*code),
