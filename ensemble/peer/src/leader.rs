@@ -152,6 +152,7 @@ impl Peer {
         if now.elapsed < self.no_expiry_before {
             return;
         }
+        self.speak_for_paused(now);
         for client in self.idle.expired(now.elapsed) {
             self.close_client(client);
         }

@@ -307,6 +307,9 @@ impl Peer {
         if packet.kind == PacketType::Snap {
             self.incoming_zxid = packet.zxid;
         }
+        if packet.kind == PacketType::Ping {
+            self.speak_for_paused(now);
+        }
         self.zab.handle_packet(now, conn, packet);
         self.pump(now);
     }

@@ -336,6 +336,24 @@ impl Peer {
         }
     }
 
+    /// A connection that this server does not read from cannot be heard: its silence is ours, and counts for nothing.
+    ///
+    /// Differs from ZooKeeper: where a log disk that stands still ends every throttled session.
+    pub(crate) fn speak_for_paused(&mut self, now: Now) {
+        for id in std::mem::take(&mut self.paused) {
+            if let Some(client) = self.clients.get(id)
+                && let Phase::Open(session) = client.phase
+            {
+                let timeout_ms = client.timeout_ms;
+                self.idle.touch(id, now.elapsed, Duration::from_millis(timeout_ms as u64));
+                if self.touch(now, session, timeout_ms).is_err() {
+                    self.close_client(id); // it has ended, or moved
+                }
+                self.paused.push(id);
+            }
+        }
+    }
+
     /// Ends a connection from our side: what is written is still sent, nothing more is read, no watch fires.
     pub(crate) fn close_client(&mut self, id: ClientId) {
         self.end_client(id, None);

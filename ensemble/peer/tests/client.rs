@@ -300,6 +300,25 @@ fn a_connection_with_unanswered_requests_is_not_read_while_all_have_too_many() {
 }
 
 #[test]
+fn a_session_outlives_the_time_that_its_connection_is_not_read() {
+    for mut world in [World::standalone(), World::new(3)] {
+        let server = 0; // of three, a follower
+        let client = world.open(server);
+        let session = world.handshake(server, client, &new_session(4000)).expect("a response").session;
+        world.sync = false;
+        for xid in 1..=5 {
+            create(&mut world, server, client, xid, &format!("/p{xid}"), 0);
+        }
+        assert!(world.paused[&(server, client)]);
+        world.advance(Duration::from_secs(9)); // less than syncLimit, twice the timeout
+        world.sync = true;
+        world.settle();
+        assert_eq!(world.errors(server, client), vec![OK; 5]);
+        assert!(world.peers[server].tree().sessions().contains_key(&session));
+    }
+}
+
+#[test]
 fn garbage_ends_the_connection_and_nothing_else() {
     let mut world = World::standalone();
     let (other, _) = world.session(0);

@@ -488,17 +488,20 @@ impl World {
             Message::Closed => return self.client_is_gone(server, connection),
         };
         let Some(process) = &mut self.servers[server].process else { return Ok(()) };
-        // What a connection still carries that the client has left does not count: the session may have moved.
-        if process.office == Some(Role::Leading) && self.clients[client].connection == Some(connection) {
-            let epoch = process.peer.zab().epoch();
-            self.heard(client, Some(epoch));
-        }
-        let Some(process) = &mut self.servers[server].process else { return Ok(()) };
         if let Some(unread) = process.unread.get_mut(&connection) {
             unread.push_back(bytes);
             return Ok(());
         }
-        self.read(server, connection, &bytes)
+        self.read(server, connection, &bytes)?;
+        let Some(process) = &mut self.servers[server].process else { return Ok(()) };
+        // What a connection still carries that the client has left does not count: the session may have moved. Nor does what made
+        // the server end the connection: a session that has moved, a client that has seen more than the server.
+        let current = self.clients[client].connection == Some(connection) && process.clients.contains(&connection);
+        if process.office == Some(Role::Leading) && current {
+            let epoch = process.peer.zab().epoch();
+            self.heard(client, Some(epoch));
+        }
+        Ok(())
     }
 
     fn read(&mut self, server: usize, connection: u64, bytes: &[u8]) -> Verdict {
