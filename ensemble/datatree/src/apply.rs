@@ -8,6 +8,7 @@
 
 use crate::change;
 use crate::path;
+use crate::quota::Usage;
 use crate::slab::Position;
 use crate::tree::DataTree;
 use ensemble_proto::client::MultiResult;
@@ -222,7 +223,9 @@ impl DataTree {
         let data = create.data.as_deref().map(Box::from);
         let position = self.attach(parent, name, data, create.acl.as_ref(), stat, &create.path);
         events.push(self.event(EventKind::Created, Cow::Borrowed(&create.path), position, Some(parent)));
-        Ok(Some(self.stat_at(position)))
+        let created = self.stat_at(position);
+        self.quota_after_create(&create.path, position);
+        Ok(Some(created))
     }
 
     /// Raises the parent's count of created children, never lowers it: in a replay it may be ahead already.
@@ -247,7 +250,9 @@ impl DataTree {
         }
         let position = self.child(parent, name).ok_or(ErrorCode::NO_NODE)?;
         let event = self.event(EventKind::Deleted, path, position, Some(parent));
+        let deleted = self.quota_before_delete(position);
         self.detach(position, &event.path);
+        self.quota_after_delete(&event.path, deleted);
         events.push(event);
         Ok(())
     }
@@ -261,9 +266,12 @@ impl DataTree {
         let position = self.find(&set.path).ok_or(ErrorCode::NO_NODE)?;
         let mut stat = self.slab[position].stat;
         change::replace_data(&mut stat, set.version, header.zxid, header.time_ms);
+        let before = Usage::of_data(1, self.slab[position].data.as_deref());
         self.replace_data(position, set.data.as_deref().map(Box::from), stat, &set.path);
         events.push(self.event(EventKind::DataChanged, Cow::Borrowed(&set.path), position, None));
-        Ok(self.stat_at(position))
+        let changed = self.stat_at(position);
+        self.quota_after_set(&set.path, before, Usage::of_data(1, set.data.as_deref()));
+        Ok(changed)
     }
 
     fn set_acl(&mut self, path: &str, acl: Option<&AclList>, version: i32) -> Result<Stat, ErrorCode> {

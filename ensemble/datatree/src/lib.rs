@@ -24,8 +24,8 @@
 //! Memory: a znode takes 128 bytes, its name and data one allocation each, and some 8 bytes of index. Paths are not
 //! stored, ACL lists are shared, and neither the znodes nor the index ever move as a whole when they grow.
 //!
-//! Deliberately absent: servers, connections and watches (the peer's), files and checksums (the storage's), clocks. Quota is
-//! stored like any data and not counted or enforced; container and TTL znodes that a ZooKeeper leader made are kept and
+//! Deliberately absent: servers, connections and watches (the peer's), files and checksums (the storage's), clocks. Quotas are
+//! counted and not enforced; container and TTL znodes that a ZooKeeper leader made are kept and
 //! shown as such, but are neither made nor reaped here.
 
 pub mod acl;
@@ -37,6 +37,7 @@ mod index;
 mod path;
 mod pending;
 pub mod prep;
+mod quota;
 pub mod read;
 mod recount;
 mod slab;

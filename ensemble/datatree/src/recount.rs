@@ -19,7 +19,7 @@ struct Count {
 }
 
 impl DataTree {
-    /// Recomputes counts, digest, ephemerals, ACL uses and links from the znodes.
+    /// Recomputes counts, digest, ephemerals, limited paths, ACL uses and links from the znodes.
     ///
     /// # Errors
     /// What differs first, in words.
@@ -36,6 +36,7 @@ impl DataTree {
         same("digest", self.digest, count.digest)?;
         same("ephemeral count", self.ephemeral_count, count.ephemerals.values().map(BTreeSet::len).sum())?;
         same("ephemerals", &self.ephemerals, &count.ephemerals)?;
+        same("limited paths", &self.quotas, &self.find_quotas())?;
         count.acl_uses.remove(&AclId::NULL);
         same("ACL uses", self.acls.uses(), count.acl_uses)
     }

@@ -196,6 +196,7 @@ impl DataTree {
         }
         tree.acls.purge_unused();
         tree.ensure_config();
+        tree.count_quotas();
         Ok(tree)
     }
 

@@ -4,6 +4,7 @@
 use crate::acl_table::AclTable;
 use crate::apply::DigestCheck;
 use crate::index::ChildIndex;
+use crate::quota::Quotas;
 use crate::slab::{NONE, Position, Slab, Znode};
 use crate::snapshot::Cursor;
 use crate::{digest, path};
@@ -26,6 +27,7 @@ pub struct DataTree {
     pub(crate) data_bytes: usize,
     pub(crate) cursor: Option<Cursor>,
     pub(crate) digest_check: DigestCheck,
+    pub(crate) quotas: Quotas,
 }
 
 impl DataTree {
@@ -57,6 +59,7 @@ impl DataTree {
             data_bytes: 0,
             cursor: None,
             digest_check: DigestCheck::On,
+            quotas: Quotas::default(),
         }
     }
 

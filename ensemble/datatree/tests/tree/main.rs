@@ -4,6 +4,7 @@ mod common;
 mod fixtures;
 mod load;
 mod prepare;
+mod quota;
 mod random;
 mod reads;
 mod replay;
