@@ -11,6 +11,7 @@ Where is ...                               Look in
   an ensemble as its admin ports show it   ensemble.py
   the writer, reader, owner and watcher    load.py
   what may and may not be lost             history.py
+  the same on bare sessions                register_load.py, raw_session.py; its judge, registers.py
   the levels of `e2e/test`                 levels.py
   how a scenario is run and reported       runner.py
   what e2e/bench measures                  bench_rows.py
@@ -18,6 +19,7 @@ Where is ...                               Look in
   ZooKeeper, this server, the generator    bench_servers.py
   medians, ratios and the table            bench_report.py
   ensembles with Apache ZooKeeper          mixed.py
+  links that are cut, and other faults     network.py, chaos.py, ../chaos/
   the tree as a server shows it            trees.py
   Apache ZooKeeper, fetched                apache.py
 """

@@ -17,7 +17,7 @@ from .versions import ZOOKEEPER
 
 SAMPLE = places.REPOSITORY / "manifests" / "samples" / "three.yaml"
 SAMPLE_NAMESPACE, SAMPLE_NAME = "default", "three"
-SIMULATION_MINUTES = 5.0
+SIMULATION_MINUTES, CHAOS_MINUTES = 5.0, 2.0
 
 
 def main() -> int:
@@ -28,6 +28,9 @@ def main() -> int:
     try:
         if arguments.command == "scenarios":
             return 1 if levels.scenarios(arguments.names, arguments.artifacts, arguments.result).failed else 0
+        if arguments.command == "chaos":
+            tally = levels.chaos_inside(arguments.names, arguments.artifacts, arguments.result, arguments.binary, arguments.minutes)
+            return 1 if tally.failed else 0
         with lock():
             return {"up": up, "down": down, "test": test}[arguments.command](arguments)
     except (Missing, Busy) as error:
@@ -41,7 +44,7 @@ def main() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments of the three commands; `scenarios` is how the harness calls itself."""
+    """The arguments of the three commands; `scenarios` and `chaos` are how the harness calls itself."""
     top = argparse.ArgumentParser(prog="e2e")
     commands = top.add_subparsers(dest="command", required=True)
     commands.add_parser("up", prog="e2e/up", description="Starts a local kind cluster with the operator and an ensemble of three.")
@@ -50,12 +53,15 @@ def parser() -> argparse.ArgumentParser:
     tests.add_argument("names", nargs="*", metavar="NAME", help=f"a level ({', '.join(levels.NAMES)}) or a case, such as E17")
     tests.add_argument("--all", action="store_true", help="also run every case of the mixed level, and build the image by its compiling stage")
     tests.add_argument("--apache", default=ZOOKEEPER, metavar="VERSION", help="the Apache ZooKeeper of the mixed level (default: %(default)s)")
-    tests.add_argument("--minutes", type=float, default=SIMULATION_MINUTES, help="minutes of simulation (default: %(default)g)")
+    tests.add_argument("--minutes", type=float, help=f"minutes of simulation (default: {SIMULATION_MINUTES:g}) and of chaos ({CHAOS_MINUTES:g})")
     tests.add_argument("--keep", action="store_true", help="keep the cluster afterwards (e2e/down removes it)")
-    inner = commands.add_parser("scenarios")
-    inner.add_argument("names", nargs="*")
-    inner.add_argument("--artifacts", type=Path, required=True)
-    inner.add_argument("--result", type=Path, required=True)
+    for name in ("scenarios", "chaos"):
+        inner = commands.add_parser(name)
+        inner.add_argument("names", nargs="*")
+        inner.add_argument("--artifacts", type=Path, required=True)
+        inner.add_argument("--result", type=Path, required=True)
+    inner.add_argument("--binary", type=Path, required=True)
+    inner.add_argument("--minutes", type=float, required=True)
     return top
 
 
@@ -126,8 +132,10 @@ def run_levels(chosen_levels: list[str], cases: list[str], arguments: argparse.N
     if "mixed" in chosen_levels or levels.has_cases("mixed", cases):
         core = levels.MIXED_CORE if not arguments.names and not arguments.all else []
         tally += levels.mixed(core if "mixed" in chosen_levels else cases, artifacts, arguments.apache)
+    if "chaos" in chosen_levels or levels.has_cases("chaos", cases):
+        tally += levels.chaos([] if "chaos" in chosen_levels else cases, artifacts, arguments.minutes or CHAOS_MINUTES)
     if "sim" in chosen_levels:
-        tally += levels.simulation(arguments.minutes)
+        tally += levels.simulation(arguments.minutes or SIMULATION_MINUTES)
     if with_cluster:
         with step("waiting for the node image's parts"):
             preparation.wait()

@@ -86,11 +86,6 @@ class Server(processes.Server):
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, "NO_COLOR": "1"})
 
     @property
-    def address(self) -> str:
-        """Where clients connect."""
-        return f"{processes.HOST}:{self.client_port}"
-
-    @property
     def pid(self) -> int:
         """Of the running process."""
         assert self.process is not None, "the server was started"

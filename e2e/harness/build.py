@@ -31,6 +31,12 @@ def binary(program: str, log: Path) -> Path:
     return places.TARGET / TARGET / "release" / program
 
 
+def dynamic_binary(program: str, log: Path) -> Path:
+    """Builds a debug binary that loads libc, so that something can be put before it, and with every assertion on. Returns its path."""
+    run(["cargo", "build", "--locked", "--package", PROGRAMS[program], "--bin", program], cwd=places.REPOSITORY, env=cargo_env(), log=log)
+    return places.TARGET / "debug" / program
+
+
 def binaries(log: Path) -> dict[str, Path]:
     """Builds all of them. One cargo run each: features of one must not leak into the other."""
     return {program: binary(program, log) for program in PROGRAMS}

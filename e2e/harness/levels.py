@@ -1,14 +1,16 @@
-"""The levels of `e2e/test`: unit, sim, process, mixed, cluster. Each returns a tally of its own cases; cargo's own summaries go to the terminal."""
+"""The levels of `e2e/test`: unit, sim, process, mixed, chaos, cluster. Each returns a tally of its own cases; cargo's own summaries go to the terminal."""
 
 import os
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import apache, build, engine, node_image, places, runner, rust_image
+from . import apache, build, engine, network, node_image, places, runner, rust_image
 from .cluster import Cluster
+from .chaos import World as ChaosWorld
 from .mixed import World as MixedWorld
 from .operator import Operator
 from .prerequisites import require
@@ -17,8 +19,8 @@ from .runner import Tally
 from .shell import run, step
 from .world import World
 
-NAMES = ("unit", "sim", "process", "mixed", "cluster")
-PACKAGES = ("process", "mixed", "scenarios")
+NAMES = ("unit", "sim", "process", "mixed", "chaos", "cluster")
+PACKAGES = ("process", "mixed", "chaos", "scenarios")
 # Of the mixed level, what runs when nothing is named: two minutes or less. All of it takes about six.
 MIXED_CORE = ["JRJ", "RJR", "migration"]
 SEEDS = 10_000_000
@@ -34,7 +36,7 @@ UNIT = {
 def unit() -> Tally:
     """Format, lints, unit tests and the repository's rules; and the judges of the load and of the benchmark are judged."""
     tally = Tally()
-    judge = subprocess.run([sys.executable, "-m", "unittest", "-q", "harness.test_history", "harness.test_bench"], stdin=subprocess.DEVNULL)
+    judge = subprocess.run([sys.executable, "-m", "unittest", "-q", "harness.test_history", "harness.test_registers", "harness.test_bench"], stdin=subprocess.DEVNULL)
     _count(tally, "judges", judge.returncode == 0)
     for what, arguments in UNIT.items():
         _count(tally, what, _cargo(arguments, build.cargo_env()))
@@ -72,6 +74,23 @@ def mixed(names: list[str], artifacts: Path, version: str) -> Tally:
         server = build.binary("ensemble", log)
     with tempfile.TemporaryDirectory(prefix="zke-mixed.") as folder, MixedWorld(server, jars, Path(folder)) as world:
         return runner.run(cases, world, artifacts / "mixed")
+
+
+def chaos(names: list[str], artifacts: Path, minutes: float) -> Tally:
+    """Servers on a network of their own, which is made, with all that runs on it, in a network namespace of its own."""
+    require("ip", "unshare", "nsenter", "setpriv", "sysctl", "cc")
+    with step("building the server"):
+        server = build.dynamic_binary("ensemble", artifacts / "build.log")
+    return _again([*network.enter()], "chaos", [*names, "--minutes", f"{minutes:g}", "--binary", str(server)], artifacts, os.environ)
+
+
+def chaos_inside(names: list[str], artifacts: Path, result: Path, binary: Path, minutes: float) -> Tally:
+    """The inner half of `chaos`."""
+    cases = runner.select(runner.find("chaos"), names)
+    with tempfile.TemporaryDirectory(prefix="zke-chaos.") as folder, ChaosWorld(binary, Path(folder), minutes * 60 / len(cases)) as world:
+        tally = runner.run(cases, world, artifacts / "chaos")
+    result.write_text(f"{tally.passed} {tally.failed}")
+    return tally
 
 
 def has_cases(package: str, names: list[str]) -> bool:
@@ -147,12 +166,17 @@ def tear_down(cluster: Cluster) -> None:
 
 
 def _inside(cluster: Cluster, names: list[str], artifacts: Path) -> Tally:
-    """Runs the scenarios in a process of its own in the engine's network namespace, where pods can be reached."""
-    result = artifacts / "scenarios.txt"
-    command = [*cluster.engine.enter, sys.executable, "-m", "harness", "scenarios", "--artifacts", str(artifacts), "--result", str(result), *names]
-    subprocess.run(command, stdin=subprocess.DEVNULL, env={**os.environ, **cluster.engine.env})
+    """Runs the scenarios in the engine's network namespace, where pods can be reached."""
+    return _again(cluster.engine.enter, "scenarios", names, artifacts, {**os.environ, **cluster.engine.env})
+
+
+def _again(enter: Sequence[str], command: str, arguments: list[str], artifacts: Path, env: Mapping[str, str]) -> Tally:
+    """Runs the harness in a process of its own somewhere else."""
+    result = artifacts / f"{command}.txt"
+    words = [*enter, sys.executable, "-m", "harness", command, "--artifacts", str(artifacts), "--result", str(result), *arguments]
+    subprocess.run(words, stdin=subprocess.DEVNULL, env=env)
     if not result.exists():
-        print("FAILED scenarios: ended before a result")
+        print(f"FAILED {command}: ended before a result")
         return Tally(0, 1)
     passed, failed = result.read_text().split()
     return Tally(int(passed), int(failed))

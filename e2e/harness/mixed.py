@@ -4,18 +4,15 @@ Everything is asked through what both kinds have: the client port and four-lette
 """
 
 import contextlib
-import os
 import re
-import signal
 import socket
-import subprocess
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 
 from . import apache, load, processes
 from .load import close, connect
-from .processes import HOST, read_all
+from .processes import read_all
 from .shell import TimedOut, wait_for
 from .trees import SUPER_DIGEST, difference, tree
 
@@ -79,37 +76,18 @@ class Server(processes.Server):
     def start(self) -> None:
         """Starts the process as a server of its kind; does not wait until it serves."""
         self._started_at = self.output.stat().st_size if self.output.exists() else 0
-        words = {
-            Kind.JAVA: [*JVM, *PROPERTIES, f"-Dlogback.configurationFile={self.folder}/logback.xml", *apache.server(self.jars)],
-            Kind.RUST: [self.binary, "server", "--config"],
-        }
-        environment = {**os.environ, "NO_COLOR": "1"}
-        with self.output.open("ab") as out:
-            command = ["setpriv", "--pdeathsig", "KILL", *words[self.kind], self.config]
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
+        super().start()
+
+    def command(self) -> list[str | Path]:
+        """That of its kind."""
+        java = [*JVM, *PROPERTIES, f"-Dlogback.configurationFile={self.folder}/logback.xml", *apache.server(self.jars), self.config]
+        return java if self.kind is Kind.JAVA else super().command()
 
     def become(self, kind: Kind) -> None:
         """Stops as people do, and starts as a server of a kind, on the same zoo.cfg and directories."""
         self.stop()
         self.kind = kind
         self.start()
-
-    def suspend(self) -> None:
-        """SIGSTOP."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: int) -> None:
-        assert self.process, f"{self} runs"
-        self.process.send_signal(number)
-
-    @property
-    def address(self) -> str:
-        """Where clients connect."""
-        return f"{HOST}:{self.client_port}"
 
     def mode(self) -> str | None:
         """`leader`, `follower`, `observer` or `standalone` once clients are served."""
@@ -119,7 +97,7 @@ class Server(processes.Server):
     def word(self, word: str) -> str:
         """The answer to a four-letter word; nothing when there is none. One that comes while Apache ZooKeeper starts may never get one."""
         try:
-            with socket.create_connection((HOST, self.client_port), timeout=WORD_SECONDS) as connection:
+            with socket.create_connection((self.host, self.client_port), timeout=WORD_SECONDS) as connection:
                 connection.sendall(word.encode())
                 return read_all(connection, WORD_SECONDS).decode(errors="replace")
         except (OSError, TimedOut):

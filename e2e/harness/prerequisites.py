@@ -13,6 +13,7 @@ class Missing(Exception):
 # Program -> Debian's package.
 PACKAGES = {
     "busybox": "busybox-static",
+    "cc": "gcc",
     "containerd": "containerd",
     "docker": "docker.io",
     "dockerd": "docker.io",
@@ -28,6 +29,7 @@ PACKAGES = {
     "runc": "runc",
     "setpriv": "util-linux",
     "sysctl": "procps",
+    "unshare": "util-linux",
 }
 
 # sbin is not on every PATH, and programs installed a moment ago are looked for as well.

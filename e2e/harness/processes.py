@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from . import admin, load
@@ -24,6 +24,10 @@ HOST = "127.0.0.1"
 class Server:
     """One server: its folders, its ports, and its process while it runs."""
 
+    host = HOST  # where it listens
+    enter: Sequence[str] = ()  # the command that runs another one where it lives
+    environment: Mapping[str, str] = {}  # beside the harness's own
+
     def __init__(self, binary: Path, folder: Path, myid: int):
         self.binary, self.folder, self.myid = binary, folder, myid
         self.config = folder / "zoo.cfg"
@@ -35,13 +39,18 @@ class Server:
         (folder / "data" / "myid").write_text(f"{myid}\n")
 
     @property
+    def address(self) -> str:
+        """Where clients connect."""
+        return f"{self.host}:{self.client_port}"
+
+    @property
     def log_folder(self) -> Path:
         """Where its transaction logs are."""
         return self.folder / "txnlog" / "version-2"
 
     def line(self) -> str:
         """Its line in everybody's zoo.cfg."""
-        return f"server.{self.myid}={HOST}:{self.quorum_port}:{self.election_port}:participant;{HOST}:{self.client_port}"
+        return f"server.{self.myid}={self.host}:{self.quorum_port}:{self.election_port}:participant;{self.address}"
 
     def configure(self, lines: list[str], **changes: str | None) -> None:
         """Writes zoo.cfg; `changes` replace a key, or with None leave it out (`__` stands for a dot)."""
@@ -52,7 +61,7 @@ class Server:
             "dataDir": str(self.folder / "data"),
             "dataLogDir": str(self.folder / "txnlog"),
             "admin.serverPort": str(self.admin_port),
-            "admin.serverAddress": HOST,
+            "admin.serverAddress": self.host,
             "metricsProvider.httpPort": str(self.metrics_port),
             "4lw.commands.whitelist": "srvr,ruok,mntr,isro,conf,stat",
         }
@@ -63,8 +72,13 @@ class Server:
     def start(self) -> None:
         """Starts the process; does not wait until it serves."""
         with self.output.open("ab") as out:
-            command = [self.binary, "server", "--config", self.config]
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, "NO_COLOR": "1"})
+            command = [*self.enter, "setpriv", "--pdeathsig", "KILL", *self.command()]
+            environment = {**os.environ, "NO_COLOR": "1", **self.environment}
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
+
+    def command(self) -> list[str | Path]:
+        """What is run."""
+        return [self.binary, "server", "--config", self.config]
 
     def stop(self, how: int = signal.SIGTERM) -> int:
         """Ends the process by a signal and returns its exit code."""
@@ -83,6 +97,18 @@ class Server:
     def kill(self) -> None:
         """kill -9."""
         self.stop(signal.SIGKILL)
+
+    def suspend(self) -> None:
+        """SIGSTOP."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self.process, f"server {self.myid} runs"
+        self.process.send_signal(number)
 
     def run_to_end(self, seconds: float = START_SECONDS) -> tuple[int, str]:
         """Starts the process when it should end by itself, and returns its exit code and what it printed."""
@@ -103,7 +129,7 @@ class Server:
 
     def status(self) -> admin.Status | None:
         """Its /status."""
-        return admin.status(f"{HOST}:{self.admin_port}")
+        return admin.status(f"{self.host}:{self.admin_port}")
 
     def alive(self) -> bool:
         """Whether the process runs."""
@@ -111,7 +137,7 @@ class Server:
 
     def four_letters(self, word: str) -> str:
         """The answer to a four letter word."""
-        with socket.create_connection((HOST, self.client_port), timeout=5) as connection:
+        with socket.create_connection((self.host, self.client_port), timeout=5) as connection:
             connection.sendall(word.encode())
             return read_all(connection).decode(errors="replace")
 
@@ -159,7 +185,7 @@ class Group:
 
     def hosts(self) -> str:
         """What a client connects to."""
-        return ",".join(f"{HOST}:{server.client_port}" for server in self.servers)
+        return ",".join(server.address for server in self.servers)
 
     def load(self) -> contextlib.AbstractContextManager[load.Load]:
         """A load on all of them."""

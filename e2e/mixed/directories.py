@@ -2,13 +2,12 @@
 
 from collections import Counter
 
-from harness import processes
 from harness.mixed import SETTINGS, Kind, Server, World
 from harness.runner import case
 from harness.shell import wait_for
 from harness.trees import Tree, difference, tree
 from mixed.operations import ask, populate
-from mixed.raw_session import CONTAINER, CREATE_CONTAINER
+from harness.raw_session import CONTAINER, CREATE_CONTAINER
 from mixed.synchronisations import LEADER_SAYS, found
 
 START_SECONDS = 60
@@ -23,7 +22,7 @@ ROUNDS = ((Kind.JAVA, "gz"), (Kind.RUST, None), (Kind.JAVA, "snappy"), (Kind.RUS
 def alone(world: World) -> str:
     """Java, Rust, Java, Rust, Java on one data directory, killed each time: each shows the whole tree as the one before left it."""
     server = world.one(Kind.JAVA)
-    keys = {**SETTINGS, "clientPort": str(server.client_port), "clientPortAddress": processes.HOST, "snapCount": SNAP_COUNT}
+    keys = {**SETTINGS, "clientPort": str(server.client_port), "clientPortAddress": server.host, "snapCount": SNAP_COUNT}
     left: Tree = {}
     for number, (kind, compression) in enumerate(ROUNDS):
         server.kill()
@@ -72,7 +71,7 @@ def of_three(world: World) -> str:
 def running(world: World) -> str:
     """A Rust server that is started on them by mistake finds the ports taken, and leaves every file as it is: Java servers lock nothing."""
     server = world.one(Kind.JAVA)
-    server.configure([], **SETTINGS, clientPort=str(server.client_port), clientPortAddress=processes.HOST)
+    server.configure([], **SETTINGS, clientPort=str(server.client_port), clientPortAddress=server.host)
     server.start()
     wait_for(f"{server} to serve", START_SECONDS, lambda: server.mode() == "standalone", every=0.2)
     unfinished = server.folder / "data" / "version-2" / "currentEpoch.tmp"

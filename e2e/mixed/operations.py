@@ -8,7 +8,7 @@ from harness.load import close, connect
 from harness.mixed import Ensemble, Kind, Server, World
 from harness.runner import case
 from harness.shell import wait_for
-from mixed.raw_session import CONTAINER, CREATE_CONTAINER, RawSession
+from harness.raw_session import CONTAINER, CREATE_CONTAINER, RawSession
 
 ANSWER_SECONDS = 60
 UNIMPLEMENTED = -6
@@ -69,8 +69,10 @@ def populate(server: Server, root: str) -> None:
 
 
 def fill(client: KazooClient, root: str) -> None:
-    """Data of no and of many bytes, names of many bytes, lists of rights, changes of all of them, and what is gone again."""
+    """Data of no and of many bytes, names of many bytes, lists of rights, a quota, changes of all of them, and what is gone again."""
     client.create(root, b"")
+    client.create(f"/zookeeper/quota{root}/zookeeper_limits", b"count=1000,bytes=-1", makepath=True)
+    client.create(f"/zookeeper/quota{root}/zookeeper_stats", b"count=0,bytes=0")
     client.create(f"{root}/large", b"\x00\xff" * (LARGE // 2))
     client.create(f"{root}/h\u00f6he-\u6e2c\u8a66", "\u00fc\u6e2c".encode())
     client.create(f"{root}/{'deep/' * 20}end", b"deep", makepath=True)

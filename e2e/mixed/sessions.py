@@ -9,7 +9,7 @@ from harness.load import close, connect
 from harness.mixed import Ensemble, Kind, Server, World
 from harness.runner import case
 from harness.shell import wait_for
-from mixed.raw_session import EPHEMERAL, RawSession, Refused
+from harness.raw_session import EPHEMERAL, RawSession, Refused
 
 TIMEOUT_MS = 4000
 DATA_CHANGED = 3
