@@ -19,6 +19,7 @@ Where is ...                               Look in
   ZooKeeper, this server, the generator    bench_servers.py
   medians, ratios and the table            bench_report.py
   ensembles with Apache ZooKeeper          mixed.py
+  role × side × fault, and what covers it  matrix.py
   links that are cut, and other faults     network.py, chaos.py, ../chaos/
   the tree as a server shows it            trees.py
   Apache ZooKeeper, fetched                apache.py

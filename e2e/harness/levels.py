@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import apache, build, engine, network, node_image, places, runner, rust_image
+from . import apache, build, engine, matrix, network, node_image, places, runner, rust_image
 from .cluster import Cluster
 from .chaos import World as ChaosWorld
 from .mixed import World as MixedWorld
@@ -36,7 +36,7 @@ UNIT = {
 def unit() -> Tally:
     """Format, lints, unit tests and the repository's rules; and the judges of the load and of the benchmark are judged."""
     tally = Tally()
-    judge = subprocess.run([sys.executable, "-m", "unittest", "-q", "harness.test_history", "harness.test_registers", "harness.test_bench"], stdin=subprocess.DEVNULL)
+    judge = subprocess.run([sys.executable, "-m", "unittest", "-q", "harness.test_history", "harness.test_registers", "harness.test_matrix", "harness.test_bench"], stdin=subprocess.DEVNULL)
     _count(tally, "judges", judge.returncode == 0)
     for what, arguments in UNIT.items():
         _count(tally, what, _cargo(arguments, build.cargo_env()))
@@ -73,7 +73,11 @@ def mixed(names: list[str], artifacts: Path, version: str) -> Tally:
     with step("building the server"):
         server = build.binary("ensemble", log)
     with tempfile.TemporaryDirectory(prefix="zke-mixed.") as folder, MixedWorld(server, jars, Path(folder)) as world:
-        return runner.run(cases, world, artifacts / "mixed")
+        tally = runner.run(cases, world, artifacts / "mixed")
+    seen = f"Apache ZooKeeper {version}:\n{matrix.seen(tally)}"
+    (artifacts / "mixed-matrix.md").write_text(f"{seen}\n")
+    print(seen)
+    return tally
 
 
 def chaos(names: list[str], artifacts: Path, minutes: float) -> Tally:

@@ -136,10 +136,14 @@ class RawSession:
             self._connection.close()
 
     def ask(self, opcode: int, body: bytes) -> Reply:
-        """Sends a request and waits for its answer. Raises OSError when none comes: nobody knows then whether it was carried out."""
+        """Sends a request and waits for its answer. Raises OSError when none comes, ever after: nobody knows then whether it was carried out."""
         self._xid += 1
-        self._send(struct.pack(">ii", self._xid, opcode) + body)
-        return self._answer(self._xid)
+        try:
+            self._send(struct.pack(">ii", self._xid, opcode) + body)
+            return self._answer(self._xid)
+        except OSError:
+            self.leave()
+            raise
 
     def _answer(self, xid: int) -> Reply:
         while True:

@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ class Case:
 
     name: str
     run: Callable[[Any], str]
+    covers: frozenset[Any] = frozenset()  # cells of the level's matrix, where it has one
 
 
 @dataclass
@@ -26,6 +27,8 @@ class Tally:
 
     passed: int = 0
     failed: int = 0
+    good: list[Case] = field(default_factory=list)
+    bad: list[Case] = field(default_factory=list)
 
     def __iadd__(self, other: "Tally") -> "Tally":
         self.passed += other.passed
@@ -39,11 +42,11 @@ class Tally:
 _registered: dict[str, list[Case]] = {}  # by package
 
 
-def case(name: str) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
+def case(name: str, covers: Iterable[Any] = ()) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
     """Registers a function as a case."""
 
     def register(function: Callable[[Any], str]) -> Callable[[Any], str]:
-        _registered.setdefault(function.__module__.split(".")[0], []).append(Case(name, function))
+        _registered.setdefault(function.__module__.split(".")[0], []).append(Case(name, function, frozenset(covers)))
         return function
 
     return register
@@ -82,11 +85,13 @@ def run(cases: Iterable[Case], world: Any, artifacts: Path) -> Tally:
             (folder / "failure.txt").write_text(traceback.format_exc())
             world.keep(folder)
             tally.failed += 1
+            tally.bad.append(case)
             print(f"FAILED {case.name} ({took:.0f} s): {str(error)[:ERROR_CHARS] or type(error).__name__}\n       kept: {folder}", flush=True)
             if isinstance(error, SystemExit):
                 raise  # the run is told to end
         else:
             tally.passed += 1
+            tally.good.append(case)
             print(f"ok     {case.name} ({time.monotonic() - start:.0f} s): {saw}", flush=True)
     sys.stdout.flush()
     return tally

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from harness.matrix import cells
 from harness.mixed import SETTINGS, Kind, Server, World
 from harness.runner import case
 from harness.shell import wait_for
@@ -40,7 +41,7 @@ def alone(world: World) -> str:
     return f"{', '.join(kind.value for kind, _ in ROUNDS)}: {len(left)} znodes in {', '.join(f'{count} {name}' for name, count in sorted(files.items()))}"
 
 
-@case("directories of a server of three")
+@case("directories of a server of three", covers=cells("leader", "JR", "DIFF") | cells("follower", "JR", "stop, DIFF"))
 def of_three(world: World) -> str:
     """A server of an ensemble is started as the other kind and back: it is only sent what it missed."""
     ensemble = world.ensemble("JJR")

@@ -11,6 +11,7 @@ from kazoo.exceptions import KazooException
 from kazoo.interfaces import IAsyncResult
 
 from harness.load import close, connect
+from harness.matrix import cells
 from harness.mixed import Ensemble, Kind, World
 from harness.runner import case
 from harness.shell import wait_for
@@ -104,13 +105,13 @@ def flooding(hosts: str) -> Iterator[Flood]:
         close(client)
 
 
-@case("flood while a Rust learner comes and goes")
+@case("flood while a Rust learner comes and goes", covers=cells("leader", "J", "SNAP") | cells("follower", "R", "crash, SNAP"))
 def of_java(world: World) -> str:
     """A Java leader sends snapshots of a tree that changes meanwhile."""
     return comes_and_goes(world, "RJR")
 
 
-@case("flood while a Java learner comes and goes")
+@case("flood while a Java learner comes and goes", covers=cells("leader", "R", "SNAP") | cells("follower", "J", "crash, SNAP"))
 def of_rust(world: World) -> str:
     """The same with a Rust leader."""
     return comes_and_goes(world, "JRJ")

@@ -6,6 +6,7 @@ What a person does is in docs/operations/migrate-from-zookeeper.md; this is the 
 import time
 
 from harness.load import Load
+from harness.matrix import cells
 from harness.mixed import Ensemble, Kind, World
 from harness.runner import case
 
@@ -13,7 +14,7 @@ RECOVERY_SECONDS = 90
 WRITES = 100
 
 
-@case("migration from Apache ZooKeeper and back")
+@case("migration from Apache ZooKeeper and back", covers=cells("leader follower", "JR", "stop, election"))
 def migration(world: World) -> str:
     """Three Java servers become three Rust servers and go back, under load: no write and no session is lost."""
     ensemble = world.ensemble("JJJ", old_style=True)

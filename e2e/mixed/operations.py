@@ -5,6 +5,7 @@ from kazoo.exceptions import NoAuthError
 from kazoo.security import make_acl, make_digest_acl
 
 from harness.load import close, connect
+from harness.matrix import cells
 from harness.mixed import Ensemble, Kind, Server, World
 from harness.runner import case
 from harness.shell import wait_for
@@ -17,7 +18,7 @@ CROWD = 120
 LARGE = 1_000_000
 
 
-@case("operations through every server")
+@case("operations through every server", covers=cells("leader follower", "JR", "quota"))
 def operations(world: World) -> str:
     """Each server takes every kind of write under a leader of each kind; what a Rust server does not do is refused and disturbs nobody."""
     ensemble = world.ensemble("JRJ")

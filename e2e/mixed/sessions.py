@@ -6,6 +6,7 @@ import time
 from kazoo.client import KazooClient
 
 from harness.load import close, connect
+from harness.matrix import cells
 from harness.mixed import Ensemble, Kind, Server, World
 from harness.runner import case
 from harness.shell import wait_for
@@ -17,7 +18,7 @@ DATA_CHANGED = 3
 GRACE_SECONDS = 15
 
 
-@case("sessions move and expire")
+@case("sessions move and expire", covers=cells("leader follower", "JR", "session moves, ephemerals, election"))
 def move(world: World) -> str:
     """From Java to Rust and back, with a leader of each kind; those that are left expire, in time, at a leader of either kind."""
     ensemble = world.ensemble("JRJ")

@@ -5,6 +5,7 @@ import shutil
 
 from harness import load
 from harness.load import close, connect
+from harness.matrix import cells
 from harness.mixed import Ensemble, Kind, Server, World
 from harness.runner import case
 from harness.shell import wait_for
@@ -23,13 +24,13 @@ MODES = {
 }
 
 
-@case("synchronisation of a Java learner by a Rust leader")
+@case("synchronisation of a Java learner by a Rust leader", covers=cells("leader", "R", "DIFF, TRUNC, SNAP") | cells("follower", "J", "crash, DIFF, TRUNC, SNAP"))
 def from_rust(world: World) -> str:
     """A Java server is brought up to date by a Rust leader."""
     return every_mode(world, "JRJ")
 
 
-@case("synchronisation of a Rust learner by a Java leader")
+@case("synchronisation of a Rust learner by a Java leader", covers=cells("leader", "J", "DIFF, TRUNC, SNAP") | cells("follower", "R", "crash, DIFF, TRUNC, SNAP"))
 def from_java(world: World) -> str:
     """A Rust server is brought up to date by a Java leader."""
     return every_mode(world, "RJR")
