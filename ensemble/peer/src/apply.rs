@@ -95,6 +95,14 @@ impl Peer {
     }
 
     /// Applies a committed transaction: the tree, then the watchers, then the session's end, then the client's answer.
+    ///
+    /// Whose answer it is tell the session and the xid that the client gave the request. There are clients (kazoo) that count anew on
+    /// each connection, and a session that moves here may have a write on its way through the server that it left, under the
+    /// same xid as its first one here. That write was proposed before this server was told that the session may be served here, so it
+    /// was logged here by then: what was logged when a request was sent answers something else. An observer logs nothing
+    /// before it is committed, and waits instead, see [`Peer::revalidated`].
+    ///
+    /// Differs from ZooKeeper: which takes the other write's outcome for the answer, and so may acknowledge a write that then fails.
     fn deliver(&mut self, now: Now, zxid: Zxid, payload: &Bytes) {
         let record = match self.leader.proposed.pop_front() {
             Some(record) => record,
@@ -120,6 +128,7 @@ impl Peer {
         let header = &record.header;
         let is_answer = |head: &LocalWrite| {
             (head.session, head.cxid) == (header.session, header.cxid)
+                && zxid > head.after
                 && (ended.is_none() || head.op == OpCode::CloseSession.code())
         };
         if self.local_writes.front().is_some_and(is_answer)

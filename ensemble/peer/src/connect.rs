@@ -9,7 +9,7 @@ use crate::session::Owner;
 use crate::{CLIENTS, ClientId, Effect, Peer};
 use bytes::Bytes;
 use ensemble_proto::client::{ConnectRequest, ConnectResponse, OpCode, frame, password};
-use ensemble_proto::jute::Reader;
+use ensemble_proto::jute::{Reader, Writer};
 use ensemble_proto::{Now, SessionId};
 use ensemble_zab::Role;
 use std::time::Duration;
@@ -71,10 +71,19 @@ impl Peer {
         }
     }
 
-    /// The leader's word on a session that a client of this learner wants back.
+    /// The leader's word on a session that a client of this learner wants back. An observer first waits, by a sync, for every write
+    /// that was proposed before that word: of a session that moved here, such a write must not be taken for an answer to
+    /// what its client sends from now on.
     pub(crate) fn revalidated(&mut self, now: Now, session: SessionId, valid: bool) {
         let Some(id) = self.clients.bound(session) else { return };
-        if self.clients.get(id).is_some_and(|client| client.phase == Phase::Resolving) {
+        let Some(client) = self.clients.get(id).filter(|client| client.phase == Phase::Resolving) else { return };
+        if valid && matches!(self.office, Some(Role::Observing { .. })) {
+            let (identities, mut body) = (client.identities.clone(), Vec::new());
+            body.string("/");
+            let (op, body) = (OpCode::Sync.code(), body.into());
+            let since = now.elapsed;
+            self.sync(now, id, Outgoing { session, xid: 0, op, body, identities, since, sync_path: None });
+        } else {
             self.answer_connect(now, id, valid.then_some(session));
         }
     }

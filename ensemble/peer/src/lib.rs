@@ -161,6 +161,9 @@ struct LocalWrite {
     cxid: i32,
     op: i32,
     client: Option<ClientId>,
+    /// The last record that was logged here when it was sent: no record up to this one can be its answer. See
+    /// [`Peer::deliver`].
+    after: Zxid,
 }
 
 /// Target of log lines that a client can cause as often as it likes: whoever prints them limits them.

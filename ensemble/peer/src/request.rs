@@ -165,7 +165,8 @@ impl Peer {
     /// Sends a write of one of our clients to the leader, which may be us.
     pub(crate) fn write(&mut self, now: Now, id: ClientId, outgoing: Outgoing) {
         let Outgoing { session, xid: cxid, op, .. } = outgoing;
-        self.local_writes.push_back(LocalWrite { session, cxid, op, client: Some(id) });
+        let after = self.zab.last_logged();
+        self.local_writes.push_back(LocalWrite { session, cxid, op, client: Some(id), after });
         if self.office == Some(Role::Leading) {
             let Outgoing { op, body, identities, .. } = outgoing;
             self.submit(now, Submission { from: Some(Owner::Local), session, cxid, op, body, identities });
@@ -174,7 +175,7 @@ impl Peer {
         }
     }
 
-    fn sync(&mut self, now: Now, id: ClientId, outgoing: Outgoing) {
+    pub(crate) fn sync(&mut self, now: Now, id: ClientId, outgoing: Outgoing) {
         self.next_sync += 1;
         self.syncs.push_back((self.next_sync, id));
         if self.office == Some(Role::Leading) {
@@ -198,6 +199,10 @@ impl Peer {
         let Some((_, id)) = position.and_then(|position| self.syncs.remove(position)) else { return };
         let zxid = self.tree.last_zxid();
         let Some(client) = self.clients.get_mut(id) else { return };
+        if client.phase == Phase::Resolving {
+            let session = client.bound;
+            return self.answer_connect(now, id, session);
+        }
         let Some(slot) = client.slots.iter_mut().find(|slot| matches!(slot, Slot::Sync { .. })) else { return };
         let Slot::Sync { xid, path, since } = slot else { return };
         let mut bytes = Vec::new();

@@ -57,16 +57,22 @@ impl World {
 
     /// `voters` servers with ids from 1; the election is over when this returns. No voters: standalone.
     pub(crate) fn new(voters: usize) -> World {
+        World::with_observers(voters, 0)
+    }
+
+    /// The same with some servers behind the voters that observe.
+    pub(crate) fn with_observers(voters: usize, observers: usize) -> World {
         let mut text = String::new();
-        for id in 1..=voters {
-            text += &format!("server.{id}=127.0.0.1:{}:{}:participant\n", 2000 + id, 3000 + id);
+        for id in 1..=voters + observers {
+            let role = if id <= voters { "participant" } else { "observer" };
+            text += &format!("server.{id}=127.0.0.1:{}:{}:{role}\n", 2000 + id, 3000 + id);
         }
         let membership = match voters {
             0 => Membership::default(),
             _ => Membership::parse(&text).expect("the membership is well-formed"),
         };
         let now = Now { elapsed: Duration::from_secs(1), wall_ms: 1_700_000_000_000 };
-        let peers: Vec<_> = (1..=voters.max(1)).map(|id| peer(id as i64, &membership, now)).collect();
+        let peers: Vec<_> = (1..=(voters + observers).max(1)).map(|id| peer(id as i64, &membership, now)).collect();
         let unsynced = vec![None; peers.len()];
         let mut world = World {
             peers,
@@ -256,6 +262,11 @@ impl World {
         request: &ConnectRequest<'_>,
     ) -> Option<ConnectResponse> {
         self.frame(server, client, |out| request.encode(out));
+        self.response(server, client)
+    }
+
+    /// The answer to a ConnectRequest, once there is one.
+    pub(crate) fn response(&mut self, server: usize, client: ClientId) -> Option<ConnectResponse> {
         let frame = self.next_frame(server, client)?;
         Some(ConnectResponse::decode(&mut Reader::new(&frame)).expect("a ConnectResponse"))
     }
@@ -322,6 +333,7 @@ fn peer(id: i64, membership: &Membership, now: Now) -> Peer {
         skip_acl: false,
         super_digest: Some(client::digest_id("super:test")),
         sessionless_timeout: Duration::from_secs(10),
+        reaping: ensemble_peer::Reaping::default(),
     };
     let history = History {
         accepted_epoch: Epoch(0),
