@@ -17,8 +17,8 @@ use crate::pending::{FutureData, FutureZnode, Mark, Pending};
 use crate::tree::DataTree;
 use bytes::Bytes;
 use ensemble_proto::client::{
-    AclEntry, CheckRequest, CreateFlags, CreateRequest, DeleteRequest, MultiOp, MultiRequest, OpCode, SetAclRequest,
-    SetDataRequest,
+    AclEntry, CheckRequest, CreateFlags, CreateRequest, DeleteRequest, MultiOp, MultiRequest, OpCode, PathRequest,
+    SetAclRequest, SetDataRequest,
 };
 use ensemble_proto::jute::Reader;
 use ensemble_proto::txn::{CreateTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, TxnRecord};
@@ -99,6 +99,8 @@ impl<'a> Prep<'a> {
         match OpCode::try_from(self.request.op) {
             Ok(OpCode::Create) => self.create(&decoded(CreateRequest::decode(&mut body))?).map(Txn::Create),
             Ok(OpCode::Create2) => self.create(&decoded(CreateRequest::decode(&mut body))?).map(Txn::Create2),
+            Ok(OpCode::CreateContainer) => self.create_container(&decoded(CreateRequest::decode(&mut body))?),
+            Ok(OpCode::DeleteContainer) => self.delete_container(&decoded(PathRequest::decode(&mut body))?.path),
             Ok(OpCode::Delete) => self.delete(&decoded(DeleteRequest::decode(&mut body))?),
             Ok(OpCode::SetData) => self.set_data(&decoded(SetDataRequest::decode(&mut body))?),
             Ok(OpCode::SetAcl) => self.set_acl(&decoded(SetAclRequest::decode(&mut body))?),
@@ -114,11 +116,33 @@ impl<'a> Prep<'a> {
     // ---- one write ----
 
     fn create(&mut self, request: &CreateRequest<'_>) -> Result<CreateTxn, ErrorCode> {
-        let (ephemeral, sequential) = match CreateFlags::from_flags(request.flags) {
-            Some(CreateFlags::Plain { ephemeral, sequential }) => (ephemeral, sequential),
+        match CreateFlags::from_flags(request.flags) {
+            Some(CreateFlags::Plain { ephemeral, sequential }) => {
+                let owner = ZnodeKind::Ephemeral(self.request.session);
+                self.create_as(request, if ephemeral { owner } else { ZnodeKind::Persistent }, sequential)
+            }
+            Some(CreateFlags::Ttl { .. }) => Err(ErrorCode::UNIMPLEMENTED),
+            Some(CreateFlags::Container) | None => Err(ErrorCode::BAD_ARGUMENTS),
+        }
+    }
+
+    /// The opcode makes it a container. Of the flags only "sequential" counts.
+    fn create_container(&mut self, request: &CreateRequest<'_>) -> Result<Txn, ErrorCode> {
+        let sequential = match CreateFlags::from_flags(request.flags) {
+            Some(CreateFlags::Plain { sequential, .. }) => sequential,
+            Some(CreateFlags::Container) => false,
             Some(CreateFlags::Ttl { .. }) => return Err(ErrorCode::UNIMPLEMENTED),
-            Some(CreateFlags::Container) | None => return Err(ErrorCode::BAD_ARGUMENTS),
+            None => return Err(ErrorCode::BAD_ARGUMENTS),
         };
+        self.create_as(request, ZnodeKind::Container, sequential).map(Txn::CreateContainer)
+    }
+
+    fn create_as(
+        &mut self,
+        request: &CreateRequest<'_>,
+        kind: ZnodeKind,
+        sequential: bool,
+    ) -> Result<CreateTxn, ErrorCode> {
         let (parent_path, _) = split(&request.path)?;
         let acl = self.normalised(request.acl.as_deref())?;
         let mut parent = self.look(parent_path)?;
@@ -134,7 +158,6 @@ impl<'a> Prep<'a> {
         if matches!(parent.stat.kind(), ZnodeKind::Ephemeral(_)) {
             return Err(ErrorCode::NO_CHILDREN_FOR_EPHEMERALS);
         }
-        let kind = if ephemeral { ZnodeKind::Ephemeral(self.request.session) } else { ZnodeKind::Persistent };
         let stat = StatPersisted::created(self.zxid, self.now_ms, kind);
         let data = request.data.map(Bytes::copy_from_slice);
         let parent_cversion = parent.stat.cversion.wrapping_add(1);
@@ -142,7 +165,26 @@ impl<'a> Prep<'a> {
         parent.child_count += 1;
         self.put(parent_path, Some(parent));
         self.put(&path, Some(FutureZnode::created(stat, Some(acl.clone()), data.clone())));
+        let ephemeral = matches!(kind, ZnodeKind::Ephemeral(_));
         Ok(CreateTxn { path, data, acl: Some(acl), ephemeral, parent_cversion })
+    }
+
+    /// The leader's own request: a container or TTL znode that it found empty, and that may have a child by now.
+    fn delete_container(&mut self, path: &str) -> Result<Txn, ErrorCode> {
+        let (parent_path, _) = split(path)?;
+        if path::is_system(path) {
+            return Err(ErrorCode::BAD_ARGUMENTS);
+        }
+        let (parent, znode) = (self.look(parent_path)?, self.look(path)?);
+        if znode.child_count > 0 {
+            return Err(ErrorCode::NOT_EMPTY);
+        }
+        match znode.stat.kind() {
+            ZnodeKind::Container | ZnodeKind::Ttl(_) => {}
+            ZnodeKind::Persistent | ZnodeKind::Ephemeral(_) => return Err(ErrorCode::BAD_VERSION),
+        }
+        self.remove(parent_path, parent, path);
+        Ok(Txn::DeleteContainer { path: path.to_string() })
     }
 
     fn delete(&mut self, request: &DeleteRequest<'_>) -> Result<Txn, ErrorCode> {
@@ -230,7 +272,8 @@ impl<'a> Prep<'a> {
         match op {
             MultiOp::Create { op: OpCode::Create2, request } => self.create(request).map(Txn::Create2),
             MultiOp::Create { op: _, request } => self.create(request).map(Txn::Create),
-            MultiOp::CreateContainer(_) | MultiOp::CreateTtl(..) => Err(ErrorCode::UNIMPLEMENTED),
+            MultiOp::CreateContainer(request) => self.create_container(request),
+            MultiOp::CreateTtl(..) => Err(ErrorCode::UNIMPLEMENTED),
             MultiOp::Delete(request) => self.delete(request),
             MultiOp::SetData(request) => self.set_data(request),
             MultiOp::Check(request) => self.check(request),

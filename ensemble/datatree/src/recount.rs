@@ -15,6 +15,7 @@ struct Count {
     bytes: usize,
     digest: u64,
     ephemerals: BTreeMap<SessionId, BTreeSet<Position>>,
+    reapable: BTreeSet<Position>,
     acl_uses: BTreeMap<AclId, u32>,
 }
 
@@ -36,6 +37,7 @@ impl DataTree {
         same("digest", self.digest, count.digest)?;
         same("ephemeral count", self.ephemeral_count, count.ephemerals.values().map(BTreeSet::len).sum())?;
         same("ephemerals", &self.ephemerals, &count.ephemerals)?;
+        same("container and TTL znodes", &self.reapable, &count.reapable)?;
         same("limited paths", &self.quotas, &self.find_quotas())?;
         count.acl_uses.remove(&AclId::NULL);
         same("ACL uses", self.acls.uses(), count.acl_uses)
@@ -58,8 +60,12 @@ impl DataTree {
         count.bytes += path.len() + znode.data.as_ref().map_or(0, |data| data.len());
         count.digest = count.digest.wrapping_add(digest.into());
         *count.acl_uses.entry(znode.acl).or_default() += 1;
-        if let ZnodeKind::Ephemeral(session) = znode.stat.kind() {
-            count.ephemerals.entry(session).or_default().insert(position);
+        match znode.stat.kind() {
+            ZnodeKind::Persistent => {}
+            ZnodeKind::Ephemeral(session) => {
+                count.ephemerals.entry(session).or_default().insert(position);
+            }
+            ZnodeKind::Container | ZnodeKind::Ttl(_) => drop(count.reapable.insert(position)),
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ pub struct DataTree {
     pub(crate) sessions: BTreeMap<SessionId, i32>,
     pub(crate) ephemerals: BTreeMap<SessionId, BTreeSet<Position>>,
     pub(crate) ephemeral_count: usize,
+    /// Container and TTL znodes.
+    pub(crate) reapable: BTreeSet<Position>,
     pub(crate) last_zxid: Zxid,
     pub(crate) digest: u64,
     pub(crate) data_bytes: usize,
@@ -54,6 +56,7 @@ impl DataTree {
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
             ephemeral_count: 0,
+            reapable: BTreeSet::new(),
             last_zxid: zxid,
             digest: 0,
             data_bytes: 0,
@@ -188,9 +191,13 @@ impl DataTree {
             self.slab[parent].child_count += 1;
             self.index.insert(&self.slab, position);
         }
-        if let ZnodeKind::Ephemeral(session) = stat.kind() {
-            self.ephemerals.entry(session).or_default().insert(position);
-            self.ephemeral_count += 1;
+        match stat.kind() {
+            ZnodeKind::Persistent => {}
+            ZnodeKind::Ephemeral(session) => {
+                self.ephemerals.entry(session).or_default().insert(position);
+                self.ephemeral_count += 1;
+            }
+            ZnodeKind::Container | ZnodeKind::Ttl(_) => drop(self.reapable.insert(position)),
         }
         position
     }
@@ -224,14 +231,18 @@ impl DataTree {
         self.acls.release(znode.acl);
         self.digest = digest::replaced(self.digest, znode.digest, 0);
         self.data_bytes -= path_bytes + znode.data.map_or(0, |data| data.len());
-        if let ZnodeKind::Ephemeral(session) = znode.stat.kind() {
-            self.ephemeral_count -= 1;
-            if let Some(positions) = self.ephemerals.get_mut(&session) {
-                positions.remove(&position);
-                if positions.is_empty() {
-                    self.ephemerals.remove(&session);
+        match znode.stat.kind() {
+            ZnodeKind::Persistent => {}
+            ZnodeKind::Ephemeral(session) => {
+                self.ephemeral_count -= 1;
+                if let Some(positions) = self.ephemerals.get_mut(&session) {
+                    positions.remove(&position);
+                    if positions.is_empty() {
+                        self.ephemerals.remove(&session);
+                    }
                 }
             }
+            ZnodeKind::Container | ZnodeKind::Ttl(_) => drop(self.reapable.remove(&position)),
         }
     }
 

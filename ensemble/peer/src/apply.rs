@@ -160,16 +160,16 @@ impl Peer {
             EventKind::DataChanged => EventType::NodeDataChanged,
             EventKind::Deleted => EventType::NodeDeleted,
         };
-        let told = self.data_watches.take(&event.path);
+        let told = self.watches.take_data(&event.path);
         self.notify(&told, kind, &event.path, &event.acl, zxid);
         if event.kind == EventKind::Deleted {
-            let mut others = self.child_watches.take(&event.path);
+            let mut others = self.watches.take_child(&event.path);
             others.retain(|client| !told.contains(client));
             self.notify(&others, kind, &event.path, &event.acl, zxid);
         }
         if let Some(acl) = &event.parent_acl {
             let parent = event.parent_path();
-            let watchers = self.child_watches.take(parent);
+            let watchers = self.watches.take_child(parent);
             self.notify(&watchers, EventType::NodeChildrenChanged, parent, acl, zxid);
         }
     }

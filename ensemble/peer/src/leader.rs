@@ -5,11 +5,12 @@
 //! server that the client is connected to learns of the failure.
 
 use crate::session::{Owner, Sessions};
-use crate::{CLIENTS, Effect, Peer};
+use crate::{CLIENTS, Effect, Peer, Reaping};
 use bytes::Bytes;
 use ensemble_datatree::prep::{self, Request};
 use ensemble_datatree::{Access, Pending};
 use ensemble_proto::client::OpCode;
+use ensemble_proto::jute::Writer;
 use ensemble_proto::quorum::{AuthId, ForwardedRequest};
 use ensemble_proto::txn::{Txn, TxnRecord};
 use ensemble_proto::{ErrorCode, Now, SessionId};
@@ -27,6 +28,8 @@ pub(crate) struct Leader {
     pub(crate) proposed: VecDeque<TxnRecord>,
     /// Requests that came while no more could be outstanding. Bounded by what clients and learners may have in flight.
     waiting: VecDeque<Submission>,
+    /// When to look for empty containers next.
+    pub(crate) next_reaping: Duration,
     tick: Duration,
     seed: u64,
 }
@@ -38,6 +41,7 @@ impl Leader {
             pending: Pending::new(seed),
             proposed: VecDeque::new(),
             waiting: VecDeque::new(),
+            next_reaping: Duration::ZERO,
             tick,
             seed,
         }
@@ -51,7 +55,7 @@ impl Leader {
 
 /// A write on its way into the order.
 pub(crate) struct Submission {
-    /// Who speaks for the session; `None` is the leader itself, ending a session.
+    /// Who speaks for the session; `None` is the leader itself, ending a session or a container.
     pub(crate) from: Option<Owner>,
     pub(crate) session: SessionId,
     pub(crate) cxid: i32,
@@ -107,6 +111,8 @@ impl Peer {
 
     fn may_write(&mut self, submission: &Submission) -> Result<(), ErrorCode> {
         match submission.from {
+            // Differs from ZooKeeper: clients cannot have containers deleted without rights.
+            Some(_) if submission.op == OpCode::DeleteContainer.code() => Err(ErrorCode::UNIMPLEMENTED),
             Some(from) if submission.op != OpCode::CreateSession.code() => {
                 self.leader.sessions.check(submission.session, from)
             }
@@ -130,6 +136,7 @@ impl Peer {
         self.leader.reset();
         self.office = Some(role);
         if role == Role::Leading {
+            self.leader.next_reaping = now.elapsed + self.config.reaping.interval;
             for (&session, &timeout_ms) in self.tree.sessions() {
                 self.leader.sessions.track(session, timeout_ms, None, now.elapsed);
             }
@@ -171,6 +178,31 @@ impl Peer {
                     cxid: 0,
                     op: OpCode::CloseSession.code(),
                     body: Bytes::new(),
+                    identities: Arc::new([]),
+                },
+            );
+        }
+    }
+
+    /// Asks for the end of container znodes that are empty and of TTL znodes that are too old.
+    pub(crate) fn reap(&mut self, now: Now) {
+        if self.office != Some(Role::Leading) || now.elapsed < self.leader.next_reaping {
+            return;
+        }
+        let Reaping { interval, count_max, never_used_max } = self.config.reaping;
+        self.leader.next_reaping = now.elapsed + interval;
+        for path in self.tree.reapable(now.wall_ms, never_used_max, count_max) {
+            tracing::debug!(path, "deleting an empty container");
+            let mut body = Vec::new();
+            body.string(&path);
+            self.submit(
+                now,
+                Submission {
+                    from: None,
+                    session: SessionId(0),
+                    cxid: 0,
+                    op: OpCode::DeleteContainer.code(),
+                    body: body.into(),
                     identities: Arc::new([]),
                 },
             );

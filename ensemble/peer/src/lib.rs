@@ -35,6 +35,7 @@ mod request;
 mod session;
 mod status;
 mod watch;
+mod watch_requests;
 
 pub use status::{ClientStatus, Status};
 
@@ -51,7 +52,7 @@ use session::SessionIds;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
-use watch::Registry;
+use watch::Watches;
 
 /// The limits and habits of one server.
 #[derive(Clone, Debug)]
@@ -70,6 +71,26 @@ pub struct Config {
     pub super_digest: Option<String>,
     /// How long a connection may exist without a session (`zookeeper.nio.sessionlessCnxnTimeout`).
     pub sessionless_timeout: Duration,
+    /// When empty containers go.
+    pub reaping: Reaping,
+}
+
+/// How a leader deletes container znodes that are empty, and TTL znodes whose time is over.
+#[derive(Clone, Debug)]
+pub struct Reaping {
+    /// How often it looks for them (`znode.container.checkIntervalMs`).
+    pub interval: Duration,
+    /// How many it deletes at once; the rest has to wait for the next look (from `znode.container.maxPerMinute`).
+    pub count_max: usize,
+    /// The age at which a container that never had a child goes too; `None` is never (`znode.container.maxNeverUsedIntervalMs`).
+    pub never_used_max: Option<Duration>,
+}
+
+impl Default for Reaping {
+    /// ZooKeeper's.
+    fn default() -> Reaping {
+        Reaping { interval: Duration::from_secs(60), count_max: 10_000, never_used_max: None }
+    }
 }
 
 /// What a server starts from.
@@ -217,8 +238,7 @@ pub struct Peer {
     clients: Clients,
     session_ids: SessionIds,
     idle: ExpiryQueue<ClientId>,
-    data_watches: Registry,
-    child_watches: Registry,
+    watches: Watches,
     local_writes: VecDeque<LocalWrite>,
     /// Learner: syncs sent to the leader, answered in order. Leader: syncs of own clients, by token.
     syncs: VecDeque<(u64, ClientId)>,
@@ -255,8 +275,7 @@ impl Peer {
             clients: Clients::new(seed),
             session_ids,
             idle: ExpiryQueue::new(tick, seed),
-            data_watches: Registry::new(seed),
-            child_watches: Registry::new(seed),
+            watches: Watches::new(seed),
             local_writes: VecDeque::new(),
             syncs: VecDeque::new(),
             next_sync: 0,
@@ -357,6 +376,7 @@ impl Peer {
         self.notice_standstill(now);
         self.zab.handle_timeout(now);
         self.expire(now);
+        self.reap(now);
         self.pump(now);
     }
 
@@ -389,9 +409,11 @@ impl Peer {
 
     /// When [`Peer::handle_timeout`] must be called, on the elapsed clock.
     pub fn deadline(&self) -> Duration {
-        let sessions = if self.office == Some(Role::Leading) { self.leader.sessions.next_expiry() } else { None };
+        let is_leader = self.office == Some(Role::Leading);
+        let sessions = if is_leader { self.leader.sessions.next_expiry() } else { None };
         let silence = [sessions, self.idle.next()].into_iter().flatten().min();
-        silence.map_or(self.zab.deadline(), |at| at.max(self.no_expiry_before).min(self.zab.deadline()))
+        let other = if is_leader { self.zab.deadline().min(self.leader.next_reaping) } else { self.zab.deadline() };
+        silence.map_or(other, |at| at.max(self.no_expiry_before).min(other))
     }
 
     /// Moves the bytes waiting for a client to the end of `into`: one write call a turn.

@@ -4,12 +4,10 @@ use crate::client::Slot;
 use crate::request::reply_xid;
 use crate::{ClientId, Peer};
 use ensemble_datatree::{Access, DataTree, read};
-use ensemble_proto::client::{
-    EventType, OpCode, PathRequest, ReadRequest, RequestHeader, SetWatches, WatcherEvent, reply,
-};
+use ensemble_proto::client::{OpCode, PathRequest, ReadRequest, RequestHeader, reply};
 use ensemble_proto::jute::{Reader, Writer};
 use ensemble_proto::quorum::AuthId;
-use ensemble_proto::{ErrorCode, Now, Zxid};
+use ensemble_proto::{ErrorCode, Now};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,9 +48,9 @@ impl Peer {
         }
     }
 
-    fn answer_read(&mut self, id: ClientId, header: RequestHeader, body: Reader<'_>, identities: &[AuthId]) {
-        if header.op == OpCode::SetWatches.code() {
-            return self.set_watches(id, header.xid, body);
+    fn answer_read(&mut self, id: ClientId, header: RequestHeader, mut body: Reader<'_>, identities: &[AuthId]) {
+        if self.watch_request(id, header, &mut body) {
+            return;
         }
         let Some(client) = self.clients.get_mut(id) else { return };
         let access = Access { identities, skip_acl: self.config.skip_acl };
@@ -60,46 +58,10 @@ impl Peer {
         client.sent += 1;
         self.counters.sent += 1;
         match watch {
-            Some(Watch::Data(path)) => self.data_watches.add(&path, id),
-            Some(Watch::Child(path)) => self.child_watches.add(&path, id),
+            Some(Watch::Data(path)) => self.watches.data.add(&path, id),
+            Some(Watch::Child(path)) => self.watches.child.add(&path, id),
             None => {}
         }
-    }
-
-    /// Watches from an earlier connection: each fires at once if it would have fired since `relative_zxid`, and is
-    /// registered again if not. The events come before the reply and carry no zxid.
-    fn set_watches(&mut self, id: ClientId, xid: i32, mut body: Reader<'_>) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        let output = &mut client.output;
-        let zxid = self.tree.last_zxid();
-        let Ok(watches) = SetWatches::decode(&mut body) else {
-            return reply(output, xid, zxid, ErrorCode::MARSHALLING_ERROR, |_| ());
-        };
-        for path in &watches.data {
-            match self.tree.get(path).map(|node| node.stat()) {
-                None => WatcherEvent::notify(output, EventType::NodeDeleted, path, Zxid::NONE),
-                Some(stat) if stat.mzxid > watches.relative_zxid => {
-                    WatcherEvent::notify(output, EventType::NodeDataChanged, path, Zxid::NONE);
-                }
-                Some(_) => self.data_watches.add(path, id),
-            }
-        }
-        for path in &watches.exist {
-            match self.tree.get(path) {
-                Some(_) => WatcherEvent::notify(output, EventType::NodeCreated, path, Zxid::NONE),
-                None => self.data_watches.add(path, id),
-            }
-        }
-        for path in &watches.child {
-            match self.tree.get(path).map(|node| node.stat()) {
-                None => WatcherEvent::notify(output, EventType::NodeDeleted, path, Zxid::NONE),
-                Some(stat) if stat.pzxid > watches.relative_zxid => {
-                    WatcherEvent::notify(output, EventType::NodeChildrenChanged, path, Zxid::NONE);
-                }
-                Some(_) => self.child_watches.add(path, id),
-            }
-        }
-        reply(output, xid, zxid, ErrorCode::OK, |_| ());
     }
 }
 

@@ -39,10 +39,10 @@ enum Course {
 fn course(op: i32) -> Course {
     use OpCode as O;
     match OpCode::try_from(op) {
-        Ok(O::Create | O::Create2 | O::Delete | O::SetData | O::SetAcl | O::Multi | O::CloseSession) => Course::Write,
-        Ok(O::Exists | O::GetData | O::GetAcl | O::GetChildren | O::GetChildren2 | O::Ping | O::SetWatches) => {
-            Course::Read
-        }
+        Ok(O::Create | O::Create2 | O::CreateContainer) => Course::Write,
+        Ok(O::Delete | O::SetData | O::SetAcl | O::Multi | O::CloseSession) => Course::Write,
+        Ok(O::Exists | O::GetData | O::GetAcl | O::GetChildren | O::GetChildren2 | O::Ping) => Course::Read,
+        Ok(O::SetWatches | O::SetWatches2 | O::AddWatch | O::CheckWatches | O::RemoveWatches) => Course::Read,
         Ok(O::Sync) => Course::Sync,
         Ok(O::Auth) => Course::Auth,
         // Differs from ZooKeeper: createSession (-10) from a client is an unknown opcode.
@@ -385,8 +385,7 @@ impl Peer {
 
     fn release(&mut self, id: ClientId) {
         self.idle.remove(id);
-        self.data_watches.forget(id);
-        self.child_watches.forget(id);
+        self.watches.forget(id);
         self.clients.unbind(id);
         if let Some(client) = self.clients.get_mut(id) {
             self.outstanding -= client.slots.len();

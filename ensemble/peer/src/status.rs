@@ -39,7 +39,7 @@ pub struct Status {
     pub znodes: usize,
     /// Ephemeral znodes.
     pub ephemerals: usize,
-    /// (path, connection) pairs of both registries.
+    /// (path, connection) pairs of watches.
     pub watches: usize,
     /// Paths and data, in bytes.
     pub approximate_data_bytes: u64,
@@ -108,7 +108,7 @@ impl Peer {
             quorum_size: self.zab.membership().voters().count(),
             znodes: self.tree.node_count(),
             ephemerals: self.tree.ephemeral_count(),
-            watches: self.data_watches.count() + self.child_watches.count(),
+            watches: self.watches.count(),
             approximate_data_bytes: self.tree.approximate_data_bytes() as u64,
             global_sessions: self.tree.sessions().len(),
             connections: self.clients.len(),

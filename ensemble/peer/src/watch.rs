@@ -1,15 +1,102 @@
-//! Who hears about a changed znode (`WatchManager.java`): two registries, *data* and *child*, each from a path to the
-//! connections that watch it. Watches are one-shot, belong to the connection, are known to this server alone, and are
-//! forgotten when the connection goes.
+//! Who hears about a changed znode (`WatchManager.java`): registries from a path to the connections that watch it. Watches
+//! belong to the connection, are known to this server alone, and are forgotten when the connection goes.
+//!
+//! | Registry | left by | told of | after that |
+//! |---|---|---|---|
+//! | data | getData, exists | the znode itself | gone |
+//! | child | getChildren | its children, its own end | gone |
+//! | persistent | addWatch | both | stays |
+//! | recursive | addWatch | the znode and each one below it, itself | stays |
 
 use crate::ClientId;
+use ensemble_proto::client::WatcherType;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Most watched paths have one or two watchers; they need no allocation of their own.
-type Watchers = SmallVec<[ClientId; 2]>;
+pub(crate) type Watchers = SmallVec<[ClientId; 2]>;
+
+/// Every watch of this server's connections.
+pub(crate) struct Watches {
+    pub(crate) data: Registry,
+    pub(crate) child: Registry,
+    pub(crate) persistent: Registry,
+    pub(crate) recursive: Registry,
+}
+
+impl Watches {
+    pub(crate) fn new(seed: u64) -> Watches {
+        let new = || Registry::new(seed);
+        Watches { data: new(), child: new(), persistent: new(), recursive: new() }
+    }
+
+    /// Who is told that the znode at `path` came, went or changed; each connection once.
+    pub(crate) fn take_data(&mut self, path: &str) -> Watchers {
+        let mut told = self.data.take(path);
+        merge(&mut told, self.persistent.at(path));
+        if self.recursive.count() > 0 {
+            let ends = path.match_indices('/').skip(1).map(|(at, _)| &path[..at]);
+            for watched in ["/"].into_iter().chain(ends).chain((path != "/").then_some(path)) {
+                merge(&mut told, self.recursive.at(watched));
+            }
+        }
+        told
+    }
+
+    /// Who is told that the children of the znode at `path` changed, or that it went.
+    pub(crate) fn take_child(&mut self, path: &str) -> Watchers {
+        let mut told = self.child.take(path);
+        merge(&mut told, self.persistent.at(path));
+        told
+    }
+
+    /// Whether the connection has a watch of the type on `path`.
+    pub(crate) fn has(&self, kind: WatcherType, path: &str, client: ClientId) -> bool {
+        let all = [&self.child, &self.data, &self.persistent, &self.recursive];
+        all[registries(kind)].iter().any(|registry| registry.at(path).contains(&client))
+    }
+
+    /// Removes the connection's watches of the type on `path`; false when there were none.
+    pub(crate) fn remove(&mut self, kind: WatcherType, path: &str, client: ClientId) -> bool {
+        let mut all = [&mut self.child, &mut self.data, &mut self.persistent, &mut self.recursive];
+        let removed = all[registries(kind)].iter_mut().map(|registry| registry.remove(path, client));
+        removed.fold(false, |any, removed| any | removed)
+    }
+
+    /// Forgets every watch of a connection.
+    pub(crate) fn forget(&mut self, client: ClientId) {
+        for registry in [&mut self.data, &mut self.child, &mut self.persistent, &mut self.recursive] {
+            registry.forget(client);
+        }
+    }
+
+    /// Number of (path, connection) pairs (`watch_count`): ZooKeeper keeps a persistent watch among data and among child watches.
+    pub(crate) fn count(&self) -> usize {
+        self.data.count() + self.child.count() + 2 * self.persistent.count() + self.recursive.count()
+    }
+}
+
+/// Which of child, data, persistent and recursive a type means.
+fn registries(kind: WatcherType) -> Range<usize> {
+    match kind {
+        WatcherType::Children => 0..1,
+        WatcherType::Data => 1..2,
+        WatcherType::Any => 0..4,
+        WatcherType::Persistent => 2..3,
+        WatcherType::Recursive => 3..4,
+    }
+}
+
+fn merge(told: &mut Watchers, more: &[ClientId]) {
+    for client in more {
+        if !told.contains(client) {
+            told.push(*client);
+        }
+    }
+}
 
 /// One registry: which connections watch which path.
 pub(crate) struct Registry {
@@ -20,7 +107,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(seed: u64) -> Registry {
+    fn new(seed: u64) -> Registry {
         let hasher = FixedState::with_seed(seed);
         Registry {
             by_path: HashMap::with_hasher(hasher.clone()),
@@ -30,7 +117,7 @@ impl Registry {
         }
     }
 
-    /// Registers a one-shot watch; a second one of the same client on the same path is the same watch.
+    /// Registers a watch; a second one of the same client on the same path is the same watch.
     pub(crate) fn add(&mut self, path: &str, client: ClientId) {
         let path = match self.by_path.get_key_value(path) {
             Some((path, _)) => path.clone(),
@@ -46,23 +133,48 @@ impl Registry {
         self.by_client.entry(client).or_insert_with(|| HashSet::with_hasher(hasher.clone())).insert(path);
     }
 
+    /// The watchers of `path`, in the order of their registration.
+    fn at(&self, path: &str) -> &[ClientId] {
+        self.by_path.get(path).map_or(&[], |watchers| watchers)
+    }
+
+    /// Removes one watch; false when there was none.
+    fn remove(&mut self, path: &str, client: ClientId) -> bool {
+        let Some(watchers) = self.by_path.get_mut(path) else { return false };
+        let before = watchers.len();
+        watchers.retain(|watcher| *watcher != client);
+        let removed = watchers.len() < before;
+        if watchers.is_empty() {
+            self.by_path.remove(path);
+        }
+        if removed {
+            self.count -= 1;
+            self.unlist(path, client);
+        }
+        removed
+    }
+
     /// Takes the watchers of `path`, in the order of their registration: the watch has fired.
-    pub(crate) fn take(&mut self, path: &str) -> Watchers {
+    fn take(&mut self, path: &str) -> Watchers {
         let Some(watchers) = self.by_path.remove(path) else { return Watchers::new() };
         for client in &watchers {
-            if let Some(paths) = self.by_client.get_mut(client) {
-                paths.remove(path);
-                if paths.is_empty() {
-                    self.by_client.remove(client);
-                }
-            }
+            self.unlist(path, *client);
         }
         self.count -= watchers.len();
         watchers
     }
 
+    fn unlist(&mut self, path: &str, client: ClientId) {
+        if let Some(paths) = self.by_client.get_mut(&client) {
+            paths.remove(path);
+            if paths.is_empty() {
+                self.by_client.remove(&client);
+            }
+        }
+    }
+
     /// Forgets every watch of a connection.
-    pub(crate) fn forget(&mut self, client: ClientId) {
+    fn forget(&mut self, client: ClientId) {
         for path in self.by_client.remove(&client).into_iter().flatten() {
             let Some(watchers) = self.by_path.get_mut(&path) else { continue };
             watchers.retain(|watcher| *watcher != client);
@@ -74,7 +186,7 @@ impl Registry {
     }
 
     /// Number of (path, connection) pairs.
-    pub(crate) fn count(&self) -> usize {
+    fn count(&self) -> usize {
         self.count
     }
 }
@@ -114,5 +226,46 @@ mod tests {
         check(&mut data, "/y", &[]);
         check(&mut data, "/x", &[B]);
         assert!(data.by_path.is_empty() && data.by_client.is_empty());
+    }
+
+    #[test]
+    fn persistent_watches_stay_and_each_connection_is_told_once() {
+        let mut watches = Watches::new(0);
+        watches.persistent.add("/x", A);
+        watches.data.add("/x", A);
+        watches.recursive.add("/x", A);
+        watches.recursive.add("/", B);
+        for _ in 0..2 {
+            assert_eq!(watches.take_data("/x").as_slice(), [A, B]);
+            assert_eq!(watches.take_child("/x").as_slice(), [A]);
+        }
+        assert_eq!(watches.take_data("/x/y/z").as_slice(), [B, A]);
+        assert_eq!(watches.take_data("/xy").as_slice(), [B]);
+        assert_eq!(watches.take_data("/").as_slice(), [B]);
+        assert_eq!(watches.take_child("/x/y").as_slice(), [], "a recursive watch tells nothing of children");
+    }
+
+    #[test]
+    fn watches_are_found_and_removed_by_type() {
+        use WatcherType::{Any, Children, Data, Persistent, Recursive};
+        let mut watches = Watches::new(0);
+        let all = [Children, Data, Persistent, Recursive];
+        let fill = |watches: &mut Watches| {
+            watches.child.add("/x", A);
+            watches.data.add("/x", A);
+            watches.persistent.add("/x", A);
+            watches.recursive.add("/x", A);
+        };
+        for kind in all {
+            fill(&mut watches);
+            assert!(watches.has(kind, "/x", A) && watches.has(Any, "/x", A) && !watches.has(kind, "/x", B));
+            assert!(watches.remove(kind, "/x", A) && !watches.remove(kind, "/x", A) && !watches.has(kind, "/x", A));
+            assert!(all.iter().all(|other| *other == kind || watches.has(*other, "/x", A)), "{kind:?} alone is gone");
+            assert!(watches.remove(Any, "/x", A) && !watches.has(Any, "/x", A));
+            assert_eq!(watches.count(), 0);
+        }
+        fill(&mut watches);
+        watches.forget(A);
+        assert_eq!(watches.count(), 0);
     }
 }

@@ -22,12 +22,13 @@ pub(crate) enum Word {
     Mntr,
     Isro,
     Conf,
+    Envi,
     /// One that ZooKeeper answers and this server does not.
     Other([u8; 4]),
 }
 
 const OTHERS: &[&[u8; 4]] =
-    &[b"cons", b"crst", b"srst", b"dump", b"envi", b"dirs", b"wchs", b"wchc", b"wchp", b"gtmk", b"stmk", b"hash"];
+    &[b"cons", b"crst", b"srst", b"dump", b"dirs", b"wchs", b"wchc", b"wchp", b"gtmk", b"stmk", b"hash"];
 
 impl Word {
     /// The word in the first four bytes of a connection, if there is one.
@@ -39,6 +40,7 @@ impl Word {
             b"mntr" => Some(Word::Mntr),
             b"isro" => Some(Word::Isro),
             b"conf" => Some(Word::Conf),
+            b"envi" => Some(Word::Envi),
             other => OTHERS.contains(&other).then_some(Word::Other(*other)),
         }
     }
@@ -51,6 +53,7 @@ impl Word {
             Word::Mntr => "mntr".into(),
             Word::Isro => "isro".into(),
             Word::Conf => "conf".into(),
+            Word::Envi => "envi".into(),
             Word::Other(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         }
     }
@@ -101,15 +104,17 @@ impl Words {
         if !self.whitelist.allows(word) {
             return format!("{} is not executed because it is not in the whitelist.\n", word.name());
         }
-        if word == Word::Ruok {
-            return "imok".into();
+        match word {
+            Word::Ruok => return "imok".into(),
+            Word::Envi => return environment(),
+            _ => {}
         }
         let report = Report::new(driver, &self.settings, &self.identity);
         let Some(mode) = report.mode() else {
             return if word == Word::Isro { "null".into() } else { NOT_SERVING.into() };
         };
         match word {
-            Word::Ruok => "imok".into(),
+            Word::Ruok | Word::Envi => unreachable!("answered above, whether clients are served or not"),
             Word::Isro => "rw".into(),
             Word::Srvr => format!("Zookeeper version: {}\n{}", version::full(), server(&report, mode)),
             Word::Stat => {
@@ -150,6 +155,20 @@ fn clients(driver: &Driver) -> String {
         Some(format!(" /{address}[{interest}](queued={queued},recved={received},sent={sent})\n"))
     };
     clients.iter().filter_map(line).collect()
+}
+
+/// What ZooKeeper says of the machine; a server that is no JVM has none of the keys that tell of one.
+fn environment() -> String {
+    let kernel =
+        |name| std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default().trim().to_owned();
+    let directory = std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default();
+    format!(
+        "Environment:\nzookeeper.version={}\nhost.name={}\nos.name=Linux\nos.arch={}\nos.version={}\nuser.dir={directory}\n",
+        version::full(),
+        kernel("hostname"),
+        std::env::consts::ARCH,
+        kernel("osrelease"),
+    )
 }
 
 fn monitor(driver: &Driver, report: &Report, mode: &str) -> String {
@@ -217,8 +236,19 @@ mod tests {
     }
 
     #[test]
+    fn the_environment_begins_with_the_version_that_clients_ask_for() {
+        let text = environment();
+        assert!(text.starts_with("Environment:\nzookeeper.version=3.9.5-ensemble-"), "{text}");
+        assert!(
+            text.lines().skip(1).all(|line| line.split_once('=').is_some_and(|(_, value)| !value.is_empty())),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn four_bytes_are_a_word_only_when_zookeeper_has_it() {
         assert_eq!(Word::parse(b"ruok"), Some(Word::Ruok));
+        assert_eq!(Word::parse(b"envi"), Some(Word::Envi));
         assert_eq!(Word::parse(b"wchp"), Some(Word::Other(*b"wchp")));
         assert_eq!(Word::parse(b"RUOK"), None);
         assert_eq!(Word::parse(&[0, 0, 0, 45]), None);

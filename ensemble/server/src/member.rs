@@ -285,6 +285,7 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
         skip_acl: settings.skip_acl,
         super_digest: settings.super_digest.clone(),
         sessionless_timeout: settings.sessionless_timeout,
+        reaping: settings.reaping.clone(),
     }
 }
 

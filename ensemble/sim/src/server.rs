@@ -163,6 +163,7 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
         skip_acl: false,
         super_digest: None,
         sessionless_timeout: Duration::from_secs(10),
+        reaping: ensemble_peer::Reaping::default(),
     }
 }
 

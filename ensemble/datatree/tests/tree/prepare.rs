@@ -6,9 +6,11 @@
 use crate::common::*;
 use ensemble_datatree::{Access, DataTree, Pending, prep};
 use ensemble_proto::client::{MultiOp, MultiResult, OpCode};
+use ensemble_proto::jute::Writer;
 use ensemble_proto::quorum::AuthId;
 use ensemble_proto::txn::{Txn, TxnRecord};
 use ensemble_proto::{Acl, Epoch, ErrorCode, SessionId, Stat, Zxid};
+use std::time::Duration;
 
 /// A leader, with what it proposed and did not apply yet.
 struct Leader {
@@ -53,7 +55,7 @@ impl Leader {
 fn answer(record: &TxnRecord) -> Result<&str, ErrorCode> {
     match &record.txn {
         Txn::Error(code) => Err(*code),
-        Txn::Create(create) | Txn::Create2(create) => Ok(&create.path),
+        Txn::Create(create) | Txn::Create2(create) | Txn::CreateContainer(create) => Ok(&create.path),
         _ => Ok(""),
     }
 }
@@ -207,13 +209,11 @@ fn who_asks_decides_and_a_super_user_may_everything() {
 #[test]
 fn what_cannot_be_read_or_is_not_known_becomes_an_error_of_its_own() {
     let truncated = |op: OpCode| Owned::new(SESSION, 1, op, |out| out.extend([0, 0, 0, 9, b'/']));
-    for op in [OpCode::Create, OpCode::Delete, OpCode::SetData, OpCode::SetAcl, OpCode::Multi, OpCode::CreateSession] {
-        let expected = if op == OpCode::CreateSession { Ok("") } else { Err(ErrorCode::MARSHALLING_ERROR) };
-        check(&[], truncated(op), expected);
-    }
     let known = [
         OpCode::Create,
         OpCode::Create2,
+        OpCode::CreateContainer,
+        OpCode::DeleteContainer,
         OpCode::Delete,
         OpCode::SetData,
         OpCode::SetAcl,
@@ -221,6 +221,10 @@ fn what_cannot_be_read_or_is_not_known_becomes_an_error_of_its_own() {
         OpCode::CreateSession,
         OpCode::CloseSession,
     ];
+    for op in known.into_iter().filter(|op| *op != OpCode::CloseSession) {
+        let expected = if op == OpCode::CreateSession { Ok("") } else { Err(ErrorCode::MARSHALLING_ERROR) };
+        check(&[], truncated(op), expected);
+    }
     for op in OpCode::ALL.iter().filter(|op| !known.contains(op)) {
         check(&[], truncated(*op), Err(ErrorCode::UNIMPLEMENTED));
     }
@@ -270,7 +274,7 @@ fn each_entry_of_a_multi_sees_those_before_it_and_the_first_failure_stops_all() 
     check_multi(&before, vec![multi_delete("/a", -1), multi_create("/x", 0)], &[ErrorCode::NOT_EMPTY, REST]);
     check_multi(&before, vec![multi_create("/c", 4), multi_create("/x", 0)], &[ErrorCode::BAD_ARGUMENTS, REST]);
     let container = MultiOp::CreateContainer(create_op("/c", 4, open()));
-    check_multi(&before, vec![multi_create("/x", 0), container], &[OK, ErrorCode::UNIMPLEMENTED]);
+    check_multi(&before, vec![multi_create("/x", 0), container, multi_create("/c/x", EPHEMERAL)], &[OK, OK, OK]);
 }
 
 #[test]
@@ -396,4 +400,62 @@ fn a_refused_multi_fails_as_a_multi() {
     let outcome = leader.tree.apply(&record);
     assert_eq!((outcome.error, outcome.multi.as_slice()), (OK, &expected[..]));
     assert_eq!(leader.tree.get("/a").map(|znode| znode.stat()), None);
+}
+
+fn container(path: &str, flags: i32) -> Owned {
+    Owned::new(SESSION, 1, OpCode::CreateContainer, |out| create_op(path, flags, open()).encode(out))
+}
+
+fn delete_container(path: &str) -> Owned {
+    Owned::new(SessionId(0), 0, OpCode::DeleteContainer, |out| out.string(path))
+}
+
+#[test]
+fn a_container_is_made_by_its_opcode_and_of_the_flags_only_sequential_counts() {
+    check(&[], container("/c", 4), Ok("/c"));
+    check(&[], container("/c", EPHEMERAL), Ok("/c"));
+    check(&[], container("/c", SEQUENTIAL), Ok("/c0000000000"));
+    check(&[], container("/c", 5), Err(ErrorCode::UNIMPLEMENTED));
+    check(&[], container("/c", 7), Err(ErrorCode::BAD_ARGUMENTS));
+    check(&[container("/c", EPHEMERAL)], create("/c/child", EPHEMERAL), Ok("/c/child"));
+    check(&[create("/c", 0)], container("/c", 4), Err(ErrorCode::NODE_EXISTS));
+    let request = create_op("/c", 4, open());
+    check(&[multi(vec![MultiOp::CreateContainer(request), multi_create("/c/x", 0)])], delete("/c/x", 0), Ok(""));
+}
+
+#[test]
+fn only_an_empty_container_is_deleted_as_one() {
+    let used = [container("/c", 4), create("/c/x", 0), delete("/c/x", 0)];
+    check(&used, delete_container("/c"), Ok(""));
+    check(&used[..2], delete_container("/c"), Err(ErrorCode::NOT_EMPTY));
+    check(&[create("/c", 0)], delete_container("/c"), Err(ErrorCode::BAD_VERSION));
+    check(&[create("/c", EPHEMERAL)], delete_container("/c"), Err(ErrorCode::BAD_VERSION));
+    check(&[], delete_container("/c"), Err(ErrorCode::NO_NODE));
+    check(&[], delete_container("/zookeeper"), Err(ErrorCode::BAD_ARGUMENTS));
+}
+
+#[test]
+fn a_container_may_go_when_it_had_children_and_has_none_or_was_never_used_for_long() {
+    let mut leader = Leader::new();
+    let requests = [
+        container("/new", 4),
+        container("/used", 4),
+        create("/used/x", 0),
+        container("/left", 4),
+        create("/left/x", 0),
+    ];
+    for owned in requests.iter().chain(&[delete("/left/x", 0), create("/plain", 0)]) {
+        assert!(answer(&leader.propose(owned, &[])).is_ok(), "{owned:?}");
+    }
+    leader.commit();
+    let made = leader.stat("/new").mtime;
+    let check = |now_ms: i64, never_used_ms: Option<u64>, count_max: usize, expected: &[&str]| {
+        let never_used = never_used_ms.map(Duration::from_millis);
+        assert_eq!(leader.tree.reapable(now_ms, never_used, count_max), expected);
+    };
+    check(made, None, 9, &["/left"]);
+    check(made + 10, Some(10), 9, &["/left"]);
+    check(made + 11, Some(10), 9, &["/new", "/left"]);
+    check(made + 11, Some(10), 1, &["/new"]);
+    check(made - 11, Some(10), 9, &["/left"]);
 }

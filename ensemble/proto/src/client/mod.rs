@@ -26,8 +26,8 @@ pub use identity::digest_id;
 pub use multi::{MultiOp, MultiRequest, MultiResult};
 pub use op::OpCode;
 pub use request::{
-    AclEntry, AuthRequest, CheckRequest, CreateFlags, CreateRequest, DeleteRequest, PathRequest, ReadRequest,
-    SetAclRequest, SetDataRequest, SetWatches,
+    AclEntry, AddWatchMode, AuthRequest, CheckRequest, CreateFlags, CreateRequest, DeleteRequest, PathRequest,
+    ReadRequest, SetAclRequest, SetDataRequest, SetWatches, SetWatches2, WatchRequest, WatcherType,
 };
 
 use crate::jute::{Reader, Writer};

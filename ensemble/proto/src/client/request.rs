@@ -314,6 +314,116 @@ impl<'a> SetWatches<'a> {
     }
 }
 
+/// Watches of every mode that a client had on another connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetWatches2<'a> {
+    /// What setWatches holds too.
+    pub one_shot: SetWatches<'a>,
+    /// Paths with a persistent watch.
+    pub persistent: Vec<Cow<'a, str>>,
+    /// Paths with a persistent recursive watch.
+    pub recursive: Vec<Cow<'a, str>>,
+}
+
+impl<'a> SetWatches2<'a> {
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// As [`SetWatches::decode`].
+    pub fn decode(reader: &mut Reader<'a>) -> Result<SetWatches2<'a>, DecodeError> {
+        Ok(SetWatches2 {
+            one_shot: SetWatches::decode(reader)?,
+            persistent: SetWatches::paths(reader, "setWatches2.persistentWatches")?,
+            recursive: SetWatches::paths(reader, "setWatches2.persistentRecursiveWatches")?,
+        })
+    }
+
+    /// Appends the record.
+    pub fn encode(&self, out: &mut impl Writer) {
+        self.one_shot.encode(out);
+        for paths in [&self.persistent, &self.recursive] {
+            out.count(paths.len());
+            for path in paths {
+                out.string(path);
+            }
+        }
+    }
+}
+
+/// A path and a number that says which watches on it: addWatch, checkWatches, removeWatches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WatchRequest<'a> {
+    /// The path.
+    pub path: Cow<'a, str>,
+    /// An [`AddWatchMode`], or a [`WatcherType`].
+    pub kind: i32,
+}
+
+impl<'a> WatchRequest<'a> {
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// As [`CreateRequest::decode`].
+    pub fn decode(reader: &mut Reader<'a>) -> Result<WatchRequest<'a>, DecodeError> {
+        Ok(WatchRequest { path: text(reader, "watch.path")?, kind: reader.int("watch.type")? })
+    }
+
+    /// Appends the record.
+    pub fn encode(&self, out: &mut impl Writer) {
+        out.string(&self.path);
+        out.int(self.kind);
+    }
+}
+
+/// What addWatch adds (`AddWatchMode.java`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddWatchMode {
+    /// 0: what data and child watches tell, again and again.
+    Persistent,
+    /// 1: creations, deletions and changes of the znode and all below it.
+    Recursive,
+}
+
+impl AddWatchMode {
+    /// The mode of a number, if it is one.
+    pub fn from_number(number: i32) -> Option<AddWatchMode> {
+        match number {
+            0 => Some(AddWatchMode::Persistent),
+            1 => Some(AddWatchMode::Recursive),
+            _ => None,
+        }
+    }
+}
+
+/// Which watches checkWatches and removeWatches mean (`Watcher.WatcherType`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WatcherType {
+    /// 1: one-shot, of getChildren.
+    Children,
+    /// 2: one-shot, of getData and exists.
+    Data,
+    /// 3: every one.
+    Any,
+    /// 4.
+    Persistent,
+    /// 5.
+    Recursive,
+}
+
+impl WatcherType {
+    /// The type of a number, if it is one.
+    pub fn from_number(number: i32) -> Option<WatcherType> {
+        match number {
+            1 => Some(WatcherType::Children),
+            2 => Some(WatcherType::Data),
+            3 => Some(WatcherType::Any),
+            4 => Some(WatcherType::Persistent),
+            5 => Some(WatcherType::Recursive),
+            _ => None,
+        }
+    }
+}
+
 /// An identity to add to the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AuthRequest<'a> {

@@ -44,6 +44,8 @@ pub struct Settings {
     pub max_cnxns: usize,
     /// `nio.sessionlessCnxnTimeout`.
     pub sessionless_timeout: Duration,
+    /// When empty containers go (`znode.container.*`).
+    pub reaping: ensemble_peer::Reaping,
     /// `globalOutstandingLimit`.
     pub global_outstanding_limit: usize,
     /// Longest frame of a client (`jute.maxbuffer`).
@@ -226,6 +228,7 @@ impl Settings {
             max_client_cnxns: values.number("maxClientCnxns", 60, 0, usize::MAX, COUNT)?,
             max_cnxns: values.number("maxCnxns", 0, 0, usize::MAX, COUNT)?,
             sessionless_timeout: milliseconds(values, "nio.sessionlessCnxnTimeout", 10_000)?,
+            reaping: reaping(values)?,
             global_outstanding_limit: values.number("globalOutstandingLimit", 1000, 1, usize::MAX, POSITIVE)?,
             frame_bytes_max,
             four_letter_whitelist,
@@ -330,6 +333,19 @@ fn storage(values: &Values, frame_bytes_max: usize, operator: bool) -> Result<en
 fn purge_interval(values: &Values) -> Result<Option<Duration>, ConfigError> {
     let hours = values.number("autopurge.purgeInterval", 0, 0, 1 << 20, "a number of hours")?;
     Ok((hours > 0).then(|| Duration::from_secs(hours * 3600)))
+}
+
+/// As many at once as would go in an interval, but at least one.
+fn reaping(values: &Values) -> Result<ensemble_peer::Reaping, ConfigError> {
+    let interval = milliseconds(values, "znode.container.checkIntervalMs", 60_000)?;
+    let a_minute = values.number("znode.container.maxPerMinute", 10_000, 1, u32::MAX, POSITIVE)?;
+    let never_used_ms =
+        values.number("znode.container.maxNeverUsedIntervalMs", 0, 0, u64::MAX >> 1, "a number of milliseconds")?;
+    Ok(ensemble_peer::Reaping {
+        interval,
+        count_max: (u128::from(a_minute) * interval.as_millis() / 60_000).clamp(1, u32::MAX.into()) as usize,
+        never_used_max: (never_used_ms > 0).then(|| Duration::from_millis(never_used_ms)),
+    })
 }
 
 fn milliseconds(values: &Values, key: &str, default: u64) -> Result<Duration, ConfigError> {
