@@ -35,6 +35,7 @@ SETTINGS: dict[str, str | None] = {
 # A small, quickly started JVM; the port of Jetty is asked by nobody; empty containers are deleted soon.
 JVM = ("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms64m", "-Xmx256m")
 PROPERTIES = ("-Dzookeeper.admin.enableServer=false", "-Dznode.container.checkIntervalMs=1000")
+OUR_PROPERTIES = ("-D", "znode.container.checkIntervalMs=1000")
 LOGBACK = """<configuration><appender name="OUT" class="ch.qos.logback.core.ConsoleAppender"><encoder><pattern>%d %-5p %c %m%n</pattern></encoder></appender>
 <logger name="org.apache.zookeeper.server.quorum" level="INFO"/><logger name="org.apache.zookeeper.server.quorum.LearnerHandler" level="DEBUG"/>
 <root level="WARN"><appender-ref ref="OUT"/></root></configuration>
@@ -81,7 +82,7 @@ class Server(processes.Server):
     def command(self) -> list[str | Path]:
         """That of its kind."""
         java = [*JVM, *PROPERTIES, f"-Dlogback.configurationFile={self.folder}/logback.xml", *apache.server(self.jars), self.config]
-        return java if self.kind is Kind.JAVA else super().command()
+        return java if self.kind is Kind.JAVA else [*super().command(), *OUR_PROPERTIES]
 
     def become(self, kind: Kind) -> None:
         """Stops as people do, and starts as a server of a kind, on the same zoo.cfg and directories."""
@@ -112,8 +113,9 @@ class Server(processes.Server):
     def digest_mismatches(self) -> int:
         """How many transactions brought a digest that was not its tree's.
 
-        After a snapshot over the network Apache ZooKeeper compares at once, while the tree is ahead of its zxid if there were writes meanwhile: what it
-        counts then says nothing. Three of its own servers show it too.
+        After a snapshot over the network Apache ZooKeeper compares at once (such a snapshot has no digest section, which would make `DataTree.compareDigest`
+        wait), while the tree is ahead of its zxid if its leader, of its own kind, was writing meanwhile: what it counts then says nothing. Three of its own
+        servers show it too. A snapshot that ours sends is of one moment: `mixed/floods.py` checks that nothing is counted after it.
         """
         if self.kind is Kind.JAVA and "Getting a snapshot" in self.said_now():
             return 0

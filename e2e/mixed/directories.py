@@ -54,8 +54,7 @@ def of_three(world: World) -> str:
         for kind in (Kind.RUST, Kind.JAVA):
             path = f"/round-{number}-{kind.value}"
             populate(leader, path)
-            if leader.kind is Kind.JAVA:
-                assert ask(leader, f"{path}/container", CREATE_CONTAINER, CONTAINER) == 0
+            assert ask(leader, f"{path}/container", CREATE_CONTAINER, CONTAINER) == 0
             changing.stop()
             changing.kind = kind
             populate(leader, f"{path}-missed")
