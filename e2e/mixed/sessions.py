@@ -77,8 +77,8 @@ def owner(server: Server, path: str) -> int | None:
     """The session to which a znode belongs at this server, after a sync."""
     client = connect(server.address)
     try:
-        client.sync("/")
-        stat = client.exists(path)
+        client.retry(client.sync, "/")
+        stat = client.retry(client.exists, path)
         return stat.ephemeralOwner if stat else None
     finally:
         close(client)
