@@ -89,6 +89,7 @@ impl<'a> Prep<'a> {
         let Request { session, cxid, .. } = *self.request;
         let digest = match txn {
             Txn::Error(_) => None,
+            _ if !self.tree.has_digests() => None,
             _ => Some(TxnDigest { version: TxnDigest::VERSION, tree_digest: self.pending.digest(self.tree) }),
         };
         TxnRecord { header: TxnHeader { session, cxid, zxid: self.zxid, time_ms: self.now_ms }, txn, digest }

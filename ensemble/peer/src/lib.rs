@@ -347,7 +347,7 @@ impl Peer {
     pub fn handle_snapshot(&mut self, now: Now, conn: ConnId, stream: Bytes) {
         match DataTree::load(self.seed, self.incoming_zxid, &stream) {
             Ok(tree) => {
-                self.incoming = Some(tree);
+                self.incoming = Some(if self.tree.has_digests() { tree } else { tree.without_digests() });
                 self.zab.handle_snapshot(now, conn, stream);
                 self.pump(now);
             }

@@ -12,7 +12,7 @@
 use crate::exit;
 use crate::metrics::Metrics;
 use ensemble_proto::durable::{Ticket, Write};
-use ensemble_storage::{RealDisk, Storage, StorageError};
+use ensemble_storage::{Compression, RealDisk, Storage, StorageError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -66,6 +66,8 @@ pub(crate) struct DiskThread {
     pub(crate) progress: Arc<Progress>,
     /// For snapshots and purges, on threads of their own.
     pub(crate) disk: RealDisk,
+    /// How snapshots are written.
+    pub(crate) compression: Compression,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -81,10 +83,10 @@ impl DiskThread {
     ) -> std::io::Result<DiskThread> {
         let (groups, waiting) = channel();
         let progress = Arc::new(Progress::default());
-        let disk = storage.disk();
+        let (disk, compression) = (storage.disk(), storage.compression());
         let worker = Worker { storage, waiting, progress: progress.clone(), fsync_warning, metrics };
         let thread = std::thread::Builder::new().name("disk".to_owned()).spawn(move || worker.run())?;
-        Ok(DiskThread { groups: Some(groups), progress, disk, thread: Some(thread) })
+        Ok(DiskThread { groups: Some(groups), progress, disk, compression, thread: Some(thread) })
     }
 
     /// Hands over the writes of a turn.

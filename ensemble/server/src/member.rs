@@ -224,7 +224,7 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
     let is_trusted = recovered.trusted;
     let records = recovered.tail.len();
     let seed = random::seed();
-    let (recovered, is_mismatched) = load(recovered, seed)?;
+    let (recovered, is_mismatched) = load(recovered, seed, settings.digest_enabled)?;
     let identity = Identity {
         ensemble_id: volume.as_ref().map(|volume| volume.ensemble_id.clone()),
         volume_id: volume.as_ref().map(|volume| volume.volume_id.clone()),
@@ -242,7 +242,11 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
 }
 
 /// The tree and the history of a store, and whether the tree is not the one that the snapshot was said to hold.
-fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<(ensemble_peer::Recovered, bool), MemberError> {
+fn load(
+    recovered: ensemble_storage::Recovered,
+    seed: u64,
+    digest_enabled: bool,
+) -> Result<(ensemble_peer::Recovered, bool), MemberError> {
     let (mut tree, snapshot) = match recovered.snapshot {
         Some((zxid, bytes)) => {
             let tree = DataTree::load(seed, zxid, &bytes).map_err(|source| MemberError::Snapshot { zxid, source })?;
@@ -250,6 +254,9 @@ fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<(ensemble_p
         }
         None => (DataTree::new(seed), Zxid::ZERO),
     };
+    if !digest_enabled {
+        tree = tree.without_digests();
+    }
     let (complete, mismatch) = recovered
         .snapshot_digest
         .map_or((snapshot, None), |(complete, digest)| (complete, tree.expect_digest(complete, digest)));

@@ -9,11 +9,11 @@ use crate::metrics::Metrics;
 use bytes::Bytes;
 use ensemble_proto::Zxid;
 use ensemble_proto::durable::Ticket;
-use ensemble_storage::{RealDisk, SnapshotWriter, StorageError, purge};
+use ensemble_storage::{Compression, RealDisk, SealedSnapshot, SnapshotWriter, StorageError, purge};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -29,10 +29,20 @@ pub(crate) struct Snapshots {
     due: Notify,
     durable: Notify,
     durable_up_to: Cell<Ticket>,
-    /// Counts replacements of the tree: a walk that has begun before one is worthless.
-    generation: Cell<u64>,
+    generation: Generation,
     /// Threads that have a handle to the disk. The store stays locked until they have ended, and so do we.
     threads: RefCell<Vec<JoinHandle<()>>>,
+}
+
+/// Counts replacements of the tree: a walk that has begun before one is worthless. Locked while a snapshot gets its name, so that
+/// it cannot appear beside the files of the tree that replaces it.
+#[derive(Clone, Default)]
+struct Generation(Arc<Mutex<u64>>);
+
+impl Generation {
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Snapshots {
@@ -41,9 +51,9 @@ impl Snapshots {
         self.due.notify_one();
     }
 
-    /// The tree is replaced: give up the walk.
+    /// The tree is replaced: give up the walk, and what is on the disk of it. Waits for a snapshot that is getting its name.
     pub(crate) fn abandon(&self) {
-        self.generation.set(self.generation.get() + 1);
+        *self.generation.lock() += 1;
     }
 
     /// Everything up to `ticket` is durable.
@@ -77,7 +87,7 @@ impl Drop for Snapshots {
 /// What the walk sends to the thread.
 enum Piece {
     Slice(Bytes),
-    End { digest: u64, last_processed: Zxid },
+    End { digest: Option<u64>, last_processed: Zxid },
 }
 
 /// Takes a snapshot whenever one is due, for ever.
@@ -89,14 +99,22 @@ pub(crate) async fn run(driver: Rc<Driver>) {
 }
 
 async fn take(driver: &Rc<Driver>) {
-    let generation = driver.snapshots.generation.get();
+    let generation = *driver.snapshots.generation.lock();
+    let is_replaced = || *driver.snapshots.generation.lock() != generation;
     let mut zxid = Zxid::NONE;
     driver.turn(|peer, _| zxid = peer.begin_snapshot());
     let (pieces, received) = mpsc::channel(SLICES_WAITING_MAX);
     let (done, finished) = oneshot::channel();
-    let (disk, metrics) = (driver.disk.disk.clone(), driver.metrics.clone());
+    let job = Job {
+        disk: driver.disk.disk.clone(),
+        compression: driver.disk.compression,
+        zxid,
+        current: driver.snapshots.generation.clone(),
+        generation,
+        metrics: driver.metrics.clone(),
+    };
     let spawned = driver.snapshots.spawn("snapshot", move || {
-        write(disk, zxid, received, &metrics);
+        job.run(received);
         let _ = done.send(());
     });
     if let Err(error) = spawned {
@@ -106,7 +124,7 @@ async fn take(driver: &Rc<Driver>) {
     loop {
         let mut slice = None;
         driver.turn(|peer, _| slice = peer.snapshot_slice(SLICE_BYTES));
-        if driver.snapshots.generation.get() != generation {
+        if is_replaced() {
             tracing::info!(%zxid, "gave up a snapshot: the tree was replaced");
             return;
         }
@@ -116,39 +134,78 @@ async fn take(driver: &Rc<Driver>) {
         }
         tokio::task::yield_now().await;
     }
-    let (last_processed, digest) = driver.look(|peer| peer.applied());
+    let (last_processed, digest) = driver.look(|peer| {
+        let (last_processed, digest) = peer.applied();
+        (last_processed, peer.tree().has_digests().then_some(digest))
+    });
     driver.snapshots.until_durable(driver.issued()).await;
     if pieces.send(Piece::End { digest, last_processed }).await.is_ok() {
         let _ = finished.await;
     }
 }
 
-/// The thread: writes what comes. Without an end it leaves nothing behind but a temporary file, which the next start removes.
-fn write(disk: RealDisk, zxid: Zxid, pieces: mpsc::Receiver<Piece>, metrics: &Arc<Metrics>) {
-    let started = Instant::now();
-    match try_write(disk, zxid, pieces) {
-        Ok(true) => {
-            metrics.snapshottime.observe_ms(started.elapsed());
-            tracing::info!(%zxid, elapsed_ms = started.elapsed().as_millis() as u64, "snapshot written");
+/// What the thread that writes a snapshot is given.
+struct Job {
+    disk: RealDisk,
+    compression: Compression,
+    zxid: Zxid,
+    current: Generation,
+    /// The generation of the tree that is walked.
+    generation: u64,
+    metrics: Arc<Metrics>,
+}
+
+impl Job {
+    /// Writes what comes. Without an end, or when the tree was replaced, nothing is left behind.
+    ///
+    /// A full disk costs this snapshot and nothing else: the log is whole without it. Differs from ZooKeeper, which ends.
+    fn run(&self, pieces: mpsc::Receiver<Piece>) {
+        let started = Instant::now();
+        match self.write(pieces) {
+            Ok(true) => {
+                self.metrics.snapshottime.observe_ms(started.elapsed());
+                let elapsed_ms = started.elapsed().as_millis() as u64;
+                tracing::info!(zxid = %self.zxid, elapsed_ms, "snapshot written");
+            }
+            Ok(false) => {}
+            Err(error) if error.is_full() => {
+                tracing::error!(%error, "no snapshot: the disk is full, and the log grows until there is one");
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot write a snapshot");
+                exit::now(exit::DISK);
+            }
         }
-        Ok(false) => {}
-        Err(error) => {
-            tracing::error!(%error, "cannot write a snapshot");
-            exit::now(exit::DISK);
+    }
+
+    fn write(&self, pieces: mpsc::Receiver<Piece>) -> Result<bool, StorageError> {
+        let mut writer = SnapshotWriter::begin(self.disk.clone(), self.zxid, self.compression)?;
+        match fill(&mut writer, pieces) {
+            Ok(Some((digest, last_processed))) => self.publish(writer.seal(digest, last_processed)?),
+            Ok(None) => writer.discard().map(|()| false),
+            Err(error) => writer.discard().and(Err(error)),
         }
+    }
+
+    fn publish(&self, sealed: SealedSnapshot<RealDisk>) -> Result<bool, StorageError> {
+        let current = self.current.lock();
+        if *current != self.generation {
+            return sealed.discard().map(|()| false);
+        }
+        sealed.publish().map(|()| true)
     }
 }
 
-fn try_write(disk: RealDisk, zxid: Zxid, mut pieces: mpsc::Receiver<Piece>) -> Result<bool, StorageError> {
-    let mut writer = SnapshotWriter::begin(disk, zxid)?;
+/// Digest and last transaction at the end of the walk; `None` when it was given up.
+fn fill(
+    writer: &mut SnapshotWriter<RealDisk>,
+    mut pieces: mpsc::Receiver<Piece>,
+) -> Result<Option<(Option<u64>, Zxid)>, StorageError> {
     loop {
         match pieces.blocking_recv() {
             Some(Piece::Slice(bytes)) => writer.slice(&bytes)?,
-            Some(Piece::End { digest, last_processed }) => {
-                writer.finish(digest, last_processed)?;
-                return Ok(true);
-            }
-            None => return Ok(false),
+            Some(Piece::End { digest, last_processed }) => return Ok(Some((digest, last_processed))),
+            None => return Ok(None),
         }
     }
 }

@@ -10,7 +10,7 @@ use ensemble_proto::membership::{Member, MemberRole, Membership};
 use ensemble_proto::quorum::PacketDecoder;
 use ensemble_proto::{Now, ServerId, Zxid};
 use ensemble_storage::sim_disk::SimDisk;
-use ensemble_storage::{Options, SnapshotWriter, Storage, StorageError};
+use ensemble_storage::{Compression, Options, SnapshotWriter, Storage, StorageError};
 use ensemble_zab::{History, Role};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -211,7 +211,7 @@ impl Process {
     /// The disk's.
     pub(crate) fn begin_snapshot(&mut self) -> Result<(), StorageError> {
         let zxid = self.peer.begin_snapshot();
-        self.snapshot = Some(SnapshotWriter::begin(self.storage.disk(), zxid)?);
+        self.snapshot = Some(SnapshotWriter::begin(self.storage.disk(), zxid, Compression::Plain)?);
         Ok(())
     }
 
@@ -230,7 +230,7 @@ impl Process {
             None => {
                 let (last, digest) = self.peer.applied();
                 if let Some(writer) = self.snapshot.take() {
-                    writer.finish(digest, last)?;
+                    writer.finish(Some(digest), last)?;
                 }
                 ensemble_storage::purge(&mut self.storage.disk(), ensemble_storage::SNAPSHOTS_RETAINED_MIN)?;
                 Ok(false)

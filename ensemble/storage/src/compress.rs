@@ -1,12 +1,114 @@
-//! Compressed snapshots, for reading only: `.gz` is one gzip stream, `.snappy` is snappy-java's own framing.
+//! Compressed snapshots: `.gz` is one gzip stream, `.snappy` is snappy-java's own framing.
+//!
+//! ```text
+//! 82 "SNAPPY" 00  version 1  compatible with 1     snappy-java's header, 16 bytes
+//! len(4)  one raw snappy block                     of at most 32 KiB before compression; repeated to the end of the file
+//! ```
+//!
+//! The seals within a snapshot are of the plain bytes, so damage is noticed however a file was compressed.
 
 use crate::error::StorageError;
 use flate2::read::GzDecoder;
-use std::io::Read;
+use flate2::write::GzEncoder;
+use std::io::{Read, Write};
 
 /// snappy-java's magic; version and oldest compatible version (4 bytes each) follow.
 const SNAPPY_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
+const SNAPPY_VERSIONS: &[u8; 8] = b"\0\0\0\x01\0\0\0\x01";
 const SNAPPY_HEADER_LEN: usize = 16;
+/// Plain bytes of a snappy block, as snappy-java cuts them.
+const SNAPPY_BLOCK_LEN: usize = 32 << 10;
+
+/// How snapshots are written (`snapshot.compression.method`). How one is read depends on its name alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Compression {
+    /// Not compressed.
+    #[default]
+    Plain,
+    /// `snapshot.<zxid>.gz`.
+    Gzip,
+    /// `snapshot.<zxid>.snappy`.
+    Snappy,
+}
+
+impl Compression {
+    /// What the name of a file ends in.
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Compression::Plain => "",
+            Compression::Gzip => ".gz",
+            Compression::Snappy => ".snappy",
+        }
+    }
+}
+
+/// Compresses a stream.
+pub(crate) enum Encoder {
+    Plain,
+    Gzip(Box<GzEncoder<Vec<u8>>>),
+    /// The block that is not full yet.
+    Snappy(Vec<u8>),
+}
+
+impl Encoder {
+    /// An encoder, and the bytes that a file starts with.
+    pub(crate) fn new(compression: Compression) -> (Encoder, Vec<u8>) {
+        match compression {
+            Compression::Plain => (Encoder::Plain, Vec::new()),
+            Compression::Gzip => {
+                (Encoder::Gzip(Box::new(GzEncoder::new(Vec::new(), flate2::Compression::default()))), Vec::new())
+            }
+            Compression::Snappy => {
+                (Encoder::Snappy(Vec::with_capacity(SNAPPY_BLOCK_LEN)), [*SNAPPY_MAGIC, *SNAPPY_VERSIONS].concat())
+            }
+        }
+    }
+
+    /// Takes in `bytes`; hands to `out` what is to be written now, which may be nothing.
+    pub(crate) fn push<E>(&mut self, bytes: &[u8], out: impl FnOnce(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Encoder::Plain => out(bytes),
+            Encoder::Gzip(gzip) => {
+                gzip.write_all(bytes).expect("memory takes every byte");
+                let made = std::mem::take(gzip.get_mut());
+                out(&made)
+            }
+            Encoder::Snappy(block) => {
+                let (mut made, mut rest) = (Vec::new(), bytes);
+                while block.len() + rest.len() >= SNAPPY_BLOCK_LEN {
+                    let (fills, behind) = rest.split_at(SNAPPY_BLOCK_LEN - block.len());
+                    block.extend_from_slice(fills);
+                    snappy_block(block, &mut made);
+                    block.clear();
+                    rest = behind;
+                }
+                block.extend_from_slice(rest);
+                out(&made)
+            }
+        }
+    }
+
+    /// The bytes that a file ends with.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        match self {
+            Encoder::Plain => Vec::new(),
+            Encoder::Gzip(gzip) => gzip.finish().expect("memory takes every byte"),
+            Encoder::Snappy(block) => {
+                let mut made = Vec::new();
+                if !block.is_empty() {
+                    snappy_block(&block, &mut made);
+                }
+                made
+            }
+        }
+    }
+}
+
+fn snappy_block(plain: &[u8], out: &mut Vec<u8>) {
+    let block = snap::raw::Encoder::new().compress_vec(plain).expect("a block is shorter than 4 GiB");
+    out.extend_from_slice(&(block.len() as u32).to_be_bytes());
+    out.extend_from_slice(&block);
+}
 
 /// The bytes of a snapshot file as if it had been written plain. The name's last part tells how it was written.
 pub(crate) fn decompress(file: &str, bytes: Vec<u8>) -> Result<Vec<u8>, StorageError> {

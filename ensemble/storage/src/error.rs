@@ -49,6 +49,12 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Whether the disk, or a quota on it, is full: what was durable still is, and there may be room again.
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, StorageError::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+
     pub(crate) fn io(action: &'static str, dir: Dir, name: &str) -> impl FnOnce(io::Error) -> StorageError {
         let file = path(dir, name);
         move |source| StorageError::Io { action, file, source }

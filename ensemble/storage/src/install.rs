@@ -12,6 +12,7 @@
 //!
 //! Differs from ZooKeeper: there the old log and snapshots stay, and a crash can combine them.
 
+use crate::compress::Compression;
 use crate::disk::{Dir, Disk};
 use crate::error::StorageError;
 use crate::mutants::Mutants;
@@ -21,7 +22,7 @@ use ensemble_proto::Zxid;
 
 /// Replaces snapshot and log; durable on return.
 pub(crate) fn install<D: Disk>(disk: &mut D, zxid: Zxid, body: &[u8], mutants: Mutants) -> Result<(), StorageError> {
-    let mut writer = SnapshotWriter::begin_as(disk.clone(), names::installing(zxid))?;
+    let mut writer = SnapshotWriter::begin_as(disk.clone(), names::installing(zxid), Compression::Plain)?;
     writer.slice(body)?;
     writer.finish_without_digest()?;
     complete(disk, zxid, mutants)

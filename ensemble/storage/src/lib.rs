@@ -47,6 +47,7 @@ mod storage;
 mod truncate;
 mod txn_log;
 
+pub use compress::Compression;
 pub use disk::{Dir, Disk, Entry};
 pub use empty::empty_database;
 pub use error::StorageError;
@@ -55,6 +56,6 @@ pub use mutants::Mutants;
 pub use purge::{SNAPSHOTS_RETAINED_MIN, purge};
 pub use real_disk::RealDisk;
 pub use recover::{Recovered, write_initialize_marker};
-pub use snapshot::{Snapshot, SnapshotWriter, parse as parse_snapshot};
+pub use snapshot::{SealedSnapshot, Snapshot, SnapshotWriter, parse as parse_snapshot};
 pub use storage::{Options, Storage};
 pub use txn_log::SyncReport;

@@ -20,6 +20,7 @@
 //! A torn tail that stayed in place would come back: a later record with the same zxid could stand in the next file, or the
 //! lost sector could be read as zeros today and not tomorrow. So nothing is appended before it is cut off.
 
+use crate::compress::Compression;
 use crate::disk::{Dir, Disk, path};
 use crate::empty::empty_database;
 use crate::epochs;
@@ -265,7 +266,7 @@ fn first_snapshot<D: Disk>(
 
 /// Makes `snapshot.0` durable: the state before the first record.
 pub(crate) fn write_first_snapshot<D: Disk>(disk: &mut D, body: &[u8]) -> Result<(), StorageError> {
-    let mut writer = SnapshotWriter::begin(disk.clone(), Zxid::ZERO)?;
+    let mut writer = SnapshotWriter::begin(disk.clone(), Zxid::ZERO, Compression::Plain)?;
     writer.slice(body)?;
-    writer.finish(0, Zxid::ZERO)
+    writer.finish(Some(0), Zxid::ZERO)
 }

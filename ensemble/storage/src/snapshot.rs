@@ -14,7 +14,7 @@
 //! Differs from ZooKeeper: a snapshot is always written to a temporary file, synced and renamed; a crash leaves no half
 //! snapshot under its final name.
 
-use crate::compress;
+use crate::compress::{self, Compression, Encoder};
 use crate::disk::{Dir, Disk, path};
 use crate::error::StorageError;
 use crate::names;
@@ -155,8 +155,11 @@ pub struct SnapshotWriter<D> {
     disk: D,
     name: String,
     tmp: String,
+    /// Length of the file.
     len: u64,
+    /// Of the plain bytes.
     adler: Adler32,
+    encoder: Encoder,
 }
 
 impl<D: Disk> SnapshotWriter<D> {
@@ -164,14 +167,20 @@ impl<D: Disk> SnapshotWriter<D> {
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn begin(disk: D, zxid: Zxid) -> Result<SnapshotWriter<D>, StorageError> {
-        SnapshotWriter::begin_as(disk, names::snapshot(zxid))
+    pub fn begin(disk: D, zxid: Zxid, compression: Compression) -> Result<SnapshotWriter<D>, StorageError> {
+        SnapshotWriter::begin_as(disk, names::snapshot(zxid) + compression.extension(), compression)
     }
 
-    pub(crate) fn begin_as(mut disk: D, name: String) -> Result<SnapshotWriter<D>, StorageError> {
+    pub(crate) fn begin_as(
+        mut disk: D,
+        name: String,
+        compression: Compression,
+    ) -> Result<SnapshotWriter<D>, StorageError> {
         let tmp = format!("{name}{}", names::TMP);
         disk.create(Dir::Data, &tmp).map_err(StorageError::io("create", Dir::Data, &tmp))?;
-        let mut writer = SnapshotWriter { disk, name, tmp, len: 0, adler: Adler32::new() };
+        let (encoder, start) = Encoder::new(compression);
+        let mut writer = SnapshotWriter { disk, name, tmp, len: 0, adler: Adler32::new(), encoder };
+        writer.write(&start)?;
         let mut header = MAGIC.to_vec();
         header.int(VERSION);
         header.long(DBID);
@@ -185,38 +194,72 @@ impl<D: Disk> SnapshotWriter<D> {
     /// [`StorageError::Io`].
     pub fn slice(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.adler.write_slice(bytes);
-        self.disk.write_at(Dir::Data, &self.tmp, self.len, bytes).map_err(StorageError::io(
-            "write",
-            Dir::Data,
-            &self.tmp,
-        ))?;
+        let mut encoder = std::mem::replace(&mut self.encoder, Encoder::Plain);
+        encoder.push(bytes, |made| self.write(made))?;
+        self.encoder = encoder;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let failed = StorageError::io("write", Dir::Data, &self.tmp);
+        self.disk.write_at(Dir::Data, &self.tmp, self.len, bytes).map_err(failed)?;
         self.len += bytes.len() as u64;
         Ok(())
     }
 
     /// Ends the snapshot and makes it durable under its name. `digest` is the tree's after `last_processed`, which is the
-    /// last transaction applied when the walk ended.
+    /// last transaction applied when the walk ended; `None` when digests are off.
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn finish(mut self, digest: u64, last_processed: Zxid) -> Result<(), StorageError> {
-        self.seal(Vec::new())?;
-        let mut section = Vec::new();
-        section.long(last_processed.0);
-        section.int(DIGEST_VERSION);
-        section.long(digest as i64);
-        self.seal(section)?;
-        self.seal(last_processed.0.to_be_bytes().to_vec())?;
-        self.publish()
+    pub fn finish(self, digest: Option<u64>, last_processed: Zxid) -> Result<(), StorageError> {
+        self.seal(digest, last_processed)?.publish()
+    }
+
+    /// Ends the snapshot as [`SnapshotWriter::finish`] does, durably, but under its temporary name. One that cannot be ended is
+    /// removed.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn seal(mut self, digest: Option<u64>, last_processed: Zxid) -> Result<SealedSnapshot<D>, StorageError> {
+        match self.sections(digest, last_processed).and_then(|()| self.sync()) {
+            Ok(()) => Ok(SealedSnapshot { writer: self }),
+            Err(error) => self.discard().and(Err(error)),
+        }
     }
 
     /// Ends a snapshot whose digest is not known: one received from a leader.
     pub(crate) fn finish_without_digest(mut self) -> Result<(), StorageError> {
-        self.seal(Vec::new())?;
-        self.publish()
+        self.section(Vec::new())?;
+        self.sync()?;
+        SealedSnapshot { writer: self }.publish()
     }
 
-    fn seal(&mut self, section: Vec<u8>) -> Result<(), StorageError> {
+    /// Gives up: removes what was written.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn discard(mut self) -> Result<(), StorageError> {
+        self.disk.unlink(Dir::Data, &self.tmp).map_err(StorageError::io("remove", Dir::Data, &self.tmp))
+    }
+
+    fn sections(&mut self, digest: Option<u64>, last_processed: Zxid) -> Result<(), StorageError> {
+        self.section(Vec::new())?;
+        if let Some(digest) = digest {
+            let mut section = Vec::new();
+            section.long(last_processed.0);
+            section.int(DIGEST_VERSION);
+            section.long(digest as i64);
+            self.section(section)?;
+        }
+        self.section(last_processed.0.to_be_bytes().to_vec())
+    }
+
+    /// A section and its seal.
+    fn section(&mut self, section: Vec<u8>) -> Result<(), StorageError> {
         let mut adler = self.adler;
         adler.write_slice(&section);
         let mut bytes = section;
@@ -225,10 +268,34 @@ impl<D: Disk> SnapshotWriter<D> {
         self.slice(&bytes)
     }
 
-    fn publish(mut self) -> Result<(), StorageError> {
-        let (disk, tmp) = (&mut self.disk, &self.tmp);
-        disk.sync_data(Dir::Data, tmp).map_err(StorageError::io("sync", Dir::Data, tmp))?;
-        disk.rename(Dir::Data, tmp, &self.name).map_err(StorageError::io("rename", Dir::Data, tmp))?;
+    fn sync(&mut self) -> Result<(), StorageError> {
+        let end = std::mem::replace(&mut self.encoder, Encoder::Plain).finish();
+        self.write(&end)?;
+        self.disk.sync_data(Dir::Data, &self.tmp).map_err(StorageError::io("sync", Dir::Data, &self.tmp))
+    }
+}
+
+/// A snapshot that is durable and has no name yet.
+pub struct SealedSnapshot<D> {
+    writer: SnapshotWriter<D>,
+}
+
+impl<D: Disk> SealedSnapshot<D> {
+    /// Gives it its name, durably: from now on it is the store's newest.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn publish(self) -> Result<(), StorageError> {
+        let SnapshotWriter { mut disk, name, tmp, .. } = self.writer;
+        disk.rename(Dir::Data, &tmp, &name).map_err(StorageError::io("rename", Dir::Data, &tmp))?;
         disk.sync_dir(Dir::Data).map_err(StorageError::io("sync", Dir::Data, ""))
+    }
+
+    /// Gives it up: removes it.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn discard(self) -> Result<(), StorageError> {
+        self.writer.discard()
     }
 }

@@ -1,5 +1,6 @@
 //! A store that is open: writes in one strict order, durable when the call says so.
 
+use crate::compress::Compression;
 use crate::disk::{Dir, Disk};
 use crate::empty::empty_database;
 use crate::epochs;
@@ -25,6 +26,8 @@ pub struct Options {
     pub snap_bytes: u64,
     /// A log longer than this is followed by a new one (`txnLogSizeLimitInKb`); `None` for no limit.
     pub log_len_max: Option<u64>,
+    /// How snapshots are written (`snapshot.compression.method`).
+    pub compression: Compression,
     /// The longest record read, bytes (`jute.maxbuffer` and `zookeeper.jute.maxbuffer.extrasize`).
     pub payload_len_max: u64,
     /// An empty store is legitimate without an `initialize` file (`db.autocreate`).
@@ -44,6 +47,7 @@ impl Default for Options {
             snap_count: 100_000,
             snap_bytes: 4 << 30,
             log_len_max: None,
+            compression: Compression::Plain,
             payload_len_max: 2 << 20,
             autocreate: true,
             trust_empty: false,
@@ -162,6 +166,11 @@ impl<D: Disk> Storage<D> {
     /// Another handle to the disk, for a [`crate::SnapshotWriter`] or [`crate::purge`] on its own thread.
     pub fn disk(&self) -> D {
         self.disk.clone()
+    }
+
+    /// How its snapshots are written.
+    pub fn compression(&self) -> Compression {
+        self.options.compression
     }
 
     /// Bytes of records in the log that is being written.

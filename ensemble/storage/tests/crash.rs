@@ -8,7 +8,7 @@ mod support;
 use ensemble_proto::durable::Write;
 use ensemble_proto::{Epoch, Zxid};
 use ensemble_storage::sim_disk::SimDisk;
-use ensemble_storage::{Mutants, Options, SnapshotWriter, Storage, StorageError, purge};
+use ensemble_storage::{Compression, Mutants, Options, SnapshotWriter, Storage, StorageError, purge};
 use std::panic;
 use support::*;
 
@@ -122,11 +122,11 @@ fn perform(
         }
         Step::Snapshot => {
             *snapshot_floor = after.history.len();
-            let mut writer = SnapshotWriter::begin(storage.disk(), after.last())?;
+            let mut writer = SnapshotWriter::begin(storage.disk(), after.last(), Compression::Plain)?;
             for piece in body(&after.history).chunks(100) {
                 writer.slice(piece)?;
             }
-            writer.finish(1, after.last())?;
+            writer.finish(Some(1), after.last())?;
         }
         Step::Purge => {
             purge(&mut storage.disk(), 3)?;

@@ -7,7 +7,7 @@ mod support;
 use ensemble_proto::durable::Write;
 use ensemble_proto::jute::Reader;
 use ensemble_proto::{Epoch, Zxid};
-use ensemble_storage::{RealDisk, SnapshotWriter, Storage, empty_database, parse_snapshot};
+use ensemble_storage::{Compression, RealDisk, SnapshotWriter, Storage, empty_database, parse_snapshot};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -119,10 +119,83 @@ fn a_rewritten_snapshot_is_the_same_file() {
     let theirs = fs::read(fixtures().join("zookeeper-3.9/snapshot.21")).unwrap();
     let snapshot = parse_snapshot("snapshot.21", theirs.clone()).unwrap();
     let (root, disk) = laid_out(&[]);
-    let mut writer = SnapshotWriter::begin(disk, Zxid(0x21)).unwrap();
+    let mut writer = SnapshotWriter::begin(disk, Zxid(0x21), Compression::Plain).unwrap();
     writer.slice(&snapshot.body).unwrap();
-    writer.finish(snapshot.digest.unwrap().1, Zxid(0x21)).unwrap();
+    writer.finish(Some(snapshot.digest.unwrap().1), Zxid(0x21)).unwrap();
     assert_eq!(fs::read(root.path().join("data/version-2/snapshot.21")).unwrap(), theirs);
+}
+
+/// A long body with little in it to compress away, in pieces that end anywhere.
+fn long_body() -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut body: Vec<u8> = (0..150_000).map(|at| if at % 7 < 3 { random.u8(..) } else { 0 }).collect();
+    body.extend(b"\0\0\0\x01/");
+    body
+}
+
+#[test]
+fn compressed_snapshots_are_framed_as_theirs_and_read_back() {
+    for (compression, extension, start) in [
+        (Compression::Plain, "", &b"ZKSN"[..]),
+        (Compression::Gzip, ".gz", &[0x1f, 0x8b, 8]),
+        (Compression::Snappy, ".snappy", b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01"),
+    ] {
+        let (root, disk) = laid_out(&[]);
+        let mut writer = SnapshotWriter::begin(disk.clone(), Zxid(0x21), compression).unwrap();
+        let mut random = fastrand::Rng::with_seed(2);
+        let body = long_body();
+        let mut rest = &body[..];
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(random.usize(1..=rest.len().min(70_000)));
+            writer.slice(piece).unwrap();
+            rest = behind;
+        }
+        writer.finish(Some(5), Zxid(0x21)).unwrap();
+        let file = root.path().join("data/version-2").join(format!("snapshot.21{extension}"));
+        assert!(fs::read(&file).unwrap().starts_with(start), "{compression:?}");
+        let recovered = Storage::open(disk.clone(), options()).unwrap().1;
+        assert_eq!(recovered.snapshot.unwrap(), (Zxid(0x21), body.into()), "{compression:?}");
+        assert_eq!(recovered.snapshot_digest, Some((Zxid(0x21), 5)), "{compression:?}");
+
+        // One bit anywhere: the file is not used.
+        let bytes = fs::read(&file).unwrap();
+        for _ in 0..20 {
+            let mut damaged = bytes.clone();
+            // A gzip header has bytes that mean nothing.
+            let at = random.usize(12..damaged.len());
+            damaged[at] ^= 1 << random.u8(0..8);
+            fs::write(&file, &damaged).unwrap();
+            let opened = Storage::open(disk.clone(), options());
+            let is_same = opened.is_ok_and(|(_, recovered)| recovered.snapshot.is_some_and(|(_, b)| b == long_body()));
+            assert!(!is_same, "{compression:?}: the bit at {at}");
+        }
+    }
+}
+
+/// The blocks of a snappy-java stream: how long each is when it is plain.
+fn snappy_blocks(file: &[u8]) -> Vec<usize> {
+    let (mut lens, mut rest) = (Vec::new(), &file[16..]);
+    while let Some((len, behind)) = rest.split_first_chunk::<4>() {
+        let (block, behind) = behind.split_at(u32::from_be_bytes(*len) as usize);
+        lens.push(snap::raw::decompress_len(block).unwrap());
+        rest = behind;
+    }
+    lens
+}
+
+#[test]
+fn snappy_blocks_are_cut_as_theirs() {
+    let theirs = fs::read(fixtures().join("zookeeper-3.8/snapshot.21.snappy")).unwrap();
+    let plain = fs::read(fixtures().join("zookeeper-3.8/snapshot.21")).unwrap();
+    assert_eq!(snappy_blocks(&theirs), [plain.len()]);
+    let (root, disk) = laid_out(&[]);
+    let mut writer = SnapshotWriter::begin(disk, Zxid(0x21), Compression::Snappy).unwrap();
+    writer.slice(&long_body()).unwrap();
+    writer.finish(None, Zxid(0x21)).unwrap();
+    let ours = snappy_blocks(&fs::read(root.path().join("data/version-2/snapshot.21.snappy")).unwrap());
+    let (last, full) = ours.split_last().unwrap();
+    assert!(full.iter().all(|len| *len == 32 << 10) && *last <= 32 << 10, "{ours:?}");
+    assert_eq!(ours.iter().sum::<usize>(), 16 + long_body().len() + 13 + 21);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod support;
 use ensemble_proto::durable::Write;
 use ensemble_proto::{Epoch, Zxid};
 use ensemble_storage::sim_disk::SimDisk;
-use ensemble_storage::{Dir, Disk, Options, SnapshotWriter, Storage, purge, write_initialize_marker};
+use ensemble_storage::{Compression, Dir, Disk, Options, SnapshotWriter, Storage, purge, write_initialize_marker};
 use support::*;
 
 /// A store with snapshots 0 and (1,3), logs of records (1,1)..(1,3) and (1,4)..(1,6).
@@ -32,9 +32,9 @@ fn store() -> SimDisk {
 
 fn write_snapshot(disk: &SimDisk, history: &[Zxid]) {
     let last = *history.last().unwrap();
-    let mut writer = SnapshotWriter::begin(disk.clone(), last).unwrap();
+    let mut writer = SnapshotWriter::begin(disk.clone(), last, Compression::Plain).unwrap();
     writer.slice(&body(history)).unwrap();
-    writer.finish(9, last).unwrap();
+    writer.finish(Some(9), last).unwrap();
 }
 
 const NEWEST: &str = "log.100000004";

@@ -8,7 +8,7 @@ use ensemble_datatree::{Access, DataTree, Pending, prep};
 use ensemble_proto::client::{MultiOp, MultiResult, OpCode};
 use ensemble_proto::jute::Writer;
 use ensemble_proto::quorum::AuthId;
-use ensemble_proto::txn::{Txn, TxnRecord};
+use ensemble_proto::txn::{Txn, TxnDigest, TxnRecord};
 use ensemble_proto::{Acl, Epoch, ErrorCode, SessionId, Stat, Zxid};
 use std::time::Duration;
 
@@ -80,6 +80,22 @@ fn check_as(identities: &[AuthId], before: &[Owned], request: Owned, expected: R
 #[track_caller]
 fn check(before: &[Owned], request: Owned, expected: Result<&str, ErrorCode>) {
     check_as(&[identity("ip", "127.0.0.1")], before, request, expected);
+}
+
+#[test]
+fn a_leader_without_digests_writes_none_and_compares_none() {
+    let mut leader = Leader::new();
+    let record = leader.propose(&create("/a", 0), &[]);
+    assert!(record.digest.is_some());
+    leader.commit();
+    leader.tree = std::mem::replace(&mut leader.tree, DataTree::new(3)).without_digests();
+    let record = leader.propose(&create("/b", 0), &[]);
+    assert_eq!((answer(&record), record.digest), (Ok("/b"), None));
+    leader.commit();
+    let mut foreign = leader.propose(&create("/c", 0), &[]);
+    foreign.digest = Some(TxnDigest { version: TxnDigest::VERSION, tree_digest: 1 });
+    assert_eq!(leader.tree.apply(&foreign).digest_mismatch, None);
+    assert_eq!(leader.tree.expect_digest(foreign.header.zxid, 1), None);
 }
 
 #[test]

@@ -223,6 +223,10 @@ mod tests {
                 "dataDir=/d\n4lw.commands.whitelist=ruok, wchp,cons ,nope,*",
                 "fine; 4lw.commands.whitelist: not supported by this server: wchp, cons, nope",
             ),
+            (
+                "dataDir=/d\nsnapshot.compression.method=zip",
+                "snapshot.compression.method (line 2): \"zip\" is not gz, snappy, or nothing for plain files",
+            ),
             ("dataDir=/d\nfoo=bar", "fine; foo: unknown key, it has no effect"),
             ("dataDir=/d\ntickTime=1\ntickTime=2", "fine; tickTime: given twice, the last one counts"),
             ("dataDir=/d\nserver.1=h:2888", "line 2: server.1: \"\" is not an election port between 1 and 65535"),

@@ -5,6 +5,7 @@ use super::{ConfigError, Note};
 use crate::four_letter;
 use ensemble_proto::ServerId;
 use ensemble_proto::membership::{MemberRole, Membership};
+use ensemble_storage::Compression;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub snap_retain_count: usize,
     /// `autopurge.purgeInterval`; `None` for no purge.
     pub purge_interval: Option<Duration>,
+    /// `digest.enabled`: the tree's digest is written into records and snapshots, and compared.
+    pub digest_enabled: bool,
     /// `fsync.warningthresholdms`: a slower sync is logged.
     pub fsync_warning: Duration,
     /// The client port; `None` when the configuration names none.
@@ -221,6 +224,7 @@ impl Settings {
             storage: storage(values, frame_bytes_max, operator.is_some())?,
             snap_retain_count: values.number("autopurge.snapRetainCount", 3, 3, usize::MAX, "a number, at least 3")?,
             purge_interval: purge_interval(values)?,
+            digest_enabled: values.flag("digest.enabled", true)?,
             fsync_warning: milliseconds(values, "fsync.warningthresholdms", 1000)?,
             client: client(values)?,
             client_backlog: backlog(values)?,
@@ -323,11 +327,22 @@ fn storage(values: &Values, frame_bytes_max: usize, operator: bool) -> Result<en
         snap_count: values.number("snapCount", defaults.snap_count, 2, u64::MAX >> 1, "a number, at least 2")?,
         snap_bytes: u64::try_from(snap_kib).unwrap_or(0) << 10,
         log_len_max: u64::try_from(log_kib).ok().filter(|kib| *kib > 0).map(|kib| kib << 10),
+        compression: compression(values)?,
         payload_len_max: frame_bytes_max as u64 + RECORD_OVERHEAD_BYTES,
         autocreate: values.flag("db.autocreate", true)? && !operator,
         trust_empty: values.flag("snapshot.trust.empty", false)? && !operator,
         ..defaults
     })
+}
+
+/// Differs from ZooKeeper: a method that it does not know is refused, where ZooKeeper writes plain files.
+fn compression(values: &Values) -> Result<Compression, ConfigError> {
+    match values.text("snapshot.compression.method").map(str::to_ascii_lowercase).as_deref() {
+        None | Some("none") => Ok(Compression::Plain),
+        Some("gz") => Ok(Compression::Gzip),
+        Some("snappy") => Ok(Compression::Snappy),
+        Some(_) => Err(values.wrong("snapshot.compression.method", "gz, snappy, or nothing for plain files")),
+    }
 }
 
 fn purge_interval(values: &Values) -> Result<Option<Duration>, ConfigError> {
