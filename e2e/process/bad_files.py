@@ -88,27 +88,51 @@ def torn_log(world: Processes) -> str:
     with world.three() as group:
         victim = written_and_stopped(group)
         log = newest_log(victim)
-        content = log.read_bytes().rstrip(b"\0")
-        log.write_bytes(content[:-7])
+        content = log.read_bytes()
+        mark = content.rindex(b"SYNC") - 4  # stands where a group ended that was synced
+        log.write_bytes(content[:mark].rstrip(b"\0")[:-7])
         victim.start()
         return f"cut 7 bytes off {log.name}; {group.agree()}"
 
 
 @case("log corrupt in the middle")
 def corrupt_log(world: Processes) -> str:
-    """A record that fails its checksum with good ones after it is no torn tail: the server names file and place, and does not start."""
+    """A record that fails its checksum is no torn tail: the server names file and place, sets its files aside, and gets everything from its leader."""
     with world.three() as group:
         victim = written_and_stopped(group)
         log = newest_log(victim)
-        content = bytearray(log.read_bytes())
-        middle = len(content.rstrip(b"\0")) // 2
-        content[middle] ^= 0xFF
-        log.write_bytes(content)
-        said = check_refused(victim, DATA, [log.name], "a corrupt log")
+        damaged = damage(log)
         with group.load() as load:
             load.wait_for_writes(50, 60)
+            victim.start()
+            load.wait_for_writes(100, 60)
             summary = load.finish()
-        return f"refused: {said}; the majority: {summary}"
+        said = victim.said()
+        assert "set aside" in said and log.name in said and "at offset" in said, f"the log does not say what is damaged: {said[-1000:]}"
+        aside = log.with_name(f"aside-1.{log.name}")
+        assert aside.read_bytes() == damaged, f"{aside} is not what was set aside"
+        return f"set aside {aside.name}, filled by the leader; {summary}; {group.agree()}"
+
+
+@case("log corrupt, one server of two")
+def corrupt_log_of_two(world: Processes) -> str:
+    """The other one is no quorum: the server names file and place, and does not start."""
+    group = world.group(2)
+    group.start()
+    victim = written_and_stopped(group)
+    log = newest_log(victim)
+    damaged = damage(log)
+    said = check_refused(victim, DATA, [log.name, "at offset"], "a corrupt log")
+    assert log.read_bytes() == damaged, "the file was changed"
+    return f"refused: {said}"
+
+
+def damage(log: Path) -> bytes:
+    """Flips a byte in the middle of the records; returns what the file then holds."""
+    content = bytearray(log.read_bytes())
+    content[len(content.rstrip(b"\0")) // 2] ^= 0xFF
+    log.write_bytes(content)
+    return bytes(content)
 
 
 def written_and_stopped(group: Group) -> Server:

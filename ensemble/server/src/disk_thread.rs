@@ -7,8 +7,13 @@
 //! until there is room, and TCP tells them.
 //!
 //! A failed write or sync ends the process at once (code 10): after a failed `fsync` nobody knows what is on the disk, and a
-//! server that acknowledged on hope would break what the ensemble promised.
+//! server that acknowledged on hope would break what the ensemble promised. A disk that does not answer at all ends it too; see
+//! [`crate::disk_watchdog`].
+//!
+//! A full disk ends the server but not the process: the thread ends, nothing more is reported durable, and the server is built
+//! anew from its store when there is room again ([`crate::member`]).
 
+use crate::disk_watchdog::{Watchdog, Work};
 use crate::exit;
 use crate::metrics::Metrics;
 use ensemble_proto::durable::{Ticket, Write};
@@ -35,6 +40,7 @@ pub(crate) struct Progress {
     durable: AtomicU64,
     waiting_bytes: AtomicUsize,
     snapshot_due: AtomicBool,
+    out_of_room: AtomicBool,
     changed: Notify,
 }
 
@@ -54,6 +60,11 @@ impl Progress {
         self.waiting_bytes.load(Ordering::Acquire) > WAITING_BYTES_MAX
     }
 
+    /// Whether the disk is full: the thread has ended, and nothing more becomes durable.
+    pub(crate) fn is_out_of_room(&self) -> bool {
+        self.out_of_room.load(Ordering::Acquire)
+    }
+
     /// Whether a snapshot became due since the last call.
     pub(crate) fn take_snapshot_due(&self) -> bool {
         self.snapshot_due.swap(false, Ordering::AcqRel)
@@ -69,6 +80,18 @@ pub(crate) struct DiskThread {
     /// How snapshots are written.
     pub(crate) compression: Compression,
     thread: Option<JoinHandle<()>>,
+    _watchdog: Watchdog,
+}
+
+/// How long a disk may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    /// A slower sync is logged (`fsync.warningthresholdms`).
+    pub(crate) warn: Duration,
+    /// A disk that is silent for longer does not answer any more.
+    pub(crate) limit: Duration,
+    /// Whether others can go on without this server.
+    pub(crate) has_peers: bool,
 }
 
 impl DiskThread {
@@ -78,22 +101,25 @@ impl DiskThread {
     /// When the system has no thread left.
     pub(crate) fn start(
         storage: Storage<RealDisk>,
-        fsync_warning: Duration,
+        patience: Patience,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<DiskThread> {
         let (groups, waiting) = channel();
         let progress = Arc::new(Progress::default());
         let (disk, compression) = (storage.disk(), storage.compression());
-        let worker = Worker { storage, waiting, progress: progress.clone(), fsync_warning, metrics };
+        let work = Arc::new(Work::default());
+        let watchdog = Watchdog::start(work.clone(), patience.limit, patience.has_peers)?;
+        let fsync_warning = patience.warn;
+        let worker = Worker { storage, waiting, progress: progress.clone(), work, fsync_warning, metrics };
         let thread = std::thread::Builder::new().name("disk".to_owned()).spawn(move || worker.run())?;
-        Ok(DiskThread { groups: Some(groups), progress, disk, compression, thread: Some(thread) })
+        Ok(DiskThread { groups: Some(groups), progress, disk, compression, thread: Some(thread), _watchdog: watchdog })
     }
 
     /// Hands over the writes of a turn.
     pub(crate) fn persist(&self, group: Group) {
         self.progress.waiting_bytes.fetch_add(weight(&group), Ordering::AcqRel);
         if let Some(groups) = &self.groups {
-            // The thread ends before this handle only by ending the process.
+            // The thread ends before this handle only by ending the process, or when the disk is full.
             let _ = groups.send(group);
         }
     }
@@ -113,6 +139,7 @@ struct Worker {
     storage: Storage<RealDisk>,
     waiting: Receiver<Group>,
     progress: Arc<Progress>,
+    work: Arc<Work>,
     fsync_warning: Duration,
     metrics: Arc<Metrics>,
 }
@@ -120,10 +147,22 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         while let Ok(group) = self.waiting.recv() {
-            if let Err(error) = self.persist(group) {
-                tracing::error!(%error, "the store failed, nothing more can be promised");
-                exit::now(exit::DISK);
+            self.work.begin(group.iter().map(|(_, write)| bytes(write)).sum());
+            match self.persist(group) {
+                Ok(()) => {}
+                Err(error) if error.is_full() => {
+                    tracing::error!(%error, "the disk is full: this server stops until there is room");
+                    self.work.end();
+                    self.progress.out_of_room.store(true, Ordering::Release);
+                    self.progress.changed.notify_one();
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the store failed, nothing more can be promised");
+                    exit::now(exit::DISK);
+                }
             }
+            self.work.end();
             self.progress.changed.notify_one();
         }
     }
@@ -164,6 +203,15 @@ impl Worker {
         if took > self.fsync_warning {
             tracing::warn!(elapsed_ms = took.as_millis() as u64, "fsync of the transaction log is slow");
         }
+    }
+}
+
+/// Bytes that a write brings to the disk, about.
+fn bytes(write: &Write) -> usize {
+    match write {
+        Write::Append { payload, .. } => payload.len(),
+        Write::InstallSnapshot { bytes, .. } => bytes.len(),
+        Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Truncate { .. } => 0,
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Driver {
     pub(crate) last_turn_ms: Arc<AtomicU64>,
     pub(crate) halted: RefCell<Option<String>>,
     pub(crate) halt: Notify,
+    /// The disk is full.
+    pub(crate) out_of_room: Notify,
 }
 
 /// What the effects of a turn leave to do.
@@ -108,6 +110,7 @@ impl Driver {
             last_turn_ms,
             halted: RefCell::default(),
             halt: Notify::new(),
+            out_of_room: Notify::new(),
         })
     }
 
@@ -280,6 +283,10 @@ impl Driver {
                 self.turn(|peer, now| peer.handle_persisted(now, durable));
             }
             self.snapshots.durable(durable);
+            if self.disk.progress.is_out_of_room() {
+                self.out_of_room.notify_one();
+                return;
+            }
             if self.disk.progress.take_snapshot_due() {
                 self.snapshots.due();
             }

@@ -13,6 +13,7 @@ mod connection;
 pub mod dev;
 mod dial;
 mod disk_thread;
+mod disk_watchdog;
 mod driver;
 mod election_port;
 pub mod exit;

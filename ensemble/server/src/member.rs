@@ -8,7 +8,7 @@ use crate::admin::{self, Command, Grant};
 use crate::client_port::{self, ClientPort, Limits};
 use crate::clock::Clock;
 use crate::config::{Endpoint, Settings};
-use crate::disk_thread::DiskThread;
+use crate::disk_thread::{DiskThread, Patience};
 use crate::driver::{Driver, Parts};
 use crate::election_port::{self, ElectionPort};
 use crate::four_letter::Words;
@@ -21,7 +21,7 @@ use crate::snapshots;
 use crate::{exit, random};
 use ensemble_datatree::{DataTree, DigestMismatch};
 use ensemble_peer::Peer;
-use ensemble_proto::{DecodeError, Zxid};
+use ensemble_proto::Zxid;
 use ensemble_storage::{Identity as VolumeIdentity, IdentityError, RealDisk, Storage, StorageError};
 use ensemble_zab::{History, HistoryError};
 use std::io;
@@ -38,6 +38,8 @@ use tokio::task::LocalSet;
 
 /// How long a stopping server waits for connections to take what is queued on them.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between looks for room on a full disk.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
 /// Pause between attempts to bind a port.
 const BIND_PAUSE: Duration = Duration::from_secs(1);
 
@@ -50,14 +52,6 @@ pub enum MemberError {
     /// The volumes are not this server's.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The snapshot's seals hold, but its contents are no tree.
-    #[error("the snapshot of {zxid} does not hold a tree: {source}")]
-    Snapshot {
-        /// Which.
-        zxid: Zxid,
-        /// What is wrong with it.
-        source: DecodeError,
-    },
     /// Epochs and log contradict each other.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -78,7 +72,7 @@ impl MemberError {
         match self {
             MemberError::Identity(IdentityError::Mismatch { .. }) => exit::IDENTITY,
             MemberError::Identity(IdentityError::Storage(StorageError::Layout { .. })) => exit::IDENTITY,
-            MemberError::Storage(_) | MemberError::Identity(_) | MemberError::Snapshot { .. } => exit::DATA_DIRECTORY,
+            MemberError::Storage(_) | MemberError::Identity(_) => exit::DATA_DIRECTORY,
             MemberError::History(_) => exit::DATA_DIRECTORY,
             MemberError::Port(_) => exit::PORT,
             MemberError::System(_) | MemberError::Halted(_) => exit::HALTED,
@@ -162,6 +156,7 @@ fn join(thread: JoinHandle<Result<(), MemberError>>) -> Result<(), MemberError> 
 enum End {
     Stopped,
     Granted,
+    OutOfRoom,
 }
 
 /// The thread of a server.
@@ -194,6 +189,29 @@ fn run(
         match end? {
             End::Stopped => return Ok(()),
             End::Granted => tracing::info!(server = settings.id.0, "granted: starting anew from the store"),
+            End::OutOfRoom => match runtime.block_on(until_room(&settings, stopped.clone()))? {
+                true => {
+                    tracing::info!(server = settings.id.0, "there is room on the disk: starting anew from the store")
+                }
+                false => return Ok(()),
+            },
+        }
+    }
+}
+
+/// Waits until the store can be written again; false when the server is told to stop.
+///
+/// Meanwhile nothing listens but the ports for people and probes: an election that this server won would only be lost again.
+async fn until_room(settings: &Settings, mut stopped: watch::Receiver<bool>) -> Result<bool, MemberError> {
+    let directories = &settings.directories;
+    let mut disk = RealDisk::open(&directories.data, &directories.log, false)?;
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => return Ok(false),
+            () = tokio::time::sleep(ROOM_PAUSE) => {}
+        }
+        if ensemble_storage::has_room(&mut disk, settings.storage.preallocate)? {
+            return Ok(true);
         }
     }
 }
@@ -215,20 +233,26 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
         VolumeIdentity::claim(&mut disk, &operator.ensemble_id, settings.id.0, &random::uuid())
     };
     let volume = settings.operator.as_ref().map(claim).transpose()?;
-    let options = ensemble_storage::Options { seed: random::seed(), ..settings.storage.clone() };
-    let (storage, recovered) = Storage::open(disk, options)?;
+    let seed = random::seed();
+    let (storage, recovered, tree) = open(disk, settings, seed)?;
+    if let Some(reason) = &recovered.set_aside {
+        tracing::error!(
+            server = settings.id.0,
+            reason,
+            "the store is damaged and set aside: no vote until a leader has filled a new one"
+        );
+    }
     for note in &recovered.notes {
         tracing::warn!(note, "recovery");
     }
     let is_empty = recovered.last_zxid() <= Zxid::ZERO;
-    let is_trusted = recovered.trusted;
+    let (is_trusted, is_set_aside) = (recovered.trusted, recovered.set_aside.is_some());
     let records = recovered.tail.len();
-    let seed = random::seed();
-    let (recovered, is_mismatched) = load(recovered, seed, settings.digest_enabled)?;
+    let (recovered, is_mismatched) = load(recovered, tree, settings.digest_enabled);
     let identity = Identity {
         ensemble_id: volume.as_ref().map(|volume| volume.ensemble_id.clone()),
         volume_id: volume.as_ref().map(|volume| volume.volume_id.clone()),
-        is_ungranted: volume.is_some() && !is_trusted && is_empty,
+        is_ungranted: volume.is_some() && !is_trusted && is_empty && !is_set_aside,
         is_granted: volume.is_some() && is_trusted && is_empty,
         snapshot_mismatches: u64::from(is_mismatched),
     };
@@ -236,42 +260,60 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
     shared.metrics.startup_txns_loaded.observe(records as f64);
     shared.metrics.dbinittime.observe_ms(started.elapsed());
     tracing::info!(server = settings.id.0, records, elapsed_ms = started.elapsed().as_millis() as u64, "store loaded");
-    let disk =
-        DiskThread::start(storage, settings.fsync_warning, shared.metrics.clone()).map_err(MemberError::System)?;
+    let patience = Patience {
+        warn: settings.fsync_warning,
+        limit: settings.tick * settings.sync_limit,
+        has_peers: !settings.standalone,
+    };
+    let disk = DiskThread::start(storage, patience, shared.metrics.clone()).map_err(MemberError::System)?;
     Ok(Built { peer, disk, identity, clock })
 }
 
-/// The tree and the history of a store, and whether the tree is not the one that the snapshot was said to hold.
+/// Opens the store and decodes its snapshot; `seed` is the tree's. A snapshot that is no tree, though its seals hold, is taken as
+/// damaged: the next older one is used, or there is none.
+fn open(
+    disk: RealDisk,
+    settings: &Settings,
+    seed: u64,
+) -> Result<(Storage<RealDisk>, ensemble_storage::Recovered, DataTree), MemberError> {
+    let mut options = ensemble_storage::Options { seed: random::seed(), ..settings.storage.clone() };
+    loop {
+        let (storage, recovered) = Storage::open(disk.clone(), options.clone())?;
+        let Some((zxid, bytes)) = &recovered.snapshot else {
+            return Ok((storage, recovered, DataTree::new(seed)));
+        };
+        match DataTree::load(seed, *zxid, bytes) {
+            Ok(tree) => return Ok((storage, recovered, tree)),
+            Err(error) => {
+                tracing::error!(%zxid, %error, "the seals of a snapshot hold, and it is no tree");
+                options.undecodable.insert(*zxid);
+            }
+        }
+    }
+}
+
+/// What the peer begins with, and whether the tree is not the one that the snapshot was said to hold.
 fn load(
     recovered: ensemble_storage::Recovered,
-    seed: u64,
+    mut tree: DataTree,
     digest_enabled: bool,
-) -> Result<(ensemble_peer::Recovered, bool), MemberError> {
-    let (mut tree, snapshot) = match recovered.snapshot {
-        Some((zxid, bytes)) => {
-            let tree = DataTree::load(seed, zxid, &bytes).map_err(|source| MemberError::Snapshot { zxid, source })?;
-            (tree, zxid)
-        }
-        None => (DataTree::new(seed), Zxid::ZERO),
-    };
+) -> (ensemble_peer::Recovered, bool) {
     if !digest_enabled {
         tree = tree.without_digests();
     }
-    let (complete, mismatch) = recovered
-        .snapshot_digest
-        .map_or((snapshot, None), |(complete, digest)| (complete, tree.expect_digest(complete, digest)));
+    let mismatch = recovered.snapshot_digest.and_then(|(complete, digest)| tree.expect_digest(complete, digest));
     if let Some(DigestMismatch { expected, actual }) = mismatch {
-        tracing::error!(zxid = %complete, "the snapshot's tree has digest {actual:x}, expected is {expected:x}: this server differs from its leader");
+        tracing::error!(zxid = %recovered.complete, "the snapshot's tree has digest {actual:x}, expected is {expected:x}: this server differs from its leader");
     }
     let history = History {
         accepted_epoch: recovered.accepted_epoch,
         current_epoch: recovered.current_epoch,
-        snapshot,
-        complete,
+        snapshot: recovered.snapshot.map_or(Zxid::ZERO, |(zxid, _)| zxid),
+        complete: recovered.complete,
         tail: recovered.tail,
         trusted: recovered.trusted,
     };
-    Ok((ensemble_peer::Recovered { tree, history }, mismatch.is_some()))
+    (ensemble_peer::Recovered { tree, history }, mismatch.is_some())
 }
 
 fn peer_config(settings: &Settings) -> ensemble_peer::Config {
@@ -340,6 +382,7 @@ async fn serve(
             () = driver.halt.notified() => {
                 break Err(MemberError::Halted(driver.halted.borrow_mut().take().unwrap_or_default()));
             }
+            () = driver.out_of_room.notified() => break Ok(End::OutOfRoom),
             Some(command) = asked.recv() => {
                 if obey(command, &driver, settings, &identity) {
                     break Ok(End::Granted);
@@ -350,7 +393,10 @@ async fn serve(
     for task in tasks {
         task.abort();
     }
-    drain(&driver).await;
+    // Whoever cannot write gives up its office at once.
+    if !matches!(end, Ok(End::OutOfRoom)) {
+        drain(&driver).await;
+    }
     end
 }
 

@@ -114,7 +114,6 @@ pub(crate) fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<
         Some((zxid, body)) => (*zxid, DataTree::load(seed, *zxid, body).map_err(|error| error.to_string())?),
         None => (Zxid::ZERO, DataTree::new(seed)),
     };
-    let complete = recovered.snapshot_digest.map_or(snapshot, |(complete, _)| complete);
     let mismatch = recovered.snapshot_digest.and_then(|(complete, digest)| tree.expect_digest(complete, digest));
     if let Some(DigestMismatch { expected, actual }) = mismatch {
         return Err(format!("its digest is {actual:x}, expected is {expected:x}"));
@@ -123,7 +122,7 @@ pub(crate) fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<
         accepted_epoch: recovered.accepted_epoch,
         current_epoch: recovered.current_epoch,
         snapshot,
-        complete,
+        complete: recovered.complete,
         tail: recovered.tail,
         trusted: recovered.trusted,
     };

@@ -1,4 +1,4 @@
-//! The nine calls that storage makes on a disk, and the four directories it makes them in.
+//! The ten calls that storage makes on a disk, and the four directories it makes them in.
 //!
 //! The trait is the durable-write contract: the real disk and the simulated one run the same code above it, and
 //! everything that can be lost in a crash can be lost between two of these calls.
@@ -53,6 +53,10 @@ pub trait Disk: Clone {
 
     /// A file's whole contents. [`io::ErrorKind::NotFound`] when there is none.
     fn read(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>>;
+
+    /// A file's whole contents as they are on the medium, and durable: what was written and not synced is synced first, and what
+    /// the system remembers of the file is forgotten. After a failed sync it may remember contents that no disk has.
+    fn read_durable(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>>;
 
     /// Makes an empty file, or empties an existing one.
     fn create(&mut self, dir: Dir, name: &str) -> io::Result<()>;

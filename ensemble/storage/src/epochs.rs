@@ -24,7 +24,7 @@ pub(crate) fn write(disk: &mut impl Disk, name: &str, epoch: Epoch) -> Result<()
 /// until now standalone) has the epoch of its last record.
 ///
 /// # Errors
-/// [`StorageError::Layout`] when the files contradict the log or each other, [`StorageError::Corrupt`] when one is no
+/// [`StorageError::Lost`] when the files contradict the log or each other, [`StorageError::Corrupt`] when one is no
 /// number.
 pub(crate) fn recover(
     disk: &mut impl Disk,
@@ -39,16 +39,16 @@ pub(crate) fn recover(
         (Some(accepted), current) => (accepted, current.unwrap_or(of_log)),
         (None, Some(current)) => {
             let problem = format!("missing, but {CURRENT} is {current}: an epoch's promise was lost");
-            return Err(StorageError::layout(path(Dir::Data, ACCEPTED), problem));
+            return Err(StorageError::lost(path(Dir::Data, ACCEPTED), problem));
         }
     };
     if accepted < current {
         let problem = format!("{accepted}, but {CURRENT} is {current}: a server accepts an epoch before it enters it");
-        return Err(StorageError::layout(path(Dir::Data, ACCEPTED), problem));
+        return Err(StorageError::lost(path(Dir::Data, ACCEPTED), problem));
     }
     if of_log > accepted {
         let problem = format!("{accepted}, but the last record is {last}: it was never accepted");
-        return Err(StorageError::layout(path(Dir::Data, ACCEPTED), problem));
+        return Err(StorageError::lost(path(Dir::Data, ACCEPTED), problem));
     }
     if of_log > current {
         notes.push(format!("{CURRENT} was {current} and is raised to {of_log}, the epoch of the last record {last}"));
@@ -56,6 +56,15 @@ pub(crate) fn recover(
         return Ok((accepted, of_log));
     }
     Ok((accepted, current))
+}
+
+/// Whether there is an `acceptedEpoch` that is no number.
+pub(crate) fn accepted_is_unreadable(disk: &mut impl Disk) -> Result<bool, StorageError> {
+    match read(disk, ACCEPTED) {
+        Ok(_) => Ok(false),
+        Err(StorageError::Corrupt { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the store has ever entered an epoch.

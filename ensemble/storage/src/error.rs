@@ -5,6 +5,9 @@ use ensemble_proto::Zxid;
 use std::io;
 use thiserror::Error;
 
+/// The medium does not give back what was written.
+const EIO: i32 = 5;
+
 /// Why a store cannot be opened or written. Every variant ends the process: a server that cannot trust its log must not
 /// vote.
 #[derive(Debug, Error)]
@@ -32,7 +35,16 @@ pub enum StorageError {
         /// What is there.
         found: String,
     },
-    /// Files are missing, swapped or of another server: each may be sound, together they make no state.
+    /// Files that once were durable are missing, or are older than others: each may be sound, together they make no state. Rebuild
+    /// this server from its peers.
+    #[error("{place}: {problem}")]
+    Lost {
+        /// The directory or file.
+        place: String,
+        /// What does not fit, and what would.
+        problem: String,
+    },
+    /// Directories are swapped, missing or of another server. The store may be sound: look at the configuration.
     #[error("{place}: {problem}")]
     Layout {
         /// The directory or file.
@@ -55,6 +67,15 @@ impl StorageError {
         matches!(self, StorageError::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
     }
 
+    /// Whether the store itself is damaged, rather than out of reach: no later start can read it, and its peers have what it had.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StorageError::Corrupt { .. } | StorageError::Lost { .. } => true,
+            StorageError::Io { action, source, .. } => *action == "read" && source.raw_os_error() == Some(EIO),
+            StorageError::Layout { .. } | StorageError::NoRecord { .. } => false,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, dir: Dir, name: &str) -> impl FnOnce(io::Error) -> StorageError {
         let file = path(dir, name);
         move |source| StorageError::Io { action, file, source }
@@ -67,6 +88,10 @@ impl StorageError {
         found: impl Into<String>,
     ) -> StorageError {
         StorageError::Corrupt { file: file.to_string(), offset, expected: expected.into(), found: found.into() }
+    }
+
+    pub(crate) fn lost(place: impl ToString, problem: impl Into<String>) -> StorageError {
+        StorageError::Lost { place: place.to_string(), problem: problem.into() }
     }
 
     pub(crate) fn layout(place: impl ToString, problem: impl Into<String>) -> StorageError {

@@ -16,7 +16,7 @@
 //! 1. What a call reported durable survives any crash: contents by `fdatasync`, names by a sync of the directory.
 //! 2. What was not reported may be lost, whole or by sectors, and is then dropped: never half kept, never brought back later.
 //! 3. The records after the snapshot have no gap. A store with a gap, with damage, or with less than it once acked is refused,
-//!    never shortened in silence: an ensemble forgives a server that stops, not one that forgets.
+//!    or set aside whole ([`Options::repair`]), never shortened in silence: an ensemble forgives a server that stops, not one that forgets.
 //! 4. Writes become durable in the order in which they were performed.
 //!
 //! This crate knows no protocol and no tree: a record is its zxid and bytes, a snapshot's body is opaque. It reads no clock
@@ -33,12 +33,15 @@ mod error;
 mod files;
 mod identity;
 mod install;
+mod inventory;
 mod log_file;
 mod mutants;
 mod names;
 mod purge;
 mod real_disk;
 mod recover;
+mod room;
+mod set_aside;
 #[cfg(feature = "sim")]
 pub mod sim_disk;
 mod small_file;
@@ -56,6 +59,7 @@ pub use mutants::Mutants;
 pub use purge::{SNAPSHOTS_RETAINED_MIN, purge};
 pub use real_disk::RealDisk;
 pub use recover::{Recovered, write_initialize_marker};
+pub use room::has_room;
 pub use snapshot::{SealedSnapshot, Snapshot, SnapshotWriter, parse as parse_snapshot};
 pub use storage::{Options, Storage};
 pub use txn_log::SyncReport;

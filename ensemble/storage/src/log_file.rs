@@ -19,10 +19,23 @@
 //! * a sector that the bad record covers is zero up to its end: torn;
 //! * anything else (a wrong checksum, an impossible length, data after the end) was durable once: [`StorageError::Corrupt`].
 //!
+//! A record may hold zeros of its own, so damage to it could pass for a lost sector. Therefore a *sync mark* stands behind
+//! the last record once its group is synced: eight bytes that name the offset up to which the file is durable, behind
+//! twelve zeros that every reader takes for the end. The next group overwrites it. It is not synced itself: where it
+//! stands it is true, and where it is missing the rules above hold alone. A bad record before a sync mark is damage, however it looks.
+//!
+//! # Continuity
+//!
+//! The file's name is the zxid of its first record, and each record follows the one before it. A valid record in a wrong
+//! place (a write that was misdirected, or lost while an older record stood there) breaks this. A record that goes back
+//! is accepted when it repeats, byte for byte, and the file's last record is its highest: ZooKeeper logs what it receives twice.
+//! The format has no room for a chain of checksums; what is exchanged against a record with the same zxid is not noticed here, but by the digest.
+//!
 //! Differs from ZooKeeper: a record that lost a sector is dropped, where ZooKeeper refuses to start with
 //! "CRC check failed"; data behind an end mark that is not a lost sector is refused, where ZooKeeper silently ignores it.
 
 use crate::error::StorageError;
+use crate::names;
 use bytes::Bytes;
 use ensemble_proto::Zxid;
 
@@ -32,7 +45,7 @@ pub(crate) const HEADER_LEN: u64 = 16;
 pub(crate) const FRAMING_LEN: u64 = 13;
 /// A disk writes this many bytes entirely or not at all.
 pub(crate) const SECTOR_LEN: u64 = 512;
-/// No group of records is longer; so is no torn tail.
+/// No group of more than one record is longer, and so is no torn tail.
 pub(crate) const GROUP_LEN_MAX: u64 = 8 << 20;
 
 const MAGIC_AND_VERSION: [u8; 8] = *b"ZKLG\0\0\0\x02";
@@ -89,8 +102,9 @@ pub(crate) struct Scan {
 /// [`StorageError::Corrupt`] for damage.
 pub(crate) fn scan(file: &str, bytes: &[u8], newest: bool, payload_len_max: u64) -> Result<Scan, StorageError> {
     check_header(file, bytes)?;
+    let scanner = Scanner { file, bytes, newest, payload_len_max, synced_to: synced_to(bytes) };
     let mut scan = Scan { records: Vec::new(), end: HEADER_LEN, torn: None };
-    while let Some(record) = next(file, bytes, scan.end, newest, payload_len_max)? {
+    while let Some(record) = scanner.next(scan.end)? {
         match record {
             Found::Record(record) => {
                 scan.end = record.end;
@@ -102,7 +116,38 @@ pub(crate) fn scan(file: &str, bytes: &[u8], newest: bool, payload_len_max: u64)
             }
         }
     }
+    check_continuity(file, &scan.records)?;
     Ok(scan)
+}
+
+/// Whether each record follows the one before it.
+fn check_continuity(file: &str, records: &[Record]) -> Result<(), StorageError> {
+    let Some(first) = records.first() else { return Ok(()) };
+    let broken = |record: &Record, expected: String| {
+        Err(StorageError::corrupt(file, record.end, expected, format!("the record {}", record.zxid)))
+    };
+    if let Some(name) = file.rsplit('/').next().and_then(|name| names::zxid("log", name))
+        && name != first.zxid
+    {
+        return broken(first, format!("the record {name}, which the file is named after"));
+    }
+    let mut highest = first.zxid;
+    for (at, record) in records.iter().enumerate().skip(1) {
+        let last = records[at - 1].zxid;
+        let is_repeated = || {
+            let earlier = records[..at].iter().find(|earlier| earlier.zxid == record.zxid);
+            earlier.is_some_and(|earlier| earlier.payload == record.payload)
+        };
+        let is_next = record.zxid.follows(last) || record.zxid <= last && is_repeated();
+        if !is_next {
+            return broken(record, format!("the record after {last}"));
+        }
+        highest = highest.max(record.zxid);
+    }
+    match records.last() {
+        Some(last) if last.zxid < highest => broken(last, format!("the records up to {highest} again")),
+        _ => Ok(()),
+    }
 }
 
 fn check_header(file: &str, bytes: &[u8]) -> Result<(), StorageError> {
@@ -125,92 +170,147 @@ enum Found {
     Torn(String),
 }
 
-/// The record at `start`, or `None` at the normal end of the file.
-fn next(
-    file: &str,
-    bytes: &[u8],
-    start: u64,
+struct Scanner<'a> {
+    file: &'a str,
+    bytes: &'a [u8],
     newest: bool,
     payload_len_max: u64,
-) -> Result<Option<Found>, StorageError> {
-    let rest = &bytes[start as usize..];
-    if is_zero(rest) {
-        return Ok(None);
-    }
-    let torn = |why: &str| Ok(Some(Found::Torn(format!("{file} at offset {start}: {why}"))));
-    if rest.len() < 12 {
-        return torn("the file ends within a record's frame");
-    }
-    let checksum = u64::from_be_bytes(array(&rest[..8]));
-    let len = i32::from_be_bytes(array(&rest[8..12]));
-    if len == 0 {
-        return match !newest || lost_sector(bytes, start, start + 12, newest) {
-            true => torn("no length"),
-            false => {
-                Err(StorageError::corrupt(file, start, "zeros to the end of the file", "data behind the last record"))
-            }
-        };
-    }
-    if len < 0 || len as u64 > payload_len_max {
-        return Err(StorageError::corrupt(
-            file,
-            start + 8,
-            format!("a length of at most {payload_len_max}"),
-            format!("length {len}"),
-        ));
-    }
-    let end = start + FRAMING_LEN + len as u64;
-    if end > bytes.len() as u64 {
-        return torn("the file ends within a record");
-    }
-    let payload = &bytes[start as usize + 12..end as usize - 1];
-    let found = u64::from(adler2::adler32_slice(payload));
-    let mark = bytes[end as usize - 1];
-    if mark != END_OF_RECORD {
-        let nothing_follows = is_zero(&bytes[end as usize..]);
-        return match !newest || nothing_follows || lost_sector(bytes, start, end, newest) {
-            true => torn("the record has no end mark"),
-            false => Err(StorageError::corrupt(file, end - 1, "the end mark 0x42", format!("{mark:#04x}"))),
-        };
-    }
-    if found != checksum {
-        return match lost_sector(bytes, start, end, newest) {
-            true => torn("a sector of the record was never written"),
-            false => Err(StorageError::corrupt(
-                file,
-                start,
-                format!("a payload with checksum {checksum:#x}"),
-                format!("checksum {found:#x}: CRC check failed"),
-            )),
-        };
-    }
-    let zxid = payload_zxid(payload).ok_or_else(|| {
-        StorageError::corrupt(
-            file,
-            start + 8,
-            format!("a length of at least {PAYLOAD_LEN_MIN}"),
-            format!("length {len}"),
-        )
-    })?;
-    Ok(Some(Found::Record(Record { zxid, payload: Bytes::copy_from_slice(payload), end })))
+    /// Everything before this offset was durable.
+    synced_to: Option<u64>,
 }
 
-/// Whether a power cut can explain the record at `start..end`: some sector it covers is zero from where the record (or
-/// the sector) starts to the sector's end, and what follows fits in one group.
-fn lost_sector(bytes: &[u8], start: u64, end: u64, newest: bool) -> bool {
-    if !newest || !is_zero(bytes.get((start + GROUP_LEN_MAX) as usize..).unwrap_or_default()) {
-        return false;
-    }
-    // The first four bytes of a record are always zero: they prove nothing.
-    let mut from = start + 4;
-    while from < end {
-        let sector_end = (from / SECTOR_LEN + 1) * SECTOR_LEN;
-        if is_zero(&bytes[from as usize..bytes.len().min(sector_end as usize)]) {
-            return true;
+impl Scanner<'_> {
+    /// The record at `start`, or `None` at the normal end of the file.
+    fn next(&self, start: u64) -> Result<Option<Found>, StorageError> {
+        let rest = &self.bytes[start as usize..];
+        if self.is_blank(start, start, self.bytes.len() as u64) {
+            return Ok(None);
         }
-        from = sector_end;
+        if rest.len() < 12 {
+            return self.torn_or(start, true, "the file ends within a record's frame", || self.data_behind(start));
+        }
+        let checksum = u64::from_be_bytes(array(&rest[..8]));
+        let len = i32::from_be_bytes(array(&rest[8..12]));
+        if len == 0 {
+            let is_torn = !self.newest || self.lost_sector(start, start + 12);
+            return self.torn_or(start, is_torn, "no length", || self.data_behind(start));
+        }
+        if len < 0 || len as u64 > self.payload_len_max {
+            let expected = format!("a length of at most {}", self.payload_len_max);
+            return Err(self.corrupt(start + 8, expected, format!("length {len}")));
+        }
+        let end = start + FRAMING_LEN + len as u64;
+        if end > self.bytes.len() as u64 {
+            let cut = || self.corrupt(start, "a whole record", "the end of the file");
+            return self.torn_or(start, true, "the file ends within a record", cut);
+        }
+        let payload = &self.bytes[start as usize + 12..end as usize - 1];
+        let mark = self.bytes[end as usize - 1];
+        if mark != END_OF_RECORD {
+            let nothing_follows = || is_zero(&self.bytes[end as usize..]);
+            let is_torn = !self.newest || nothing_follows() || self.lost_sector(start, end);
+            let bad = || self.corrupt(end - 1, "the end mark 0x42", format!("{mark:#04x}"));
+            return self.torn_or(start, is_torn, "the record has no end mark", bad);
+        }
+        let found = u64::from(adler2::adler32_slice(payload));
+        if found != checksum {
+            let bad = || {
+                let expected = format!("a payload with checksum {checksum:#x}");
+                self.corrupt(start, expected, format!("checksum {found:#x}: CRC check failed"))
+            };
+            let is_torn = self.lost_sector(start, end);
+            return self.torn_or(start, is_torn, "a sector of the record was never written", bad);
+        }
+        let zxid = payload_zxid(payload).ok_or_else(|| {
+            self.corrupt(start + 8, format!("a length of at least {PAYLOAD_LEN_MIN}"), format!("length {len}"))
+        })?;
+        Ok(Some(Found::Record(Record { zxid, payload: Bytes::copy_from_slice(payload), end })))
     }
-    false
+
+    /// What a bad record at `start` is: torn, if it looks so and nothing says that it was durable.
+    fn torn_or(
+        &self,
+        start: u64,
+        looks_torn: bool,
+        why: &str,
+        damage: impl FnOnce() -> StorageError,
+    ) -> Result<Option<Found>, StorageError> {
+        match self.synced_to.is_none_or(|synced_to| synced_to <= start) && looks_torn {
+            true => Ok(Some(Found::Torn(format!("{} at offset {start}: {why}", self.file)))),
+            false => Err(damage()),
+        }
+    }
+
+    fn corrupt(&self, offset: u64, expected: impl Into<String>, found: impl Into<String>) -> StorageError {
+        StorageError::corrupt(self.file, offset, expected, found)
+    }
+
+    fn data_behind(&self, start: u64) -> StorageError {
+        self.corrupt(start, "zeros to the end of the file", "data behind the last record")
+    }
+
+    /// Whether a power cut can explain the record at `start..end`: some sector it covers is zero from where the record (or
+    /// the sector) starts to the sector's end, and what follows fits in one group.
+    fn lost_sector(&self, start: u64, end: u64) -> bool {
+        // A record that is longer than a group is a group of its own.
+        let group_len_max = GROUP_LEN_MAX.max(self.payload_len_max + FRAMING_LEN);
+        if !self.newest || !is_zero(self.bytes.get((start + group_len_max) as usize..).unwrap_or_default()) {
+            return false;
+        }
+        // The first four bytes of a record are always zero: they prove nothing.
+        let mut from = start + 4;
+        while from < end {
+            let sector_end = (from / SECTOR_LEN + 1) * SECTOR_LEN;
+            if self.is_blank(start, from, sector_end) {
+                return true;
+            }
+            from = sector_end;
+        }
+        false
+    }
+
+    /// Whether `from..to` holds nothing but zeros and the sync mark that stood there while the record before `start` was the last.
+    fn is_blank(&self, start: u64, from: u64, to: u64) -> bool {
+        let to = to.min(self.bytes.len() as u64);
+        let at = sync_mark_offset(start);
+        if from > at || at + SYNC_MARK_LEN > to || !self.bytes[at as usize..].starts_with(&sync_mark(start)) {
+            return is_zero(&self.bytes[from as usize..to as usize]);
+        }
+        is_zero(&self.bytes[from as usize..at as usize])
+            && is_zero(&self.bytes[(at + SYNC_MARK_LEN) as usize..to as usize])
+    }
+}
+
+/// Length of a sync mark.
+pub(crate) const SYNC_MARK_LEN: u64 = 8;
+const SYNC_MARK_END: &[u8; 4] = b"SYNC";
+/// A checksum and a length, both zero: no reader looks behind them.
+const NO_RECORD_LEN: u64 = 12;
+
+/// Where the sync mark of a file that is durable up to `end` stands: within one sector, so that it is there whole or not at all.
+/// The shortest record is longer than this is away: the next group overwrites the mark entirely.
+pub(crate) fn sync_mark_offset(end: u64) -> u64 {
+    let at = end + NO_RECORD_LEN;
+    if at % SECTOR_LEN + SYNC_MARK_LEN > SECTOR_LEN { at.next_multiple_of(SECTOR_LEN) } else { at }
+}
+
+/// The sync mark of a file that is durable up to `end`. Its last byte is not zero.
+pub(crate) fn sync_mark(end: u64) -> [u8; SYNC_MARK_LEN as usize] {
+    let mut mark = [0; SYNC_MARK_LEN as usize];
+    mark[..4].copy_from_slice(&(end as u32).to_be_bytes());
+    mark[4..].copy_from_slice(SYNC_MARK_END);
+    mark
+}
+
+/// Up to where the file's last bytes say that it is durable.
+fn synced_to(bytes: &[u8]) -> Option<u64> {
+    let last = bytes.rchunks(SECTOR_LEN as usize).position(|sector| !is_zero(sector))?;
+    let within = &bytes[..bytes.len() - last * SECTOR_LEN as usize];
+    let end_of_mark = within.iter().rposition(|byte| *byte != 0)? as u64 + 1;
+    let at = end_of_mark.checked_sub(SYNC_MARK_LEN)?;
+    let furthest = at.checked_sub(NO_RECORD_LEN)?;
+    let ends = furthest.saturating_sub(SYNC_MARK_LEN).max(HEADER_LEN)..=furthest;
+    ends.into_iter().find(|end| sync_mark_offset(*end) == at && bytes[at as usize..].starts_with(&sync_mark(*end)))
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 use crate::disk::{Dir, Disk, Entry};
 use crate::error::StorageError;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -144,6 +144,15 @@ impl Disk for RealDisk {
 
     fn read(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.path(dir, name))
+    }
+
+    fn read_durable(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
+        let mut file = File::open(self.path(dir, name))?;
+        file.sync_all()?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize);
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn create(&mut self, dir: Dir, name: &str) -> io::Result<()> {

@@ -2,20 +2,26 @@
 //!
 //! | Found | Done |
 //! |---|---|
+//! | what a killed process left unsynced | synced, before anything rests on it |
 //! | newest log of 0 bytes, or all zeros (crash while it was made) | removed |
 //! | newest log of 1 to 15 bytes | refused: a header is written with its sector, so no crash leaves this |
 //! | newest log ends in a torn record | cut there, durably, before anything is written after it |
 //! | older log ends in a torn record | accepted when the next log continues at the very next zxid (ZooKeeper leaves it so) |
-//! | wrong checksum or length, data behind the end | refused |
-//! | a zxid is missing, or goes back | refused |
-//! | newest snapshot damaged | the next older is used; its logs must then be complete |
-//! | every snapshot damaged | refused |
-//! | no snapshot, but log records | refused, unless `snapshot.trust.empty` |
+//! | wrong checksum or length, data behind the end, any bad record before a sync mark | damage |
+//! | a zxid is missing, or goes back | damage |
+//! | the newest log or `acceptedEpoch` is missing, by the `inventory` | damage |
+//! | newest snapshot damaged, unreadable, or no tree | the next older is used; its logs must then be complete |
+//! | every snapshot damaged | damage |
+//! | no snapshot, but log records | damage, unless `snapshot.trust.empty` |
+//! | the snapshot has effects of transactions that the log does not have | damage |
 //! | no snapshot, no record | `snapshot.0` when `initialize` exists or `db.autocreate`; else empty and not trusted |
 //! | `untrusted` | a received history is not whole yet: not trusted; see [`crate::storage::Storage::perform`] |
 //! | snapshots in the log directory or logs in the data directory | refused |
 //! | `installing.<zxid>` | the installation is finished; see [`crate::install`] |
 //! | `*.tmp` | removed |
+//!
+//! Damage is refused, or, where peers have what is lost ([`Options::repair`]), the store is set aside; see
+//! [`crate::set_aside`].
 //!
 //! A torn tail that stayed in place would come back: a later record with the same zxid could stand in the next file, or the
 //! lost sector could be read as zeros today and not tomorrow. So nothing is appended before it is cut off.
@@ -27,8 +33,10 @@ use crate::epochs;
 use crate::error::StorageError;
 use crate::files::{self, StoreFile};
 use crate::install;
+use crate::inventory::Inventory;
 use crate::log_file::{self, HEADER_LEN};
 use crate::names;
+use crate::set_aside;
 use crate::small_file;
 use crate::snapshot::{self, Snapshot, SnapshotWriter};
 use crate::storage::Options;
@@ -51,6 +59,8 @@ pub struct Recovered {
     pub current_epoch: Epoch,
     /// Zxid and body (sessions, ACL table, znodes, terminating "/"); `None` only when nothing is trusted.
     pub snapshot: Option<(Zxid, Bytes)>,
+    /// The snapshot holds effects of transactions up to here: its own zxid, unless it was written while transactions went on.
+    pub complete: Zxid,
     /// The tree's digest once every transaction up to this zxid is applied.
     pub snapshot_digest: Option<(Zxid, u64)>,
     /// Every log record after the snapshot, without a gap.
@@ -58,6 +68,9 @@ pub struct Recovered {
     /// False for a store that nobody declared legitimate and that has not received a leader's whole history since: it may have
     /// lost what it acked, so it must not vote.
     pub trusted: bool,
+    /// Why the store that was here is set aside, and where its files are. Nothing has taken its place yet, and nobody may declare
+    /// this one legitimate.
+    pub set_aside: Option<String>,
     /// What was repaired or skipped, for the log.
     pub notes: Vec<String>,
 }
@@ -78,43 +91,88 @@ pub fn write_initialize_marker(disk: &mut impl Disk) -> Result<(), StorageError>
     small_file::replace(disk, Dir::DataRoot, INITIALIZE, b"")
 }
 
-/// Repairs what a crash may leave and reads the rest.
+/// Reads the store as [`read`] does; a damaged one is set aside first, if that is allowed.
 pub(crate) fn recover<D: Disk>(disk: &mut D, options: &Options) -> Result<Recovered, StorageError> {
+    match read(disk, options) {
+        Err(damage) if options.repair && damage.is_damage() => {
+            set_aside::set_aside(disk, &damage)?;
+            read(disk, options)
+        }
+        other => other,
+    }
+}
+
+/// Repairs what a crash may leave and reads the rest.
+fn read<D: Disk>(disk: &mut D, options: &Options) -> Result<Recovered, StorageError> {
     let mut notes = Vec::new();
     refuse_swapped_directories(disk)?;
+    sync_directories(disk)?;
     remove_temporaries(disk)?;
+    set_aside::resume(disk)?;
     install::resume(disk, options.mutants, &mut notes)?;
-    remove_unborn_log(disk, &mut notes)?;
+    let mut inventory = Inventory::read(disk)?;
+    inventory.check(disk)?;
+    remove_unborn_log(disk, &mut inventory, &mut notes)?;
     let granted = take_initialize_marker(disk)?;
 
     let logs = files::logs(disk)?;
-    let newest = newest_snapshot(disk, &mut notes)?;
-    let tail = match &newest {
-        Some((zxid, _)) => read_tail(disk, files::logs_after(&logs, *zxid), *zxid, options, &mut notes)?,
-        None => read_tail(disk, &logs, Zxid::ZERO, options, &mut notes)?,
-    };
+    let newest = newest_snapshot(disk, options, &mut notes)?;
+    let after = newest.as_ref().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+    let needed = if newest.is_some() { files::logs_after(&logs, after) } else { &logs };
+    let tail = read_tail(disk, needed, after, options, &mut inventory, &mut notes)?;
+    let marker = small_file::read(disk, Dir::Data, UNTRUSTED)?;
     let snapshot = match newest {
         Some(snapshot) => Some(snapshot),
-        None => first_snapshot(disk, tail.last().map(|(zxid, _)| *zxid), granted, options, &mut notes)?,
+        None => {
+            let is_legitimate = marker.is_none() && (granted || options.autocreate);
+            first_snapshot(disk, tail.last().map(|(zxid, _)| *zxid), is_legitimate, options)?
+        }
     };
     if granted {
         remove_initialize_marker(disk)?;
     }
     let last = tail.last().map(|(zxid, _)| *zxid).or(snapshot.as_ref().map(|(zxid, _)| *zxid)).unwrap_or(Zxid::ZERO);
-    let is_whole = small_file::read(disk, Dir::Data, UNTRUSTED)?.is_none() || epochs::has_entered_one(disk)?;
+    let complete = snapshot.as_ref().map_or(Zxid::ZERO, |(zxid, snapshot)| snapshot.complete(*zxid));
+    if complete > last {
+        let problem = format!(
+            "the snapshot has effects of transactions up to {complete}, the log ends at {last}: records are missing"
+        );
+        return Err(StorageError::lost(Dir::Log, problem));
+    }
+    let is_whole = marker.is_none() || epochs::has_entered_one(disk)?;
     let trusted = snapshot.is_some() && is_whole;
+    let set_aside = marker.filter(|_| !is_whole).as_deref().and_then(set_aside::reason);
+    match &set_aside {
+        Some(reason) => {
+            notes.push(format!("the store that was here is damaged and set aside, this one does not vote: {reason}"))
+        }
+        None if !trusted => {
+            notes.push("the store is empty or incomplete and nobody declared it legitimate: it will not vote".into())
+        }
+        None => {}
+    }
     let (accepted_epoch, current_epoch) = epochs::recover(disk, last, trusted, &mut notes)?;
     Ok(Recovered {
         accepted_epoch,
         current_epoch,
+        complete,
         snapshot_digest: snapshot
             .as_ref()
             .and_then(|(zxid, snapshot)| snapshot.digest.filter(|digest| digest.0 >= *zxid)),
         trusted,
+        set_aside,
         snapshot: snapshot.map(|(zxid, snapshot)| (zxid, snapshot.body)),
         tail,
         notes,
     })
+}
+
+/// A process that was killed may have left names that are not durable yet, and what is read now must not go away later.
+fn sync_directories(disk: &mut impl Disk) -> Result<(), StorageError> {
+    for dir in [Dir::DataRoot, Dir::Data, Dir::LogRoot, Dir::Log] {
+        disk.sync_dir(dir).map_err(StorageError::io("sync", dir, ""))?;
+    }
+    Ok(())
 }
 
 fn refuse_swapped_directories(disk: &mut impl Disk) -> Result<(), StorageError> {
@@ -131,9 +189,11 @@ fn refuse_swapped_directories(disk: &mut impl Disk) -> Result<(), StorageError> 
 }
 
 fn remove_temporaries(disk: &mut impl Disk) -> Result<(), StorageError> {
-    for entry in disk.list(Dir::Data).map_err(StorageError::io("list", Dir::Data, ""))? {
-        if entry.name.ends_with(names::TMP) {
-            disk.unlink(Dir::Data, &entry.name).map_err(StorageError::io("remove", Dir::Data, &entry.name))?;
+    for dir in [Dir::Data, Dir::Log] {
+        for entry in disk.list(dir).map_err(StorageError::io("list", dir, ""))? {
+            if entry.name.ends_with(names::TMP) {
+                disk.unlink(dir, &entry.name).map_err(StorageError::io("remove", dir, &entry.name))?;
+            }
         }
     }
     Ok(())
@@ -141,11 +201,16 @@ fn remove_temporaries(disk: &mut impl Disk) -> Result<(), StorageError> {
 
 /// A log is synced with its header and its name before its first record is written. A newest log without a header
 /// therefore never had a record.
-fn remove_unborn_log(disk: &mut impl Disk, notes: &mut Vec<String>) -> Result<(), StorageError> {
+fn remove_unborn_log(
+    disk: &mut impl Disk,
+    inventory: &mut Inventory,
+    notes: &mut Vec<String>,
+) -> Result<(), StorageError> {
     let logs = files::logs(disk)?;
     let Some(log) = logs.last() else { return Ok(()) };
     let is_unborn = log.len == 0 || log.len >= HEADER_LEN && read_log(disk, log)?.iter().all(|byte| *byte == 0);
     if is_unborn {
+        inventory.remove_log(disk)?;
         small_file::remove(disk, Dir::Log, &log.name)?;
         notes.push(format!("removed {}, which a crash left without a header", path(Dir::Log, &log.name)));
     }
@@ -163,19 +228,27 @@ fn remove_initialize_marker(disk: &mut impl Disk) -> Result<(), StorageError> {
 }
 
 /// The newest snapshot whose seals hold.
-fn newest_snapshot(disk: &mut impl Disk, notes: &mut Vec<String>) -> Result<Option<(Zxid, Snapshot)>, StorageError> {
-    let mut damaged = None;
+fn newest_snapshot(
+    disk: &mut impl Disk,
+    options: &Options,
+    notes: &mut Vec<String>,
+) -> Result<Option<(Zxid, Snapshot)>, StorageError> {
+    let mut first_damage = None;
     for file in files::snapshots(disk)? {
-        match snapshot::read(disk, &file.name) {
+        let read = match options.undecodable.contains(&file.zxid) {
+            true => Err(StorageError::corrupt(&path(Dir::Data, &file.name), 0, "a tree", "contents that are none")),
+            false => snapshot::read(disk, &file.name),
+        };
+        match read {
             Ok(snapshot) => return Ok(Some((file.zxid, snapshot))),
-            Err(error @ StorageError::Corrupt { .. }) => {
-                notes.push(format!("skipped a damaged snapshot: {error}"));
-                damaged = damaged.or(Some(error));
+            Err(damage) if damage.is_damage() => {
+                notes.push(format!("skipped a damaged snapshot: {damage}"));
+                first_damage = first_damage.or(Some(damage));
             }
             Err(error) => return Err(error),
         }
     }
-    damaged.map_or(Ok(None), Err)
+    first_damage.map_or(Ok(None), Err)
 }
 
 /// The records after `snapshot`, in order and complete; a torn end of the newest log is cut off.
@@ -184,13 +257,17 @@ fn read_tail(
     logs: &[StoreFile],
     snapshot: Zxid,
     options: &Options,
+    inventory: &mut Inventory,
     notes: &mut Vec<String>,
 ) -> Result<Vec<(Zxid, Bytes)>, StorageError> {
     let mut tail: Vec<(Zxid, Bytes)> = Vec::new();
     for (index, log) in logs.iter().enumerate() {
         let file = path(Dir::Log, &log.name);
         let is_newest = index + 1 == logs.len();
-        let bytes = read_log(disk, log)?;
+        let bytes = match is_newest {
+            true => read_newest_log(disk, log)?,
+            false => read_log(disk, log)?,
+        };
         let scan = log_file::scan(&file, &bytes, is_newest, options.payload_len_max)?;
         let is_empty = scan.records.is_empty();
         for record in scan.records {
@@ -203,6 +280,7 @@ fn read_tail(
             }
         }
         if is_newest && is_empty {
+            inventory.remove_log(disk)?;
             small_file::remove(disk, Dir::Log, &log.name)?;
         }
     }
@@ -240,23 +318,26 @@ fn read_log(disk: &mut impl Disk, log: &StoreFile) -> Result<Vec<u8>, StorageErr
     disk.read(Dir::Log, &log.name).map_err(StorageError::io("read", Dir::Log, &log.name))
 }
 
+/// Only this log can hold what was never synced, or what a failed sync left in memory only.
+fn read_newest_log(disk: &mut impl Disk, log: &StoreFile) -> Result<Vec<u8>, StorageError> {
+    disk.read_durable(Dir::Log, &log.name).map_err(StorageError::io("read", Dir::Log, &log.name))
+}
+
 /// The empty database, for a store without a snapshot, when it is legitimate.
 fn first_snapshot<D: Disk>(
     disk: &mut D,
     last: Option<Zxid>,
-    granted: bool,
+    is_legitimate: bool,
     options: &Options,
-    notes: &mut Vec<String>,
 ) -> Result<Option<(Zxid, Snapshot)>, StorageError> {
     if let Some(last) = last
         && !options.trust_empty
         && !options.mutants.missing_snapshot_is_empty()
     {
         let problem = format!("no snapshot found, but there are log records up to {last}: something is broken");
-        return Err(StorageError::layout(Dir::Data, problem));
+        return Err(StorageError::lost(Dir::Data, problem));
     }
-    if last.is_none() && !granted && !options.autocreate {
-        notes.push("the store is empty and nobody declared it legitimate: it will not vote".to_string());
+    if last.is_none() && !is_legitimate {
         return Ok(None);
     }
     let body = empty_database();

@@ -52,6 +52,17 @@ struct Contents {
     unsynced: BTreeSet<usize>,
 }
 
+/// A change that a crash keeps or loses.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Unit {
+    /// The change of this number in a directory.
+    Name(Dir, usize),
+    /// A file's length.
+    Len(u64),
+    /// A file's sector.
+    Sector(u64, usize),
+}
+
 /// How much of what was not synced a crash keeps.
 #[derive(Clone, Copy)]
 enum Fate {
@@ -108,21 +119,54 @@ impl SimDisk {
 
     /// A copy of the disk as a crash that loses everything unsynced would leave it.
     pub fn durable_image(&self) -> SimDisk {
+        self.image(&BTreeSet::new())
+    }
+
+    /// The disks that a crash may leave: all of them when they are at most `limit`, else `limit` of them, among these the ones in
+    /// which everything unsynced is lost or kept, or everything but one change, or one change alone.
+    pub fn post_crash_states(&self, limit: usize, random: &mut fastrand::Rng) -> Vec<SimDisk> {
+        let units = self.state.borrow().unsynced();
+        let count = units.len();
+        let mut kept: Vec<BTreeSet<usize>> = Vec::new();
+        if count < usize::BITS as usize && 1 << count <= limit {
+            kept.extend((0..1_usize << count).map(|mask| (0..count).filter(|unit| mask >> unit & 1 == 1).collect()));
+        } else {
+            kept.extend([BTreeSet::new(), (0..count).collect()]);
+            for unit in 0..count.min(limit / 3) {
+                kept.push([unit].into());
+                kept.push((0..count).filter(|other| *other != unit).collect());
+            }
+            while kept.len() < limit {
+                kept.push((0..count).filter(|_| random.bool()).collect());
+            }
+        }
+        let image = |kept: BTreeSet<usize>| self.image(&kept.into_iter().map(|unit| units[unit].clone()).collect());
+        kept.into_iter().map(image).collect()
+    }
+
+    /// A copy of the disk as it is after a crash that keeps these changes of the unsynced ones.
+    fn image(&self, kept: &BTreeSet<Unit>) -> SimDisk {
         let state = self.state.borrow();
         let mut image = State { next_file: state.next_file, ..State::default() };
         for (dir, directory) in &state.dirs {
-            let names = directory.durable.clone();
+            let mut names = directory.durable.clone();
+            for (index, change) in directory.unsynced.iter().enumerate() {
+                if kept.contains(&Unit::Name(*dir, index)) {
+                    change.clone().apply(&mut names);
+                }
+            }
             image.dirs.insert(*dir, Directory { cached: names.clone(), durable: names, unsynced: Vec::new() });
         }
         for (file, contents) in &state.files {
-            image.files.insert(
-                *file,
-                Contents {
-                    cached: contents.durable.clone(),
-                    durable: contents.durable.clone(),
-                    unsynced: BTreeSet::new(),
-                },
-            );
+            let mut durable = contents.durable.clone();
+            if kept.contains(&Unit::Len(*file)) {
+                durable.resize(contents.cached.len(), 0);
+            }
+            for sector in contents.unsynced.iter().filter(|sector| kept.contains(&Unit::Sector(*file, **sector))) {
+                copy_sector(&contents.cached, &mut durable, *sector);
+            }
+            let contents = Contents { cached: durable.clone(), durable, unsynced: BTreeSet::new() };
+            image.files.insert(*file, contents);
         }
         SimDisk { state: Rc::new(RefCell::new(image)) }
     }
@@ -164,6 +208,18 @@ impl State {
 
     fn contents(&mut self, file: u64) -> io::Result<&mut Contents> {
         self.files.get_mut(&file).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn unsynced(&self) -> Vec<Unit> {
+        let names = self
+            .dirs
+            .iter()
+            .flat_map(|(dir, directory)| (0..directory.unsynced.len()).map(|index| Unit::Name(*dir, index)));
+        let contents = self.files.iter().flat_map(|(file, contents)| {
+            let len = (contents.cached.len() != contents.durable.len()).then_some(Unit::Len(*file));
+            len.into_iter().chain(contents.unsynced.iter().map(|sector| Unit::Sector(*file, *sector)))
+        });
+        names.chain(contents).collect()
     }
 
     fn open(&mut self, dir: Dir, name: &str) -> io::Result<&mut Contents> {
@@ -278,6 +334,11 @@ impl Disk for SimDisk {
 
     fn read(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
         Ok(self.state.borrow_mut().open(dir, name)?.cached.clone())
+    }
+
+    fn read_durable(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
+        self.sync_data(dir, name)?;
+        self.read(dir, name)
     }
 
     fn create(&mut self, dir: Dir, name: &str) -> io::Result<()> {

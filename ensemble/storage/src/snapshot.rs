@@ -46,6 +46,14 @@ pub struct Snapshot {
     pub last_processed: Option<Zxid>,
 }
 
+impl Snapshot {
+    /// The last transaction of which a snapshot named after `zxid` holds effects.
+    pub(crate) fn complete(&self, zxid: Zxid) -> Zxid {
+        let digest = self.digest.map(|(complete, _)| complete);
+        zxid.max(digest.unwrap_or(zxid)).max(self.last_processed.unwrap_or(zxid))
+    }
+}
+
 /// Reads the snapshot in the file `name`, decompressing it as its extension says.
 ///
 /// # Errors

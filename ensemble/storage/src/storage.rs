@@ -6,6 +6,7 @@ use crate::empty::empty_database;
 use crate::epochs;
 use crate::error::StorageError;
 use crate::install;
+use crate::inventory::Inventory;
 use crate::mutants::Mutants;
 use crate::recover::{self, Recovered};
 use crate::small_file;
@@ -13,6 +14,7 @@ use crate::truncate;
 use crate::txn_log::{SyncReport, TxnLog};
 use ensemble_proto::Zxid;
 use ensemble_proto::durable::Write;
+use std::collections::BTreeSet;
 
 /// How a store is kept. The defaults are ZooKeeper's unless said otherwise.
 #[derive(Clone, Debug)]
@@ -34,6 +36,11 @@ pub struct Options {
     pub autocreate: bool,
     /// Records without a snapshot are replayed on an empty database (`snapshot.trust.empty`).
     pub trust_empty: bool,
+    /// A damaged store is set aside and begun anew without a vote, to be filled by a leader; otherwise it is refused. For a
+    /// server whose peers form a quorum without it.
+    pub repair: bool,
+    /// Snapshots whose seals hold and whose contents turned out to be no tree: they are taken as damaged.
+    pub undecodable: BTreeSet<Zxid>,
     /// Spreads the servers' snapshots.
     pub seed: u64,
     /// Broken promises, in tests only.
@@ -51,6 +58,8 @@ impl Default for Options {
             payload_len_max: 2 << 20,
             autocreate: true,
             trust_empty: false,
+            repair: false,
+            undecodable: BTreeSet::new(),
             seed: 0,
             mutants: Mutants::default(),
         }
@@ -62,6 +71,7 @@ pub struct Storage<D> {
     disk: D,
     options: Options,
     log: TxnLog,
+    inventory: Inventory,
     cadence: Cadence,
     /// What the next record must follow.
     last: Last,
@@ -88,10 +98,11 @@ impl<D: Disk> Storage<D> {
     pub fn open(mut disk: D, options: Options) -> Result<(Storage<D>, Recovered), StorageError> {
         let recovered = recover::recover(&mut disk, &options)?;
         let trusted = recovered.trusted;
+        let inventory = Inventory::read(&mut disk)?;
         let last = if recovered.snapshot.is_some() { Last::Record(recovered.last_zxid()) } else { Last::Nothing };
         let log = TxnLog::new(options.preallocate, options.log_len_max.unwrap_or(u64::MAX), options.mutants);
         let cadence = Cadence::new(&options);
-        Ok((Storage { disk, options, log, cadence, last, trusted }, recovered))
+        Ok((Storage { disk, options, log, inventory, cadence, last, trusted }, recovered))
     }
 
     /// Performs one write. A record is only buffered until [`Storage::sync`]; every other write is durable on return, and so
@@ -109,6 +120,7 @@ impl<D: Disk> Storage<D> {
                 self.sync()?;
                 if !self.options.mutants.lost_epoch() {
                     epochs::write(&mut self.disk, epochs::ACCEPTED, *epoch)?;
+                    self.inventory.add_epochs(&mut self.disk)?;
                 }
             }
             Write::CurrentEpoch(epoch) => {
@@ -121,6 +133,7 @@ impl<D: Disk> Storage<D> {
             Write::Truncate { to } => {
                 self.sync()?;
                 self.log.roll();
+                self.inventory.remove_log(&mut self.disk)?;
                 if !self.options.mutants.lost_truncation() {
                     truncate::truncate(&mut self.disk, *to, self.options.payload_len_max)?;
                 }
@@ -130,8 +143,9 @@ impl<D: Disk> Storage<D> {
                 self.sync()?;
                 self.log.roll();
                 if !self.trusted {
-                    small_file::replace(&mut self.disk, Dir::Data, recover::UNTRUSTED, b"")?;
+                    self.mark_untrusted()?;
                 }
+                self.inventory.remove_log(&mut self.disk)?;
                 install::install(&mut self.disk, *zxid, bytes, self.options.mutants)?;
                 self.last = Last::Snapshot(*zxid);
             }
@@ -144,7 +158,7 @@ impl<D: Disk> Storage<D> {
     /// # Errors
     /// [`StorageError::Io`]. Never retry: nothing is known about what reached the disk.
     pub fn sync(&mut self) -> Result<SyncReport, StorageError> {
-        let report = self.log.sync(&mut self.disk)?;
+        let report = self.log.sync(&mut self.disk, &mut self.inventory)?;
         self.cadence.count(report);
         Ok(report)
     }
@@ -186,6 +200,7 @@ impl<D: Disk> Storage<D> {
         };
         assert!(fits || self.options.mutants.any(), "the record {zxid} does not follow {}", self.last.zxid());
         if let Last::Nothing = self.last {
+            self.mark_untrusted()?;
             recover::write_first_snapshot(&mut self.disk, &empty_database())?;
         }
         if self.log.is_full(payload) {
@@ -194,6 +209,15 @@ impl<D: Disk> Storage<D> {
         self.log.append(zxid, payload);
         self.last = Last::Record(zxid);
         Ok(())
+    }
+
+    /// Makes durable that what comes next is not the whole history until an epoch is entered. A marker that is there stays: it
+    /// says why.
+    fn mark_untrusted(&mut self) -> Result<(), StorageError> {
+        match small_file::read(&mut self.disk, Dir::Data, recover::UNTRUSTED)? {
+            Some(_) => Ok(()),
+            None => small_file::replace(&mut self.disk, Dir::Data, recover::UNTRUSTED, b""),
+        }
     }
 }
 

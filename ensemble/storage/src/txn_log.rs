@@ -1,6 +1,6 @@
 //! The log being written: group commit, preallocation, rolling.
 //!
-//! A new file is made in this order: create, header and zeros, sync, sync of the directory. Only then does its first
+//! A new file is made in this order: create, header and zeros, sync, sync of the directory, `inventory`. Only then does its first
 //! group go in. So a file whose header is missing or zero never held a record, and a group never changes a file's
 //! length or blocks: its `fdatasync` writes data and nothing else.
 //!
@@ -9,6 +9,7 @@
 
 use crate::disk::{Dir, Disk};
 use crate::error::StorageError;
+use crate::inventory::Inventory;
 use crate::log_file::{self, FRAMING_LEN, GROUP_LEN_MAX, HEADER_LEN};
 use crate::mutants::Mutants;
 use crate::names;
@@ -65,10 +66,12 @@ impl TxnLog {
     }
 
     /// Writes the group and makes it durable.
-    pub(crate) fn sync(&mut self, disk: &mut impl Disk) -> Result<SyncReport, StorageError> {
+    pub(crate) fn sync(&mut self, disk: &mut impl Disk, inventory: &mut Inventory) -> Result<SyncReport, StorageError> {
         let Some(first) = self.group_first.take() else { return Ok(SyncReport::default()) };
         if self.file.is_none() {
-            self.file = Some(create(disk, first, self.preallocate, self.mutants)?);
+            let file = create(disk, first, self.preallocate, self.mutants)?;
+            inventory.add_log(disk, &file.name)?;
+            self.file = Some(file);
         }
         let Some(file) = &mut self.file else { return Ok(SyncReport::default()) };
         let end = file.position + self.group.len() as u64;
@@ -77,12 +80,17 @@ impl TxnLog {
             fill(disk, &file.name, file.len, len)?;
             file.len = len;
         }
-        let failed = |action| StorageError::io(action, Dir::Log, &file.name);
+        let name = file.name.clone();
+        let failed = |action| StorageError::io(action, Dir::Log, &name);
         disk.write_at(Dir::Log, &file.name, file.position, &self.group).map_err(failed("write"))?;
         if !self.mutants.skip_log_sync() {
             disk.sync_data(Dir::Log, &file.name).map_err(failed("sync"))?;
         }
         file.position = end;
+        let mark = log_file::sync_mark_offset(end);
+        if mark + log_file::SYNC_MARK_LEN <= file.len {
+            disk.write_at(Dir::Log, &file.name, mark, &log_file::sync_mark(end)).map_err(failed("write"))?;
+        }
         let report = SyncReport { records: self.group_records, bytes: self.group.len() as u64 };
         self.group.clear();
         self.group_records = 0;

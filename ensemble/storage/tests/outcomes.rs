@@ -101,6 +101,7 @@ fn without(files: &[(Dir, &str)]) -> SimDisk {
     let mut disk = store();
     for (dir, name) in files {
         disk.unlink(*dir, name).unwrap();
+        disk.sync_dir(*dir).unwrap();
     }
     disk
 }
@@ -114,21 +115,35 @@ fn logs() {
     check("cut within the last frame", &log(|b| b.truncate(16 + 2 * RECORD + 7)), Records(5));
     check("cut within the first entry", &log(|b| b.truncate(40)), Records(3));
     check("cut to the header", &log(|b| b.truncate(16)), Records(3));
-    check("last end mark overwritten", &log(|b| b[16 + 3 * RECORD - 1] = 0x43), Records(5));
+    let end_mark = |b: &mut Vec<u8>| b[16 + 3 * RECORD - 1] = 0x43;
+    check("last end mark overwritten", &log(end_mark), Refused("expected the end mark 0x42"));
+    let of_java = |b: &mut Vec<u8>| {
+        b[16 + 3 * RECORD - 1] = 0x43;
+        b[16 + 3 * RECORD..].fill(0);
+    };
+    check("last end mark overwritten, no sync mark", &log(of_java), Records(5));
     check("end mark in the middle", &log(|b| b[16 + RECORD - 1] = 0), Refused("expected the end mark 0x42"));
     check("0 bytes", &log(|b| b.clear()), Records(3));
     check("all zeros", &log(|b| b.fill(0)), Records(3));
+    check("zeros where a record was", &log(|b| b[16 + 2 * RECORD..16 + 3 * RECORD].fill(0)), Refused("data behind"));
     check("10 bytes", &log(|b| b.truncate(10)), Refused("a header of 16 bytes"));
     check("another magic", &log(|b| b[0] = b'X'), Refused("the magic \"ZKLG\""));
     check("absurd length", &log(|b| b[16 + 8] = 0x7f), Refused("length 21"));
     check("negative length", &log(|b| b[16 + 8] = 0xff), Refused("found length -"));
     check("data behind the end", &log(|b| b[16 + 3 * RECORD + 100] = 1), Refused("zeros to the end of the file"));
+    check("no sync mark", &log(|b| b[16 + 3 * RECORD..].fill(0)), Records(6));
     for position in
         (16 + 4..end).filter(|at| !(8..12).contains(&((at - 16) % RECORD)) && (at - 16) % RECORD != RECORD - 1)
     {
         let name = format!("a bit flipped at {position}");
         check(&name, &damaged(Dir::Log, NEWEST, |b| b[position] ^= 4), Refused("CRC check failed"));
     }
+}
+
+/// Removes the sync mark, as when the last group was not synced: all that follows the records.
+fn unmark(bytes: &mut [u8]) {
+    let mark = bytes.windows(4).rposition(|part| part == b"SYNC").unwrap();
+    bytes[mark - 4..].fill(0);
 }
 
 #[test]
@@ -140,6 +155,8 @@ fn a_lost_sector_is_a_torn_tail_and_only_in_the_newest_log() {
     }
     storage.sync().unwrap();
     disk.damage(Dir::Log, OLDER, |bytes| bytes[1024..1536].fill(0)).unwrap();
+    check("a sector of the second record, which was durable", &disk, Refused("expected the end mark 0x42"));
+    disk.damage(Dir::Log, OLDER, |bytes| unmark(bytes)).unwrap();
     check("a sector of the second record", &disk, Records(1));
     let (mut storage, recovered) = open(&disk).unwrap();
     assert!(recovered.notes.is_empty(), "the torn tail was cut off: {:?}", recovered.notes);
@@ -150,6 +167,108 @@ fn a_lost_sector_is_a_torn_tail_and_only_in_the_newest_log() {
     let disk = damaged(Dir::Log, OLDER, |bytes| bytes[16 + RECORD..512].fill(0));
     disk.damage(Dir::Data, SNAPSHOT, |bytes| bytes.clear()).unwrap();
     check("a sector of an older log", &disk, Refused("expected the record after 0x100000001"));
+}
+
+/// STO-09: damage to a record that holds a sector of zeros of its own looks like a lost sector, but for the sync mark.
+#[test]
+fn bit_rot_beside_zeros_in_a_record_is_damage() {
+    let store = || {
+        let disk = SimDisk::new();
+        let (mut storage, _) = open(&disk).unwrap();
+        let Write::Append { zxid, payload } = append(zxid(1, 1), 20) else { unreachable!() };
+        let payload = [&payload[..], &[0; 1200], b"end"].concat().into();
+        storage.perform(&Write::Append { zxid, payload }).unwrap();
+        storage.sync().unwrap();
+        disk
+    };
+    check("sound", &store(), Records(1));
+    for at in [16, 30, 60, 1260, 1275] {
+        let disk = store();
+        disk.damage(Dir::Log, OLDER, |bytes| bytes[at + 4] ^= 0x10).unwrap();
+        assert!(open(&disk).is_err_and(|error| error.is_damage()), "the bit at {at}");
+        disk.damage(Dir::Log, OLDER, |bytes| unmark(bytes)).unwrap();
+        check("the same, and the group was never synced", &disk, Records(0));
+    }
+}
+
+/// A group that begins in the sector of the old sync mark, and of which one sector was lost.
+#[test]
+fn an_old_sync_mark_in_a_lost_sector_proves_nothing() {
+    let bytes_of = |disk: &SimDisk| disk.clone().read(Dir::Log, OLDER).unwrap();
+    let mut lost = 0;
+    for first in 400..1000 {
+        let disk = SimDisk::new();
+        let (mut storage, _) = open(&disk).unwrap();
+        storage.perform(&append(zxid(1, 1), first)).unwrap();
+        storage.sync().unwrap();
+        let before = bytes_of(&disk);
+        storage.perform(&append(zxid(1, 2), 900)).unwrap();
+        storage.sync().unwrap();
+        let after = bytes_of(&disk);
+        let start = 16 + 13 + 32 + first;
+        for sector in start / 512..=(start + 944) / 512 {
+            let range = sector * 512..(sector + 1) * 512;
+            let mut torn = after.clone();
+            unmark(&mut torn);
+            torn[range.clone()].copy_from_slice(&before[range]);
+            if torn[start..start + 945] == after[start..start + 945] {
+                continue;
+            }
+            lost += 1;
+            disk.damage(Dir::Log, OLDER, |bytes| *bytes = torn).unwrap();
+            check(&format!("a first record of {first} and sector {sector} lost"), &disk.durable_image(), Records(1));
+        }
+    }
+    assert!(lost > 1000, "{lost} sectors");
+}
+
+/// Records longer than a group: their lost sectors are behind more than a group's length.
+#[test]
+fn a_torn_record_may_be_longer_than_a_group() {
+    let long = Options { payload_len_max: 20 << 20, preallocate: 0, ..options() };
+    let disk = SimDisk::new();
+    let (mut storage, _) = Storage::open(disk.clone(), long.clone()).unwrap();
+    storage.perform(&append(zxid(1, 1), 10)).unwrap();
+    storage.sync().unwrap();
+    storage.perform(&append(zxid(1, 2), 10 << 20)).unwrap();
+    storage.sync().unwrap();
+    disk.damage(Dir::Log, OLDER, |bytes| bytes[4096..4608].fill(0)).unwrap();
+    check_with("a sector lost", &disk, long, Records(1));
+}
+
+/// STO-11: records with a good checksum in a wrong place.
+#[test]
+fn a_valid_record_in_a_wrong_place_is_damage() {
+    let record = |counter: usize| 16 + (counter - 1) * RECORD..16 + counter * RECORD;
+    let long = || {
+        let disk = SimDisk::new();
+        let (mut storage, _) = open(&disk).unwrap();
+        for counter in 1..=10 {
+            storage.perform(&append(zxid(1, counter), 40)).unwrap();
+        }
+        storage.sync().unwrap();
+        write_snapshot(&disk, &(1..=5).map(|counter| zxid(1, counter)).collect::<Vec<_>>());
+        disk
+    };
+    let moved = |from: usize, to: usize| {
+        let disk = long();
+        disk.damage(Dir::Log, OLDER, |bytes| bytes.copy_within(record(from), record(to).start)).unwrap();
+        disk
+    };
+    check("sound", &long(), Records(10));
+    check("an old record over a late one", &moved(7, 9), Refused("the record after 0x100000007"));
+    check("an old record over the last", &moved(3, 10), Refused("the records up to 0x100000009 again"));
+    check("the record before over the last", &moved(9, 10), Records(9));
+    check("a late record over an old one", &moved(9, 7), Refused("the record after 0x100000006"));
+    check("a record that the snapshot has", &moved(4, 2), Refused("the record after 0x100000001"));
+    check(
+        "another file's record first",
+        &moved(2, 1),
+        Refused("the record 0x100000001, which the file is named after"),
+    );
+    let lost = long();
+    lost.damage(Dir::Log, OLDER, |bytes| bytes[record(10)].fill(0)).unwrap();
+    check("a write that never arrived", &lost, Refused("data behind the last record"));
 }
 
 #[test]
@@ -187,9 +306,38 @@ fn snapshots() {
     check_with("trusted", &none(), Options { trust_empty: true, ..options() }, Records(6));
     check("a log missing", &without(&[(Dir::Log, OLDER), (Dir::Data, SNAPSHOT)]), Refused("the record after 0x0"));
     check("a superseded log missing", &without(&[(Dir::Log, OLDER)]), Records(6));
+    let of_a_newer_volume = store();
+    write_snapshot(&of_a_newer_volume, &(1..=6).map(|counter| zxid(1, counter)).collect::<Vec<_>>());
+    check("no log is needed", &of_a_newer_volume, Records(6));
+    let mut fuzzy = SnapshotWriter::begin(of_a_newer_volume.clone(), zxid(1, 4), Compression::Plain).unwrap();
+    fuzzy.slice(&body(&[1, 2, 3, 4].map(|counter| zxid(1, counter)))).unwrap();
+    fuzzy.finish(None, zxid(1, 7)).unwrap();
+    of_a_newer_volume.clone().unlink(Dir::Data, "snapshot.100000006").unwrap();
+    check("effects of lost records", &of_a_newer_volume, Refused("up to 0x100000007, the log ends at 0x100000006"));
+    let no_tree = Options { undecodable: [zxid(1, 3)].into(), ..options() };
+    check_with("seals hold, and it is no tree", &store(), no_tree, Records(6));
     let half_written = store();
     half_written.clone().create(Dir::Data, "snapshot.100000009.tmp").unwrap();
     check("a temporary file", &half_written, Records(6));
+}
+
+/// STO-12.
+#[test]
+fn the_newest_log_is_missed() {
+    check("the newest log", &without(&[(Dir::Log, NEWEST)]), Refused("log.100000004 is missing"));
+    check("every log", &without(&[(Dir::Log, NEWEST), (Dir::Log, OLDER)]), Refused("log.100000004 is missing"));
+    check(
+        "and nobody wrote down that it was there",
+        &without(&[(Dir::Log, NEWEST), (Dir::Data, "inventory")]),
+        Records(3),
+    );
+    let emptied = damaged(Dir::Log, NEWEST, |b| b.clear());
+    for _ in 0..2 {
+        check("empty, and removed", &emptied, Records(3));
+    }
+    let truncated = store();
+    open(&truncated).unwrap().0.perform(&Write::Truncate { to: zxid(1, 2) }).unwrap();
+    check("truncated", &truncated, Records(2));
 }
 
 #[test]
@@ -220,6 +368,10 @@ fn epochs() {
     check("negative", &with("1", "-1"), Refused("expected an epoch in decimal"));
     check("accepted lost", &without(&[(Dir::Data, "acceptedEpoch")]), Refused("an epoch's promise was lost"));
     check("current lost", &without(&[(Dir::Data, "currentEpoch")]), Records(6));
+    let both = [(Dir::Data, "acceptedEpoch"), (Dir::Data, "currentEpoch")];
+    check("both lost", &without(&both), Refused("an epoch's promise was lost"));
+    let of_java = [(Dir::Data, "acceptedEpoch"), (Dir::Data, "currentEpoch"), (Dir::Data, "inventory")];
+    check("a standalone server's", &without(&of_java), Records(6));
 
     let raised = with("3", "0");
     assert_eq!(open(&raised).unwrap().1.current_epoch, Epoch(1));
@@ -305,4 +457,92 @@ fn a_disk_that_fails_a_sync_is_an_error_with_its_file() {
     disk.cut_power_after(0);
     let error = storage.sync().unwrap_err();
     assert_eq!(error.to_string(), "create dataLogDir/version-2/log.100000007: power cut");
+}
+
+/// What is damaged, and what the message says.
+fn damages() -> Vec<(SimDisk, &'static str)> {
+    let log = |at: usize| damaged(Dir::Log, NEWEST, move |bytes| bytes[at] ^= 4);
+    let snapshots = damaged(Dir::Data, SNAPSHOT, |bytes| bytes[20] ^= 1);
+    snapshots.damage(Dir::Data, "snapshot.0", |bytes| bytes[20] ^= 1).unwrap();
+    let epochs = store();
+    epochs.damage(Dir::Data, "acceptedEpoch", |bytes| *bytes = b"0".to_vec()).unwrap();
+    let unreadable = store();
+    unreadable.damage(Dir::Data, "acceptedEpoch", |bytes| bytes.fill(0)).unwrap();
+    vec![
+        (log(60), "CRC check failed"),
+        (snapshots, "CRC corruption"),
+        (without(&[(Dir::Data, SNAPSHOT), (Dir::Data, "snapshot.0")]), "no snapshot found"),
+        (without(&[(Dir::Log, NEWEST)]), "log.100000004 is missing"),
+        (without(&[(Dir::Log, OLDER), (Dir::Data, SNAPSHOT)]), "the record after 0x0"),
+        (epochs, "acceptedEpoch: 0"),
+        (unreadable, "expected an epoch in decimal"),
+    ]
+}
+
+/// STO-05, -09, -10, -12: a damaged store is refused, or set aside for a leader to fill; whatever is set aside is still there.
+#[test]
+fn a_damaged_store_is_set_aside_and_does_not_vote_until_it_is_filled() {
+    let repair = || Options { repair: true, ..options() };
+    for (disk, reason) in damages() {
+        check(reason, &disk, Refused(reason));
+        let names = |dir| {
+            let entries = disk.clone().list(dir).unwrap().into_iter();
+            entries.filter(|entry| entry.name != "untrusted").map(|entry| entry.name).collect::<Vec<_>>()
+        };
+        let before = [names(Dir::Log), names(Dir::Data)].concat();
+        let (mut storage, recovered) = Storage::open(disk.clone(), repair()).unwrap();
+        let set_aside = recovered.set_aside.clone().unwrap();
+        assert!(set_aside.starts_with("files aside-1.*: ") && set_aside.contains(reason), "{set_aside}");
+        assert!(!recovered.trusted && recovered.snapshot.is_none() && recovered.tail.is_empty(), "{reason}");
+        assert_eq!((recovered.last_zxid(), recovered.current_epoch), (Zxid::NONE, Epoch(0)), "{reason}");
+        let promised = Epoch(i64::from(!reason.contains("decimal") && !reason.contains(": 0")));
+        assert_eq!(recovered.accepted_epoch, promised, "{reason}: a promise is kept as long as it can be read");
+        let after = [names(Dir::Log), names(Dir::Data)].concat();
+        let kept = |name: &String| after.contains(name) || after.contains(&format!("aside-1.{name}"));
+        assert!(before.iter().all(kept), "{reason}: {before:?} and {after:?}");
+
+        // Nobody can declare it legitimate, and the reason stays until a leader's history is there.
+        write_initialize_marker(&mut disk.clone()).unwrap();
+        let (_, again) = Storage::open(disk.clone(), repair()).unwrap();
+        assert!(!again.trusted && again.set_aside.as_ref() == Some(&set_aside), "{reason}");
+        storage.perform(&Write::AcceptedEpoch(Epoch(2))).unwrap();
+        let received = [zxid(1, 1), zxid(1, 2)];
+        storage.perform(&Write::InstallSnapshot { zxid: zxid(1, 2), bytes: body(&received) }).unwrap();
+        let (_, halfway) = Storage::open(disk.clone(), options()).unwrap();
+        assert!(!halfway.trusted && halfway.set_aside.as_ref() == Some(&set_aside), "{reason}");
+        storage.perform(&Write::CurrentEpoch(Epoch(2))).unwrap();
+        let (_, filled) = Storage::open(disk.clone(), options()).unwrap();
+        assert!(filled.trusted && filled.set_aside.is_none() && history(&filled) == received, "{reason}");
+
+        // A second time.
+        disk.damage(Dir::Data, "snapshot.100000002", |bytes| bytes[20] ^= 1).unwrap();
+        let (_, recovered) = Storage::open(disk.clone(), repair()).unwrap();
+        assert!(recovered.set_aside.unwrap().starts_with("files aside-2.*: "), "{reason}");
+    }
+}
+
+/// The power is cut at every call while the files are set aside.
+#[test]
+fn a_crash_while_files_are_set_aside_never_brings_back_a_vote() {
+    let repair = || Options { repair: true, ..options() };
+    let mut points = 0;
+    for (case, (_, reason)) in damages().into_iter().enumerate() {
+        for cut_at in 0.. {
+            let mut is_done = true;
+            for seed in 0..5 {
+                let disk = damages().remove(case).0;
+                disk.cut_power_after(cut_at);
+                is_done &= Storage::open(disk.clone(), repair()).is_ok();
+                disk.crash(&mut fastrand::Rng::with_seed(seed * 1000 + cut_at));
+                let (_, recovered) = Storage::open(disk.clone(), repair()).unwrap();
+                assert!(!recovered.trusted && recovered.set_aside.is_some(), "{reason}, cut at {cut_at}");
+                assert_eq!(recovered.snapshot, None, "{reason}, cut at {cut_at}, seed {seed}");
+                points += 1;
+            }
+            if is_done {
+                break;
+            }
+        }
+    }
+    assert!(points > 500, "{points} crashes");
 }

@@ -35,6 +35,10 @@ impl Disk for CountingDisk {
         self.disk.read(dir, name)
     }
 
+    fn read_durable(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
+        self.disk.read_durable(dir, name)
+    }
+
     fn create(&mut self, dir: Dir, name: &str) -> io::Result<()> {
         self.disk.create(dir, name)
     }

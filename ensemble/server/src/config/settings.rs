@@ -267,6 +267,9 @@ impl Settings {
             }
             self.client = Some(line);
         }
+        // A damaged store is filled by a leader whom the others elect and establish without this server's vote.
+        let voters = self.membership.voters().count();
+        self.storage.repair = !self.standalone && (self.is_observer() || voters >= 3);
         Ok(())
     }
 

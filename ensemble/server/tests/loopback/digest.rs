@@ -3,7 +3,9 @@
 use crate::client::{Client, exchange};
 use crate::process::Process;
 use crate::world::{Server, wait_for};
-use ensemble_proto::{ErrorCode, Zxid};
+use ensemble_proto::durable::Write;
+use ensemble_proto::txn::{Txn, TxnHeader, TxnRecord};
+use ensemble_proto::{ErrorCode, SessionId, Zxid};
 use ensemble_storage::{Compression, Options, RealDisk, SnapshotWriter, Storage, empty_database};
 
 /// The digest of the empty tree.
@@ -19,6 +21,15 @@ fn start(digest: u64, complete: Zxid) -> (String, Process) {
 fn start_with(extra: &str, digest: u64, complete: Zxid) -> (String, Process) {
     let server = Server::new(&format!("clientPort=0\n{extra}"));
     let disk = RealDisk::open(server.directory(), server.directory(), true).unwrap();
+    let (mut storage, _) = Storage::open(disk.clone(), Options::default()).unwrap();
+    storage.perform(&Write::InstallSnapshot { zxid: Zxid(9), bytes: empty_database() }).unwrap();
+    for zxid in (10..=complete.0).map(Zxid) {
+        let header = TxnHeader { session: SessionId(7), cxid: 0, zxid, time_ms: 0 };
+        let record = TxnRecord { header, txn: Txn::CreateSession { timeout_ms: 10_000 }, digest: None };
+        storage.perform(&Write::Append { zxid, payload: record.encode() }).unwrap();
+    }
+    storage.sync().unwrap();
+    drop(storage);
     let mut snapshot = SnapshotWriter::begin(disk, Zxid(9), Compression::Plain).unwrap();
     snapshot.slice(&empty_database()).unwrap();
     snapshot.finish(Some(digest), complete).unwrap();
@@ -41,7 +52,6 @@ fn a_snapshots_digest_is_compared_when_it_is_loaded() {
 
 #[test]
 fn a_fuzzy_snapshots_digest_is_compared_when_its_last_transaction_was_applied() {
-    // Zxid 10 is the session's.
     assert_eq!(start(EMPTY, Zxid(10)).0, "0");
     let (count, process) = start(7, Zxid(10));
     assert_eq!(count, "1");

@@ -2,12 +2,13 @@
 
 use crate::client::{Client, exchange};
 use crate::process::Process;
-use crate::world::{Server, wait_for};
-use ensemble_proto::{ErrorCode, SessionId};
+use crate::world::{Server, ensemble, member, places, wait_for};
+use ensemble_proto::{ErrorCode, SessionId, Zxid};
 use ensemble_server::exit;
+use ensemble_storage::{Compression, RealDisk, SnapshotWriter};
 use std::fs;
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,7 +23,12 @@ struct Store {
 }
 
 fn store() -> Store {
-    let mut server = Server::standalone("tickTime=3000\n");
+    store_with("tickTime=3000\n")
+}
+
+/// The same with lines of `zoo.cfg`.
+fn store_with(extra: &str) -> Store {
+    let mut server = Server::standalone(extra);
     let mut client = Client::connect(server.client_port()).unwrap();
     assert_eq!(client.create("/a", b"").unwrap(), ErrorCode::OK);
     let srvr = exchange(server.client_port(), b"srvr");
@@ -45,22 +51,117 @@ impl Store {
     }
 }
 
+/// STO-08.
 #[test]
 fn a_failing_disk_ends_the_process_with_a_message_that_says_what_failed() {
-    for (device, message) in [
-        // Takes every write, and cannot be synced.
-        ("/dev/null", "sync dataLogDir/version-2/log.3: Invalid argument"),
-        ("/dev/full", "write dataLogDir/version-2/log.3: No space left on device"),
-    ] {
-        let store = store();
-        assert!(store.next_log.ends_with("log.3"));
-        symlink(device, &store.next_log).unwrap();
-        let (mut process, mut client) = store.start();
-        client.send_set("/a", b"lost").unwrap();
-        assert!(client.receive().is_err(), "a write was acknowledged that is on no disk");
-        assert_eq!(process.wait().code(), Some(exit::DISK));
-        process.wait_for_line(&["the store failed, nothing more can be promised", message]);
-    }
+    let store = store();
+    assert!(store.next_log.ends_with("log.3"));
+    // Takes every write, and cannot be synced.
+    symlink("/dev/null", &store.next_log).unwrap();
+    let (mut process, mut client) = store.start();
+    client.send_set("/a", b"lost").unwrap();
+    assert!(client.receive().is_err(), "a write was acknowledged that is on no disk");
+    assert_eq!(process.wait().code(), Some(exit::DISK));
+    let message = "sync dataLogDir/version-2/log.3: Invalid argument";
+    process.wait_for_line(&["the store failed, nothing more can be promised", message]);
+}
+
+/// STO-04.
+#[test]
+fn a_full_disk_stops_the_server_until_there_is_room() {
+    let store = store();
+    symlink("/dev/full", &store.next_log).unwrap();
+    let (process, mut client) = store.start();
+    client.send_set("/a", b"lost").unwrap();
+    assert!(client.receive().is_err(), "a write was acknowledged that is on no disk");
+    process.wait_for_line(&["the disk is full", "write dataLogDir/version-2/log.3: No space left on device"]);
+    fs::remove_file(&store.next_log).unwrap();
+    process.wait_for_line(&["there is room on the disk"]);
+    let address = wait_for("the client port again", || {
+        process.client_ports().last().copied().filter(|_| process.client_ports().len() > 1)
+    });
+    let mut client = wait_for("the session", || Client::attach(address, store.session, &store.password).ok());
+    assert_eq!(client.get("/a").unwrap(), Ok(Vec::new()), "what was not acknowledged was not kept");
+    assert_eq!(client.set("/a", b"kept").unwrap(), ErrorCode::OK);
+}
+
+/// STO-14.
+#[test]
+fn a_disk_that_does_not_answer_ends_a_server_that_has_peers_and_is_named_by_one_that_has_none() {
+    let mut server = member(1, &places(Ipv4Addr::LOCALHOST, 1), "tickTime=100\nsyncLimit=5\n");
+    server.start();
+    wait_for("a session", || Client::connect(server.client_port()).ok());
+    server.stop();
+    let next_log = server.directory().join("version-2/log.200000001");
+    assert!(Command::new("mkfifo").arg(&next_log).status().unwrap().success());
+    let config = server.directory().join("zoo.cfg");
+    let mut process = Process::start(&["server", "--config", config.to_str().unwrap()]);
+    let address = process.client_port();
+    let client = std::thread::spawn(move || {
+        while Client::connect(address).is_err_and(|error| error.kind() != ErrorKind::ConnectionRefused) {}
+    });
+    assert_eq!(process.wait().code(), Some(exit::DISK));
+    process.wait_for_line(&["ERROR", "the disk does not answer: this server gives up"]);
+    client.join().unwrap();
+
+    let store = store_with("tickTime=100\nsyncLimit=5\n");
+    assert!(Command::new("mkfifo").arg(&store.next_log).status().unwrap().success());
+    let (process, mut client) = store.start();
+    client.send_set("/a", b"waits").unwrap();
+    process.wait_for_line(&["ERROR", "the disk does not answer: nothing is written until it does"]);
+}
+
+/// Seals that hold over contents that are no tree.
+#[test]
+fn a_snapshot_that_is_no_tree_is_passed_over() {
+    let mut store = store();
+    let directory = store.server.directory().to_owned();
+    let disk = RealDisk::open(&directory, &directory, false).unwrap();
+    let mut snapshot = SnapshotWriter::begin(disk, Zxid(2), Compression::Plain).unwrap();
+    snapshot.slice(b"no tree\0\0\0\x01/").unwrap();
+    snapshot.finish(None, Zxid(2)).unwrap();
+    store.server.start();
+    let mut client = Client::connect(store.server.client_port()).unwrap();
+    assert_eq!(client.get("/a").unwrap(), Ok(Vec::new()));
+}
+
+/// STO-09: a server that cannot trust its log is filled by its peers, and what it had is set aside. Without enough peers it refuses to start.
+#[test]
+fn a_damaged_log_is_set_aside_where_peers_have_what_is_lost() {
+    let damage = |server: &Server| {
+        let version = server.directory().join("version-2");
+        let entries = fs::read_dir(&version).unwrap().map(|entry| entry.unwrap().path());
+        let log = entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("log.")).min().unwrap();
+        let mut bytes = fs::read(&log).unwrap();
+        bytes[60] ^= 1;
+        fs::write(&log, bytes).unwrap();
+        version.join(format!("aside-1.{}", log.file_name().unwrap().to_str().unwrap()))
+    };
+    let (mut servers, _) = ensemble(3, "");
+    servers.iter_mut().for_each(Server::start);
+    let mut client = wait_for("a session", || Client::connect(servers[2].client_port()).ok());
+    assert_eq!(client.create("/a", b"kept").unwrap(), ErrorCode::OK);
+    servers[0].stop();
+    let aside = damage(&servers[0]);
+    servers[0].start();
+    let mut client = wait_for("a session", || Client::connect(servers[0].client_port()).ok());
+    assert_eq!(client.get("/a").unwrap(), Ok(b"kept".to_vec()));
+    assert!(aside.exists(), "{} is kept", aside.display());
+    // And it is as good as the others again: it goes on with one of them.
+    servers[1].stop();
+    let written = wait_for("a write", || {
+        Client::connect(servers[0].client_port()).and_then(|mut client| client.create("/b", b"")).ok()
+    });
+    assert_eq!(written, ErrorCode::OK);
+
+    let (mut servers, _) = ensemble(2, "");
+    servers.iter_mut().for_each(Server::start);
+    wait_for("a session", || Client::connect(servers[0].client_port()).ok());
+    servers[0].stop();
+    damage(&servers[0]);
+    let error = servers[0].try_start().unwrap_err();
+    assert!(error.to_string().contains("CRC check failed"), "{error}");
+    assert_eq!(error.exit_code(), exit::DATA_DIRECTORY);
 }
 
 /// A server of ZooKeeper locks nothing: what looks like the remains of a crash may be what it is about to write.

@@ -7,6 +7,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+/// Parts of the line that says where the client port is.
+const CLIENT_PORT: &[&str] = &["client port", "address="];
+
 /// A running process; it is killed when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -53,8 +56,16 @@ impl Process {
 
     /// Where the client port is, once it is there.
     pub(crate) fn client_port(&self) -> SocketAddr {
-        let line = self.wait_for_line(&["client port", "address="]);
-        line.split("address=").nth(1).unwrap().split_ascii_whitespace().next().unwrap().parse().unwrap()
+        self.wait_for_line(CLIENT_PORT);
+        self.client_ports()[0]
+    }
+
+    /// Where the client port is and was, in order.
+    pub(crate) fn client_ports(&self) -> Vec<SocketAddr> {
+        let lines = self.log.lock().unwrap();
+        let named = lines.iter().filter(|line| CLIENT_PORT.iter().all(|part| line.contains(part)));
+        let address = |line: &String| line.split("address=").nth(1)?.split_ascii_whitespace().next()?.parse().ok();
+        named.map(|line| address(line).unwrap()).collect()
     }
 
     /// Everything logged so far.
