@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("down", prog="e2e/down", description="Removes what e2e/up made.")
     tests = commands.add_parser("test", prog="e2e/test", description="Runs everything, or the levels and cases that are named.")
     tests.add_argument("names", nargs="*", metavar="NAME", help=f"a level ({', '.join(levels.NAMES)}) or a case, such as E17")
-    tests.add_argument("--all", action="store_true", help="also run every case of the mixed level, and build the image by its compiling stage")
+    tests.add_argument("--all", action="store_true", help="also run every case of the mixed level, cut the power more often, and build the image by its compiling stage")
     tests.add_argument("--apache", default=ZOOKEEPER, metavar="VERSION", help="the Apache ZooKeeper of the mixed level (default: %(default)s)")
     tests.add_argument("--minutes", type=float, help=f"minutes of simulation (default: {SIMULATION_MINUTES:g}) and of chaos ({CHAOS_MINUTES:g})")
     tests.add_argument("--keep", action="store_true", help="keep the cluster afterwards (e2e/down removes it)")
@@ -128,7 +128,7 @@ def run_levels(chosen_levels: list[str], cases: list[str], arguments: argparse.N
     if "unit" in chosen_levels:
         tally += levels.unit()
     if "process" in chosen_levels or levels.has_cases("process", cases):
-        tally += levels.process([] if "process" in chosen_levels else cases, artifacts)
+        tally += levels.process([] if "process" in chosen_levels else cases, artifacts, thorough=arguments.all)
     if "mixed" in chosen_levels or levels.has_cases("mixed", cases):
         core = levels.MIXED_CORE if not arguments.names and not arguments.all else []
         tally += levels.mixed(core if "mixed" in chosen_levels else cases, artifacts, arguments.apache)

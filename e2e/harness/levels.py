@@ -53,13 +53,13 @@ def simulation(minutes: float) -> Tally:
     return tally
 
 
-def process(names: list[str], artifacts: Path) -> Tally:
+def process(names: list[str], artifacts: Path, *, thorough: bool) -> Tally:
     """Servers as processes on loopback, with a foreign client."""
     cases = runner.select(runner.find("process"), names)
     log = artifacts / "build.log"
     with step("building the binaries"):
         binaries = build.binaries(log)
-    with tempfile.TemporaryDirectory(prefix="zke-process.") as folder, Processes(binaries["ensemble"], Path(folder)) as world:
+    with tempfile.TemporaryDirectory(prefix="zke-process.") as folder, Processes(binaries["ensemble"], Path(folder), thorough=thorough) as world:
         return runner.run(cases, world, artifacts / "process")
 
 

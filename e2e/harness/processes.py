@@ -195,8 +195,8 @@ class Group:
 class Processes:
     """The world of the process level: makes servers, and ends all of them after each case."""
 
-    def __init__(self, binary: Path, folder: Path):
-        self.binary, self.folder = binary, folder
+    def __init__(self, binary: Path, folder: Path, *, thorough: bool = False):
+        self.binary, self.folder, self.thorough = binary, folder, thorough
         self._servers: list[Server] = []
         self._case = folder
 
