@@ -19,6 +19,7 @@ from .trees import SUPER_DIGEST, difference, tree
 SETTLE_SECONDS = 90
 DIGEST_SECONDS = 60
 WORD_SECONDS = 3
+METRIC_SECONDS = 30
 LEADER_MOVES_MAX = 8
 COMPARISONS_MAX = 3
 
@@ -105,9 +106,9 @@ class Server(processes.Server):
             return ""
 
     def metric(self, name: str) -> int:
-        """A number of `mntr`."""
-        found = re.search(rf"^zk_{name}\t(\d+)", self.word("mntr"), re.MULTILINE)
-        assert found, f"{self}: mntr has no zk_{name}"
+        """A number of `mntr`, which a busy machine may not answer at once."""
+        pattern = re.compile(rf"^zk_{name}\t(\d+)", re.MULTILINE)
+        found = wait_for(f"zk_{name} in mntr of {self}", METRIC_SECONDS, lambda: pattern.search(self.word("mntr")), every=0.05)
         return int(found[1])
 
     def digest_mismatches(self) -> int:

@@ -12,7 +12,7 @@ from .processes import Server
 from .shell import TimedOut
 
 READ_SECONDS = 20
-CREATE, EXISTS, GET_DATA, SET_DATA, SYNC, CREATE_CONTAINER, SET_WATCHES = 1, 3, 4, 5, 9, 19, 101
+CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, SYNC, CREATE_CONTAINER, SET_WATCHES = 1, 2, 3, 4, 5, 9, 19, 101
 EPHEMERAL, CONTAINER = 1, 4
 SET_WATCHES_XID, EVENT_XID = -8, -1
 ALL_PERMISSIONS = 31
@@ -91,8 +91,7 @@ class RawSession:
 
     def create(self, path: str, *, flags: int = 0, opcode: int = CREATE) -> int:
         """Creates a znode that everybody may use, and returns the error code."""
-        acl = struct.pack(">ii", 1, ALL_PERMISSIONS) + _buffer(b"world") + _buffer(b"anyone")
-        return self.ask(opcode, _buffer(path.encode()) + _buffer(b"raw") + acl + struct.pack(">i", flags)).error
+        return self.ask(opcode, _create(path, flags)).error
 
     def set(self, path: str, data: bytes, version: int = -1) -> Reply:
         """Replaces the data, if it is of this version."""
@@ -109,6 +108,18 @@ class RawSession:
     def sync(self, path: str) -> Reply:
         """Waits until the server has caught up."""
         return self.ask(SYNC, _buffer(path.encode()))
+
+    def send_create(self, path: str) -> None:
+        """Asks for a creation, and does not wait for the answer."""
+        self._request(CREATE, _create(path))
+
+    def send_delete(self, path: str) -> None:
+        """Asks for a deletion, and does not wait for the answer."""
+        self._request(DELETE, _buffer(path.encode()) + struct.pack(">i", -1))
+
+    def answer(self) -> int:
+        """The error code of the last request, once it is answered."""
+        return self._answer(self._xid).error
 
     def ask_nothing(self) -> None:
         """Tells the server that the client lives."""
@@ -137,13 +148,16 @@ class RawSession:
 
     def ask(self, opcode: int, body: bytes) -> Reply:
         """Sends a request and waits for its answer. Raises OSError when none comes, ever after: nobody knows then whether it was carried out."""
-        self._xid += 1
         try:
-            self._send(struct.pack(">ii", self._xid, opcode) + body)
+            self._request(opcode, body)
             return self._answer(self._xid)
         except OSError:
             self.leave()
             raise
+
+    def _request(self, opcode: int, body: bytes) -> None:
+        self._xid += 1
+        self._send(struct.pack(">ii", self._xid, opcode) + body)
 
     def _answer(self, xid: int) -> Reply:
         while True:
@@ -178,3 +192,8 @@ class RawSession:
 
 def _buffer(content: bytes) -> bytes:
     return struct.pack(">i", len(content)) + content
+
+
+def _create(path: str, flags: int = 0) -> bytes:
+    everybody = struct.pack(">ii", 1, ALL_PERMISSIONS) + _buffer(b"world") + _buffer(b"anyone")
+    return _buffer(path.encode()) + _buffer(b"raw") + everybody + struct.pack(">i", flags)

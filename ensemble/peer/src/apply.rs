@@ -102,7 +102,7 @@ impl Peer {
     /// was logged here by then: what was logged when a request was sent answers something else. An observer logs nothing
     /// before it is committed, and waits instead, see [`Peer::revalidated`].
     ///
-    /// Differs from ZooKeeper: which takes the other write's outcome for the answer, and so may acknowledge a write that then fails.
+    /// Differs from ZooKeeper: which takes the other write's outcome for the answer, and so may acknowledge a write that then fails (seen with 3.9.5).
     fn deliver(&mut self, now: Now, zxid: Zxid, payload: &Bytes) {
         let record = match self.leader.proposed.pop_front() {
             Some(record) => record,
