@@ -1,11 +1,11 @@
 //! The admin port: status, probes, the one-shot grant, metrics.
 
 use crate::client::{Client, exchange};
-use crate::world::{Server, wait_for};
+use crate::world::{Server, free_port, wait_for};
 use ensemble_proto::ErrorCode;
 use ensemble_server::exit;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 pub(crate) const ENSEMBLE: &str = "0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10";
 
@@ -36,8 +36,7 @@ pub(crate) fn operated(ensemble_id: &str, extra: &str) -> Server {
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "secret\n").unwrap();
     let (_, token) = token.keep().unwrap();
-    let held: Vec<_> = (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let [quorum, election] = [0, 1].map(|index: usize| held[index].local_addr().unwrap().port());
+    let [quorum, election] = [0, 1].map(|_| free_port(Ipv4Addr::LOCALHOST.into()));
     let server = Server::new(&format!(
         "standaloneEnabled=false\nensemble.id={ensemble_id}\nensemble.adminTokenFile={}\n\
          server.1=127.0.0.1:{quorum}:{election}:participant;127.0.0.1:0\n{extra}",

@@ -3,7 +3,9 @@
 use ensemble_server::{Addresses, Member, MemberError, config};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -125,11 +127,26 @@ impl Place {
     }
 }
 
+/// A port that nothing listens on, given once. Below the range that the kernel gives to outgoing connections, which could take a
+/// port between its choice and its use; different processes begin at different places.
+pub(crate) fn free_port(host: IpAddr) -> u16 {
+    const LISTENING: Range<u32> = 10_000..32_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let width = LISTENING.end - LISTENING.start;
+    let first = std::process::id().wrapping_mul(7919);
+    loop {
+        let next = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % width;
+        let port = u16::try_from(LISTENING.start + next).unwrap();
+        if TcpListener::bind((host, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// Free places on one address.
 pub(crate) fn places(host: impl Into<IpAddr>, count: usize) -> Vec<Place> {
     let host = host.into();
-    let held: Vec<_> = (0..3 * count).map(|_| TcpListener::bind((host, 0)).unwrap()).collect();
-    let ports: Vec<_> = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+    let ports: Vec<_> = (0..3 * count).map(|_| free_port(host)).collect();
     ports.chunks(3).map(|port| Place { host, quorum: port[0], election: port[1], client: port[2] }).collect()
 }
 
