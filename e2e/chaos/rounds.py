@@ -33,6 +33,7 @@ def chaos(world: World, size: int) -> str:
     except Exception as error:
         raise AssertionError(f"{SEED}={seed}: round {len(seen) + 1}: {error}; faults: {told(chaos)}") from error
     loads, registers = zip(*seen, strict=True)
+    recovery, fault = chaos.longest_recovery
     return (
         f"{SEED}={seed}: {len(seen)} rounds, {chaos.faults.total()} faults ({told(chaos)}); "
         f"{sum(load.acknowledged for load in loads) + sum(each.overwrites for each in registers)} writes acknowledged, each where it must be; "
@@ -40,7 +41,7 @@ def chaos(world: World, size: int) -> str:
         f"{sum(load.reads for load in loads) + sum(each.reads for each in registers)} reads and "
         f"{sum(load.watch_events for load in loads) + sum(each.watch_events for each in registers)} watch events in their place; "
         f"{sum(each.sessions_left for each in registers)} sessions left or closed and their znodes gone in time; no violation; "
-        f"longest stall {max(load.longest_stall_seconds for load in loads):.1f} s, of it with every fault mended {chaos.longest_recovery:.1f} s"
+        f"longest stall {max(load.longest_stall_seconds for load in loads):.1f} s; longest recovery {recovery:.1f} s, from {fault}"
     )
 
 

@@ -65,7 +65,7 @@ class Chaos:
     def __init__(self, group: Group, wires: Network, shims: Mapping[int, Shim], chance: random.Random):
         self.group, self.network, self.shims, self.chance = group, wires, shims, chance
         self.faults: Counter[str] = Counter()
-        self.longest_recovery = 0.0
+        self.longest_recovery = 0.0, "nothing"
 
     @property
     def servers(self) -> list[Server]:
@@ -112,7 +112,8 @@ class Chaos:
                 stack.enter_context(FAULTS[name](self, self.chance))
                 time.sleep(self.chance.uniform(*HOLD_SECONDS) / len(chosen))
         self._everybody_lives()
-        self.longest_recovery = max(self.longest_recovery, load.wait_for_writes(RECOVERY_WRITES, RECOVERY_SECONDS))
+        recovery = load.wait_for_writes(RECOVERY_WRITES, RECOVERY_SECONDS)
+        self.longest_recovery = max(self.longest_recovery, (recovery, " with ".join(chosen)))
         time.sleep(self.chance.uniform(*CALM_SECONDS))
 
     def _everybody_lives(self) -> None:
