@@ -237,7 +237,7 @@ impl DataTree {
             return Err(ErrorCode::NODE_EXISTS);
         }
         let stat = StatPersisted::created(header.zxid, header.time_ms, kind);
-        let data = create.data.as_deref().map(Box::from);
+        let data = create.data.as_deref();
         let position = self.attach(parent, name, data, create.acl.as_ref(), stat, &create.path);
         events.push(self.event(EventKind::Created, Cow::Borrowed(&create.path), position, Some(parent)));
         let created = self.stat_at(position);
@@ -283,8 +283,8 @@ impl DataTree {
         let position = self.find(&set.path).ok_or(ErrorCode::NO_NODE)?;
         let mut stat = self.slab[position].stat;
         change::replace_data(&mut stat, set.version, header.zxid, header.time_ms);
-        let before = Usage::of_data(1, self.slab[position].data.as_deref());
-        self.replace_data(position, set.data.as_deref().map(Box::from), stat, &set.path);
+        let before = Usage::of_data(1, self.slab[position].data());
+        self.replace_data(position, set.data.as_deref(), stat, &set.path);
         events.push(self.event(EventKind::DataChanged, Cow::Borrowed(&set.path), position, None));
         let changed = self.stat_at(position);
         self.quota_after_set(&set.path, before, Usage::of_data(1, set.data.as_deref()));
@@ -325,7 +325,7 @@ impl DataTree {
 
     fn stat_at(&self, position: Position) -> Stat {
         let znode = &self.slab[position];
-        znode.stat.visible(znode.data.as_ref().map_or(0, |data| data.len()), znode.child_count as i32)
+        znode.stat.visible(znode.data_len(), znode.child_count as i32)
     }
 }
 

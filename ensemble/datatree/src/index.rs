@@ -26,16 +26,26 @@ impl ChildIndex {
         ChildIndex { shards, state: FixedState::with_seed(seed) }
     }
 
+    /// Makes room for so many znodes at once, so that no table has to grow before there are more.
+    pub(crate) fn reserve(&mut self, slab: &Slab, znodes: usize) {
+        let state = &self.state;
+        // Names spread unevenly, by about a root.
+        let each = znodes / SHARDS + (znodes / SHARDS).isqrt();
+        for shard in &mut self.shards {
+            shard.reserve(each, |other| hash(state, slab[*other].parent, slab[*other].name_bytes()));
+        }
+    }
+
     /// The child of `parent` with that name.
     pub(crate) fn find(&self, slab: &Slab, parent: Position, name: &str) -> Option<Position> {
-        let hash = hash(&self.state, parent, name);
+        let hash = hash(&self.state, parent, name.as_bytes());
         self.shards[shard(hash)].find(hash, is_child(slab, parent, name)).copied()
     }
 
     /// Takes in a znode, which must be in the slab and new to the index.
     pub(crate) fn insert(&mut self, slab: &Slab, position: Position) {
         let state = &self.state;
-        let hash_at = |position: Position| hash(state, slab[position].parent, &slab[position].name);
+        let hash_at = |position: Position| hash(state, slab[position].parent, slab[position].name_bytes());
         let hash = hash_at(position);
         self.shards[shard(hash)].insert_unique(hash, position, |other| hash_at(*other));
     }
@@ -43,7 +53,7 @@ impl ChildIndex {
     /// Takes out a znode, which must still be in the slab.
     pub(crate) fn remove(&mut self, slab: &Slab, position: Position) {
         let state = &self.state;
-        let hash_at = |position: Position| hash(state, slab[position].parent, &slab[position].name);
+        let hash_at = |position: Position| hash(state, slab[position].parent, slab[position].name_bytes());
         let hash = hash_at(position);
         let shard = &mut self.shards[shard(hash)];
         if let Ok(entry) = shard.find_entry(hash, |other| *other == position) {
@@ -63,14 +73,14 @@ impl ChildIndex {
 fn is_child(slab: &Slab, parent: Position, name: &str) -> impl FnMut(&Position) -> bool {
     move |&position| {
         let znode = &slab[position];
-        znode.parent == parent && *znode.name == *name
+        znode.parent == parent && znode.name_bytes() == name.as_bytes()
     }
 }
 
-fn hash(state: &FixedState, parent: Position, name: &str) -> u64 {
+fn hash(state: &FixedState, parent: Position, name: &[u8]) -> u64 {
     let mut hasher = state.build_hasher();
     hasher.write_u32(parent);
-    hasher.write(name.as_bytes());
+    hasher.write(name);
     hasher.finish()
 }
 

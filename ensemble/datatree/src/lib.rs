@@ -21,7 +21,7 @@
 //! * the digest is the sum of the znodes' digests; the ephemerals of a session and the uses of an ACL list are those of the znodes;
 //! * after a record with a digest, a tree that applied every record before has that digest.
 //!
-//! Memory: a znode takes 128 bytes, its name and data one allocation each, and some 8 bytes of index. Paths are not
+//! Memory: a znode takes 112 bytes, its name and data one allocation, and some 8 bytes of index. Paths are not
 //! stored, ACL lists are shared, and neither the znodes nor the index ever move as a whole when they grow.
 //!
 //! Deliberately absent: servers, connections and watches (the peer's), files and checksums (the storage's), clocks. Quotas are

@@ -63,7 +63,7 @@ impl DataTree {
             }
         }
         if !self.quotas.0.is_empty() {
-            let created = Usage::of_data(1, self.slab[position].data.as_deref());
+            let created = Usage::of_data(1, self.slab[position].data());
             self.add_usage(path, created);
         }
     }
@@ -100,7 +100,7 @@ impl DataTree {
         let mut found = BTreeSet::new();
         let mut todo: Vec<Position> = self.find(QUOTA).into_iter().collect();
         while let Some(position) = todo.pop() {
-            if &*self.slab[position].name == LIMITS
+            if self.slab[position].name() == LIMITS
                 && let Some((limited, _)) = quota_znode(&self.path_of(position))
             {
                 found.insert(limited.to_string());
@@ -114,7 +114,7 @@ impl DataTree {
         let mut usage = Usage::default();
         let mut todo = vec![position];
         while let Some(position) = todo.pop() {
-            let znode = Usage::of_data(1, self.slab[position].data.as_deref());
+            let znode = Usage::of_data(1, self.slab[position].data());
             usage = Usage { count: usage.count + znode.count, bytes: usage.bytes + znode.bytes };
             todo.extend(self.children(position));
         }
@@ -136,7 +136,7 @@ impl DataTree {
         }
         let Some(limited) = self.quotas.nearest(path).map(String::from) else { return };
         let Some(position) = self.find(&stats_path(&limited)) else { return };
-        if let Some(mut stats) = Stats::parse(self.slab[position].data.as_deref().unwrap_or_default()) {
+        if let Some(mut stats) = Stats::parse(self.slab[position].data().unwrap_or_default()) {
             stats.count = stats.count.wrapping_add(more.count);
             stats.bytes = stats.bytes.wrapping_add(more.bytes);
             self.write_stats(&limited, &stats);
@@ -147,7 +147,7 @@ impl DataTree {
         let path = stats_path(limited);
         if let Some(position) = self.find(&path) {
             let stat = self.slab[position].stat;
-            self.replace_data(position, Some(stats.to_string().into_bytes().into()), stat, &path);
+            self.replace_data(position, Some(stats.to_string().as_bytes()), stat, &path);
         }
     }
 }

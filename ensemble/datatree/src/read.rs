@@ -20,13 +20,13 @@ impl<'a> NodeRef<'a> {
 
     /// Its data; `None` is null, which is not the same as empty.
     pub fn data(&self) -> Option<&'a [u8]> {
-        self.znode().data.as_deref()
+        self.znode().data()
     }
 
     /// What clients see of it beside data and list.
     pub fn stat(&self) -> Stat {
         let znode = self.znode();
-        znode.stat.visible(znode.data.as_ref().map_or(0, |data| data.len()), znode.child_count as i32)
+        znode.stat.visible(znode.data_len(), znode.child_count as i32)
     }
 
     /// Its ACL list; world:anyone with all permissions for a znode that has none.
@@ -37,7 +37,7 @@ impl<'a> NodeRef<'a> {
     /// The names of its children, in no order.
     pub fn children(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let tree = self.tree;
-        tree.children(self.position).map(|child| &*tree.slab[child].name)
+        tree.children(self.position).map(|child| tree.slab[child].name())
     }
 
     /// Number of children.

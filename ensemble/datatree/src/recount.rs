@@ -46,18 +46,18 @@ impl DataTree {
     fn count(&self, position: Position, count: &mut Count) -> Result<(), String> {
         let znode = &self.slab[position];
         let path = self.path_of(position);
-        let digest = digest::znode(&path, znode.data.as_deref(), &znode.stat);
+        let digest = digest::znode(&path, znode.data(), &znode.stat);
         same(&format!("digest of {path}"), znode.digest, digest)?;
         same(&format!("children of {path}"), znode.child_count as usize, self.children(position).count())?;
         let mut previous = NONE;
         for child in self.children(position) {
             let links = (self.slab[child].parent, self.slab[child].previous_sibling);
             same(&format!("links of {}", self.path_of(child)), links, (position, previous))?;
-            same("index", self.child(position, &self.slab[child].name), Some(child))?;
+            same("index", self.child(position, self.slab[child].name()), Some(child))?;
             previous = child;
         }
         count.znodes += 1;
-        count.bytes += path.len() + znode.data.as_ref().map_or(0, |data| data.len());
+        count.bytes += path.len() + znode.data_len();
         count.digest = count.digest.wrapping_add(digest.into());
         *count.acl_uses.entry(znode.acl).or_default() += 1;
         match znode.stat.kind() {

@@ -16,8 +16,10 @@ pub(crate) const NONE: Position = Position::MAX;
 /// the youngest first.
 #[derive(Debug)]
 pub(crate) struct Znode {
-    pub(crate) name: Box<str>,
-    pub(crate) data: Option<Box<[u8]>>,
+    /// Name and data, in one allocation.
+    content: Box<[u8]>,
+    /// Length of the name, and [`NO_DATA`].
+    name_len: u32,
     pub(crate) stat: StatPersisted,
     pub(crate) acl: AclId,
     pub(crate) digest: u32,
@@ -28,11 +30,67 @@ pub(crate) struct Znode {
     pub(crate) child_count: u32,
 }
 
+/// Set in [`Znode::name_len`] when the data is null, which is not the same as empty.
+const NO_DATA: u32 = 1 << 31;
+
 impl Znode {
+    /// A znode that is linked to nothing.
+    ///
+    /// # Panics
+    /// When the name has 2^31 bytes, which no request has.
+    pub(crate) fn new(name: &str, data: Option<&[u8]>, stat: StatPersisted) -> Znode {
+        let mut znode = Znode { stat, ..Znode::vacant() };
+        assert!(name.len() < NO_DATA as usize, "a name is shorter than 2 GiB");
+        znode.fill(name.as_bytes(), data);
+        znode
+    }
+
+    /// The name: the last part of the path.
+    pub(crate) fn name(&self) -> &str {
+        std::str::from_utf8(self.name_bytes()).expect("a name was a string when it came in")
+    }
+
+    pub(crate) fn name_bytes(&self) -> &[u8] {
+        &self.content[..self.name_len()]
+    }
+
+    pub(crate) fn name_len(&self) -> usize {
+        (self.name_len & !NO_DATA) as usize
+    }
+
+    pub(crate) fn data(&self) -> Option<&[u8]> {
+        (self.name_len & NO_DATA == 0).then(|| &self.content[self.name_len()..])
+    }
+
+    /// Length of the data; 0 for null.
+    pub(crate) fn data_len(&self) -> usize {
+        self.content.len() - self.name_len()
+    }
+
+    /// Replaces the data, where it is when the length is the same.
+    pub(crate) fn set_data(&mut self, data: Option<&[u8]>) {
+        match data {
+            Some(data) if self.data().is_some_and(|old| old.len() == data.len()) => {
+                let at = self.name_len();
+                self.content[at..].copy_from_slice(data);
+            }
+            _ => {
+                let old = std::mem::take(&mut self.content);
+                let name_len = self.name_len();
+                self.fill(&old[..name_len], data);
+            }
+        }
+    }
+
+    fn fill(&mut self, name: &[u8], data: Option<&[u8]>) {
+        self.content = [name, data.unwrap_or_default()].concat().into();
+        self.name_len = name.len() as u32 | if data.is_some() { 0 } else { NO_DATA };
+    }
+
     fn vacant() -> Znode {
         Znode {
-            name: Box::default(),
-            data: None,
+            content: Box::default(),
+            name_len: 0,
             stat: StatPersisted::default(),
             acl: AclId::NULL,
             digest: 0,
@@ -146,7 +204,21 @@ mod tests {
 
     #[test]
     fn a_znode_is_small() {
-        assert_eq!(size_of::<Znode>(), 128, "the memory goals count on it");
+        assert_eq!(size_of::<Znode>(), 112, "the memory goals count on it");
+    }
+
+    #[test]
+    fn name_and_data_share_an_allocation() {
+        let mut znode = Znode::new("name", Some(b"data"), StatPersisted::default());
+        let check = |znode: &mut Znode, data: Option<&[u8]>| {
+            znode.set_data(data);
+            assert_eq!((znode.name(), znode.data(), znode.data_len()), ("name", data, data.map_or(0, <[u8]>::len)));
+        };
+        for data in [Some(&b"atad"[..]), Some(b""), None, None, Some(b"longer data"), Some(b"x"), None, Some(b"")] {
+            check(&mut znode, data);
+        }
+        let root = Znode::new("", None, StatPersisted::default());
+        assert_eq!((root.name(), root.data()), ("", None));
     }
 
     #[test]

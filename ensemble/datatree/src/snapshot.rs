@@ -21,7 +21,7 @@
 use crate::acl_table::AclId;
 use crate::apply::DigestCheck;
 use crate::path;
-use crate::slab::{NONE, Position, Znode};
+use crate::slab::{NONE, Position};
 use crate::tree::{DataTree, ROOT};
 use bytes::Bytes;
 use ensemble_proto::jute::{Reader, Writer};
@@ -121,7 +121,7 @@ impl DataTree {
     fn write_znode(&self, position: Position, path: &str, acl_end: AclId, out: &mut Vec<u8>) {
         let znode = &self.slab[position];
         out.string(path);
-        out.buffer(znode.data.as_deref());
+        out.buffer(znode.data());
         out.long(if znode.acl < acl_end { znode.acl } else { AclId::NULL }.on_disk());
         znode.stat.encode(out);
     }
@@ -132,7 +132,7 @@ impl DataTree {
             NONE => self.successor_beside(position, path),
             child => {
                 path.push('/');
-                path.push_str(&self.slab[child].name);
+                path.push_str(self.slab[child].name());
                 child
             }
         }
@@ -141,14 +141,14 @@ impl DataTree {
     /// The next znode in pre-order that is not below `position`.
     fn successor_beside(&self, mut position: Position, path: &mut String) -> Position {
         while position != ROOT {
-            let Znode { name, next_sibling, parent, .. } = &self.slab[position];
-            path.truncate(path.len() - name.len());
-            if *next_sibling != NONE {
-                path.push_str(&self.slab[*next_sibling].name);
-                return *next_sibling;
+            let znode = &self.slab[position];
+            path.truncate(path.len() - znode.name_len());
+            if znode.next_sibling != NONE {
+                path.push_str(self.slab[znode.next_sibling].name());
+                return znode.next_sibling;
             }
             path.pop();
-            position = *parent;
+            position = znode.parent;
         }
         NONE
     }
@@ -183,6 +183,7 @@ impl DataTree {
         let mut tree = DataTree::without_znodes(hash_seed, zxid);
         tree.digest_check = DigestCheck::UntilEqual;
         tree.read_head(&mut reader)?;
+        tree.reserve(count_znodes(reader.rest()));
         let mut ancestors = Ancestors { previous: "", znodes: Vec::new() };
         loop {
             let path = read_path(&mut reader)?;
@@ -223,7 +224,7 @@ impl DataTree {
         ancestors: &mut Ancestors<'a>,
         reader: &mut Reader<'a>,
     ) -> Result<(), DecodeError> {
-        let data = reader.buffer("znode.data")?.map(Box::from);
+        let data = reader.buffer("znode.data")?;
         let acl = AclId::from_disk(reader.long("znode.acl")?)?;
         let stat = StatPersisted::decode(reader)?;
         let (parent, name) = match path {
@@ -275,6 +276,19 @@ impl Ancestors<'_> {
         }
         None
     }
+}
+
+/// How many znodes follow, by their lengths alone; what is found wrong is found again.
+fn count_znodes(bytes: &[u8]) -> usize {
+    const ACL_AND_STAT: usize = 68;
+    let mut reader = Reader::new(bytes);
+    let skip = || {
+        let path = reader.buffer("znode.path").ok()??;
+        reader.buffer("znode.data").ok()?;
+        reader.take("znode.stat", ACL_AND_STAT).ok()?;
+        (path != path::ROOT.as_bytes()).then_some(())
+    };
+    std::iter::from_fn(skip).count()
 }
 
 fn read_path<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {

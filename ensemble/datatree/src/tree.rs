@@ -38,7 +38,7 @@ impl DataTree {
     pub fn new(hash_seed: u64) -> DataTree {
         let mut tree = DataTree::without_znodes(hash_seed, Zxid::ZERO);
         let stat = StatPersisted::default();
-        let empty = || Some(Box::from([]));
+        let empty = || Some(&[][..]);
         tree.attach(NONE, "", empty(), None, stat, path::ROOT);
         tree.attach(ROOT, "zookeeper", empty(), None, stat, "/zookeeper");
         if let Some(zookeeper) = tree.child(ROOT, "zookeeper") {
@@ -108,7 +108,7 @@ impl DataTree {
     pub fn set_config(&mut self, text: &[u8], version: Zxid) {
         let config = self.ensure_config();
         let stat = StatPersisted { version: -1, mzxid: version, ..self.slab[config].stat };
-        self.replace_data(config, Some(text.into()), stat, path::CONFIG);
+        self.replace_data(config, Some(text), stat, path::CONFIG);
     }
 
     pub(crate) fn ensure_config(&mut self) -> Position {
@@ -119,9 +119,14 @@ impl DataTree {
         let empty = StatPersisted::default();
         let zookeeper = self
             .child(ROOT, "zookeeper")
-            .unwrap_or_else(|| self.attach(ROOT, "zookeeper", Some(Box::from([])), None, empty, "/zookeeper"));
+            .unwrap_or_else(|| self.attach(ROOT, "zookeeper", Some(&[]), None, empty, "/zookeeper"));
         let read_only: AclList = [Acl::world(Acl::READ)].into();
-        self.attach(zookeeper, "config", Some(Box::from([])), Some(&read_only), stat, path::CONFIG)
+        self.attach(zookeeper, "config", Some(&[]), Some(&read_only), stat, path::CONFIG)
+    }
+
+    /// Makes room for so many znodes more.
+    pub(crate) fn reserve(&mut self, znodes: usize) {
+        self.index.reserve(&self.slab, znodes);
     }
 
     // ---- finding ----
@@ -148,7 +153,7 @@ impl DataTree {
         }
         let up = |position: &Position| Some(self.slab[*position].parent).filter(|parent| *parent != ROOT);
         let mut names: Vec<&str> =
-            std::iter::successors(Some(position), up).map(|position| &*self.slab[position].name).collect();
+            std::iter::successors(Some(position), up).map(|position| self.slab[position].name()).collect();
         names.push("");
         names.reverse();
         names.join("/")
@@ -161,28 +166,19 @@ impl DataTree {
         &mut self,
         parent: Position,
         name: &str,
-        data: Option<Box<[u8]>>,
+        data: Option<&[u8]>,
         acl: Option<&AclList>,
         stat: StatPersisted,
         path: &str,
     ) -> Position {
         let acl = self.acls.intern(acl);
-        let digest = digest::znode(path, data.as_deref(), &stat);
-        self.data_bytes += path.len() + data.as_ref().map_or(0, |data| data.len());
+        let digest = digest::znode(path, data, &stat);
+        self.data_bytes += path.len() + data.map_or(0, <[u8]>::len);
         self.digest = digest::replaced(self.digest, 0, digest);
         let next_sibling = if parent == NONE { NONE } else { self.slab[parent].first_child };
-        let position = self.slab.insert(Znode {
-            name: name.into(),
-            data,
-            stat,
-            acl,
-            digest,
-            parent,
-            first_child: NONE,
-            next_sibling,
-            previous_sibling: NONE,
-            child_count: 0,
-        });
+        let mut znode = Znode::new(name, data, stat);
+        (znode.acl, znode.digest, znode.parent, znode.next_sibling) = (acl, digest, parent, next_sibling);
+        let position = self.slab.insert(znode);
         if parent != NONE {
             if next_sibling != NONE {
                 self.slab[next_sibling].previous_sibling = position;
@@ -219,7 +215,7 @@ impl DataTree {
         self.slab[parent].child_count -= 1;
         let mut doomed = vec![(position, path.len())];
         while let Some((position, path_bytes)) = doomed.pop() {
-            let children = self.children(position).map(|child| (child, path_bytes + 1 + self.slab[child].name.len()));
+            let children = self.children(position).map(|child| (child, path_bytes + 1 + self.slab[child].name_len()));
             doomed.extend(children);
             self.forget(position, path_bytes);
         }
@@ -230,7 +226,7 @@ impl DataTree {
         let znode = self.slab.remove(position);
         self.acls.release(znode.acl);
         self.digest = digest::replaced(self.digest, znode.digest, 0);
-        self.data_bytes -= path_bytes + znode.data.map_or(0, |data| data.len());
+        self.data_bytes -= path_bytes + znode.data_len();
         match znode.stat.kind() {
             ZnodeKind::Persistent => {}
             ZnodeKind::Ephemeral(session) => {
@@ -247,16 +243,11 @@ impl DataTree {
     }
 
     /// Replaces a znode's data and stat. `path` is the znode's.
-    pub(crate) fn replace_data(
-        &mut self,
-        position: Position,
-        data: Option<Box<[u8]>>,
-        stat: StatPersisted,
-        path: &str,
-    ) {
-        let bytes = |data: &Option<Box<[u8]>>| data.as_ref().map_or(0, |data| data.len());
-        let old = std::mem::replace(&mut self.slab[position].data, data);
-        self.data_bytes = self.data_bytes - bytes(&old) + bytes(&self.slab[position].data);
+    pub(crate) fn replace_data(&mut self, position: Position, data: Option<&[u8]>, stat: StatPersisted, path: &str) {
+        let znode = &mut self.slab[position];
+        let old = znode.data_len();
+        znode.set_data(data);
+        self.data_bytes = self.data_bytes - old + znode.data_len();
         self.update(position, stat, path);
     }
 
@@ -265,7 +256,7 @@ impl DataTree {
         let znode = &mut self.slab[position];
         assert_eq!(znode.stat.ephemeral_owner, stat.ephemeral_owner, "a znode keeps its owner");
         znode.stat = stat;
-        let digest = digest::znode(path, znode.data.as_deref(), &stat);
+        let digest = digest::znode(path, znode.data(), &stat);
         self.digest = digest::replaced(self.digest, znode.digest, digest);
         znode.digest = digest;
     }
