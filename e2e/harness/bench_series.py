@@ -23,7 +23,7 @@ RESTARTS = 3
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 # Half of what the slower of two cores can write, in operations a second; a snapshot falls due every 50,000 to 100,000 writes.
-STALL_RATE, STALL_SECONDS, STALL_TRIES = 10_000, 15, 4
+STALL_RATE, STALL_SECONDS, STALL_TRIES = 10_000, 15, 10
 
 Progress = Callable[[str], None]
 

@@ -61,5 +61,5 @@ pub use real_disk::RealDisk;
 pub use recover::{Recovered, write_initialize_marker};
 pub use room::has_room;
 pub use snapshot::{SealedSnapshot, Snapshot, SnapshotWriter, parse as parse_snapshot};
-pub use storage::{Options, Storage};
+pub use storage::{Options, Share, Storage};
 pub use txn_log::SyncReport;

@@ -112,14 +112,14 @@ fn read<D: Disk>(disk: &mut D, options: &Options) -> Result<Recovered, StorageEr
     install::resume(disk, options.mutants, &mut notes)?;
     let mut inventory = Inventory::read(disk)?;
     inventory.check(disk)?;
-    remove_unborn_log(disk, &mut inventory, &mut notes)?;
+    let newest_log = newest_log(disk, &mut inventory, &mut notes)?;
     let granted = take_initialize_marker(disk)?;
 
     let logs = files::logs(disk)?;
     let newest = newest_snapshot(disk, options, &mut notes)?;
     let after = newest.as_ref().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
     let needed = if newest.is_some() { files::logs_after(&logs, after) } else { &logs };
-    let tail = read_tail(disk, needed, after, options, &mut inventory, &mut notes)?;
+    let tail = read_tail(disk, needed, newest_log, after, options, &mut inventory, &mut notes)?;
     let marker = small_file::read(disk, Dir::Data, UNTRUSTED)?;
     let snapshot = match newest {
         Some(snapshot) => Some(snapshot),
@@ -199,22 +199,28 @@ fn remove_temporaries(disk: &mut impl Disk) -> Result<(), StorageError> {
     Ok(())
 }
 
+/// The contents of the newest log, unless there is none. Only this one can hold what was never synced, or what a failed sync
+/// left in memory only.
+///
 /// A log is synced with its header and its name before its first record is written. A newest log without a header
-/// therefore never had a record.
-fn remove_unborn_log(
+/// therefore never had a record: it is removed.
+fn newest_log(
     disk: &mut impl Disk,
     inventory: &mut Inventory,
     notes: &mut Vec<String>,
-) -> Result<(), StorageError> {
-    let logs = files::logs(disk)?;
-    let Some(log) = logs.last() else { return Ok(()) };
-    let is_unborn = log.len == 0 || log.len >= HEADER_LEN && read_log(disk, log)?.iter().all(|byte| *byte == 0);
-    if is_unborn {
+) -> Result<Vec<u8>, StorageError> {
+    while let Some(log) = files::logs(disk)?.last() {
+        let failed = StorageError::io("read", Dir::Log, &log.name);
+        let bytes = disk.read_durable(Dir::Log, &log.name).map_err(failed)?;
+        let is_unborn = bytes.is_empty() || bytes.len() as u64 >= HEADER_LEN && log_file::is_zero(&bytes);
+        if !is_unborn {
+            return Ok(bytes);
+        }
         inventory.remove_log(disk)?;
         small_file::remove(disk, Dir::Log, &log.name)?;
         notes.push(format!("removed {}, which a crash left without a header", path(Dir::Log, &log.name)));
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 fn take_initialize_marker(disk: &mut impl Disk) -> Result<bool, StorageError> {
@@ -255,6 +261,7 @@ fn newest_snapshot(
 fn read_tail(
     disk: &mut impl Disk,
     logs: &[StoreFile],
+    newest: Vec<u8>,
     snapshot: Zxid,
     options: &Options,
     inventory: &mut Inventory,
@@ -264,11 +271,15 @@ fn read_tail(
     for (index, log) in logs.iter().enumerate() {
         let file = path(Dir::Log, &log.name);
         let is_newest = index + 1 == logs.len();
+        let older;
         let bytes = match is_newest {
-            true => read_newest_log(disk, log)?,
-            false => read_log(disk, log)?,
+            true => &newest,
+            false => {
+                older = disk.read(Dir::Log, &log.name).map_err(StorageError::io("read", Dir::Log, &log.name))?;
+                &older
+            }
         };
-        let scan = log_file::scan(&file, &bytes, is_newest, options.payload_len_max)?;
+        let scan = log_file::scan(&file, bytes, is_newest, options.payload_len_max)?;
         let is_empty = scan.records.is_empty();
         for record in scan.records {
             accept(&file, &mut tail, snapshot, record)?;
@@ -312,15 +323,6 @@ fn accept(
 fn cut(disk: &mut impl Disk, log: &StoreFile, len: u64) -> Result<(), StorageError> {
     disk.set_len(Dir::Log, &log.name, len).map_err(StorageError::io("truncate", Dir::Log, &log.name))?;
     disk.sync_data(Dir::Log, &log.name).map_err(StorageError::io("sync", Dir::Log, &log.name))
-}
-
-fn read_log(disk: &mut impl Disk, log: &StoreFile) -> Result<Vec<u8>, StorageError> {
-    disk.read(Dir::Log, &log.name).map_err(StorageError::io("read", Dir::Log, &log.name))
-}
-
-/// Only this log can hold what was never synced, or what a failed sync left in memory only.
-fn read_newest_log(disk: &mut impl Disk, log: &StoreFile) -> Result<Vec<u8>, StorageError> {
-    disk.read_durable(Dir::Log, &log.name).map_err(StorageError::io("read", Dir::Log, &log.name))
 }
 
 /// The empty database, for a store without a snapshot, when it is legitimate.

@@ -32,6 +32,8 @@ const TERMINATOR: &[u8; 5] = b"\0\0\0\x01/";
 const SEAL_LEN: usize = 8 + TERMINATOR.len();
 const LAST_PROCESSED_LEN: usize = 8 + SEAL_LEN;
 const DIGEST_VERSION: i32 = 2;
+/// A snapshot is synced each time that it has grown by so much.
+const SYNC_EVERY: u64 = 1 << 20;
 /// Digests of version 1 are hexadecimal strings of at most 16 digits.
 const DIGEST_STRING_LEN_MAX: usize = 16;
 
@@ -165,6 +167,8 @@ pub struct SnapshotWriter<D> {
     tmp: String,
     /// Length of the file.
     len: u64,
+    /// How much of it is synced.
+    synced: u64,
     /// Of the plain bytes.
     adler: Adler32,
     encoder: Encoder,
@@ -187,7 +191,7 @@ impl<D: Disk> SnapshotWriter<D> {
         let tmp = format!("{name}{}", names::TMP);
         disk.create(Dir::Data, &tmp).map_err(StorageError::io("create", Dir::Data, &tmp))?;
         let (encoder, start) = Encoder::new(compression);
-        let mut writer = SnapshotWriter { disk, name, tmp, len: 0, adler: Adler32::new(), encoder };
+        let mut writer = SnapshotWriter { disk, name, tmp, len: 0, synced: 0, adler: Adler32::new(), encoder };
         writer.write(&start)?;
         let mut header = MAGIC.to_vec();
         header.int(VERSION);
@@ -215,7 +219,16 @@ impl<D: Disk> SnapshotWriter<D> {
         let failed = StorageError::io("write", Dir::Data, &self.tmp);
         self.disk.write_at(Dir::Data, &self.tmp, self.len, bytes).map_err(failed)?;
         self.len += bytes.len() as u64;
+        // What waits for a sync at the end would hold up the log's syncs all at once.
+        if self.len - self.synced >= SYNC_EVERY {
+            self.sync_file()?;
+        }
         Ok(())
+    }
+
+    fn sync_file(&mut self) -> Result<(), StorageError> {
+        self.synced = self.len;
+        self.disk.sync_data(Dir::Data, &self.tmp).map_err(StorageError::io("sync", Dir::Data, &self.tmp))
     }
 
     /// Ends the snapshot and makes it durable under its name. `digest` is the tree's after `last_processed`, which is the
@@ -279,7 +292,7 @@ impl<D: Disk> SnapshotWriter<D> {
     fn sync(&mut self) -> Result<(), StorageError> {
         let end = std::mem::replace(&mut self.encoder, Encoder::Plain).finish();
         self.write(&end)?;
-        self.disk.sync_data(Dir::Data, &self.tmp).map_err(StorageError::io("sync", Dir::Data, &self.tmp))
+        self.sync_file()
     }
 }
 

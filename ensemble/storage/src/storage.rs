@@ -5,6 +5,7 @@ use crate::disk::{Dir, Disk};
 use crate::empty::empty_database;
 use crate::epochs;
 use crate::error::StorageError;
+use crate::files;
 use crate::install;
 use crate::inventory::Inventory;
 use crate::mutants::Mutants;
@@ -24,6 +25,9 @@ pub struct Options {
     pub preallocate: u64,
     /// About this many records between snapshots (`snapCount`), at least 2.
     pub snap_count: u64,
+    /// And not before about this part of the newest snapshot's length in log, where there is one: what snapshots cost is then in
+    /// proportion to what is written, however large the tree. `None` where `snapCount` alone decides.
+    pub snap_share: Option<Share>,
     /// About this many bytes of log between snapshots (`snapSizeLimitInKb`); 0 for no such limit.
     pub snap_bytes: u64,
     /// A log longer than this is followed by a new one (`txnLogSizeLimitInKb`); `None` for no limit.
@@ -47,11 +51,21 @@ pub struct Options {
     pub mutants: Mutants,
 }
 
+/// A part of a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Numerator.
+    pub of: u64,
+    /// Denominator.
+    pub in_all: u64,
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {
             preallocate: 4 << 20,
             snap_count: 100_000,
+            snap_share: None,
             snap_bytes: 4 << 30,
             log_len_max: None,
             compression: Compression::Plain,
@@ -169,7 +183,7 @@ impl<D: Disk> Storage<D> {
     /// # Errors
     /// As [`Storage::sync`], which it does first.
     pub fn snapshot_due(&mut self) -> Result<bool, StorageError> {
-        if !self.cadence.is_due() {
+        if !self.cadence.is_due(&mut self.disk)? {
             return Ok(false);
         }
         self.sync()?;
@@ -232,12 +246,17 @@ impl Last {
 
 /// When a snapshot is due (`SyncRequestProcessor.shouldSnapshot`): between half and all of a limit, at random, so that not
 /// all servers of an ensemble take one at the same time.
+///
+/// Differs from ZooKeeper, where each 100,000 records cost a snapshot of the whole tree: [`Options::snap_share`].
 struct Cadence {
     random: fastrand::Rng,
     snap_count: u64,
+    snap_share: Option<Share>,
     snap_bytes: u64,
     records_due: u64,
     bytes_due: u64,
+    /// Bytes of log before which no number of records makes a snapshot due; known when it matters.
+    bytes_least: Option<u64>,
     records: u64,
     bytes: u64,
 }
@@ -247,9 +266,11 @@ impl Cadence {
         let mut cadence = Cadence {
             random: fastrand::Rng::with_seed(options.seed),
             snap_count: options.snap_count.max(2),
+            snap_share: options.snap_share,
             snap_bytes: options.snap_bytes,
             records_due: 0,
             bytes_due: 0,
+            bytes_least: None,
             records: 0,
             bytes: 0,
         };
@@ -258,13 +279,17 @@ impl Cadence {
     }
 
     fn draw(&mut self) {
-        let mut between_half_and_all = |limit: u64| limit / 2 + self.random.u64(0..(limit / 2).max(1));
-        self.records_due = between_half_and_all(self.snap_count);
+        self.records_due = self.between_half_and_all(self.snap_count);
         self.bytes_due = match self.snap_bytes {
             0 => u64::MAX,
-            limit => between_half_and_all(limit),
+            limit => self.between_half_and_all(limit),
         };
+        self.bytes_least = None;
         (self.records, self.bytes) = (0, 0);
+    }
+
+    fn between_half_and_all(&mut self, limit: u64) -> u64 {
+        limit / 2 + self.random.u64(0..(limit / 2).max(1))
     }
 
     fn count(&mut self, report: SyncReport) {
@@ -272,11 +297,28 @@ impl Cadence {
         self.bytes += report.bytes;
     }
 
-    fn is_due(&mut self) -> bool {
-        let is_due = self.records > self.records_due || self.bytes > self.bytes_due;
+    fn is_due(&mut self, disk: &mut impl Disk) -> Result<bool, StorageError> {
+        let is_due =
+            self.bytes > self.bytes_due || self.records > self.records_due && self.bytes > self.bytes_least(disk)?;
         if is_due {
             self.draw();
         }
-        is_due
+        Ok(is_due)
+    }
+
+    /// By the newest snapshot, which was written since the last one was due.
+    fn bytes_least(&mut self, disk: &mut impl Disk) -> Result<u64, StorageError> {
+        if let Some(known) = self.bytes_least {
+            return Ok(known);
+        }
+        let least = match self.snap_share {
+            None => 0,
+            Some(Share { of, in_all }) => {
+                let newest = files::snapshots(disk)?.first().map_or(0, |snapshot| snapshot.len);
+                self.between_half_and_all(newest / in_all * of)
+            }
+        };
+        self.bytes_least = Some(least);
+        Ok(least)
     }
 }

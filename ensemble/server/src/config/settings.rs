@@ -5,7 +5,7 @@ use super::{ConfigError, Note};
 use crate::four_letter;
 use ensemble_proto::ServerId;
 use ensemble_proto::membership::{MemberRole, Membership};
-use ensemble_storage::Compression;
+use ensemble_storage::{Compression, Share};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -178,6 +178,9 @@ const NOTIFICATION_INTERVAL_MAX_MS: u64 = 2000;
 /// A standalone server holds no election, in which an empty store without a grant would have no vote.
 const ALONE_UNGRANTED: &str = "ensemble.id: needs a server.N line for every server of the ensemble and, where there is one only, \
      standaloneEnabled=false; a standalone server would serve without a grant";
+/// Differs from ZooKeeper: while `snapCount` is not set, a snapshot waits until this part of its length was logged. The more, the less
+/// is written; the less, the sooner a server is back.
+const SNAP_SHARE: Share = Share { of: 2, in_all: 3 };
 /// How much longer than a client's frame a record in the log may be: paths of a closeSession, headers.
 const RECORD_OVERHEAD_BYTES: u64 = 1 << 20;
 
@@ -328,6 +331,7 @@ fn storage(values: &Values, frame_bytes_max: usize, operator: bool) -> Result<en
     Ok(ensemble_storage::Options {
         preallocate: preallocate_kib << 10,
         snap_count: values.number("snapCount", defaults.snap_count, 2, u64::MAX >> 1, "a number, at least 2")?,
+        snap_share: values.text("snapCount").is_none().then_some(SNAP_SHARE),
         snap_bytes: u64::try_from(snap_kib).unwrap_or(0) << 10,
         log_len_max: u64::try_from(log_kib).ok().filter(|kib| *kib > 0).map(|kib| kib << 10),
         compression: compression(values)?,
