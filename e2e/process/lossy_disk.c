@@ -9,6 +9,9 @@
  *                    d<n>     a folder at its last sync: its path, then "id name" a line
  *   LOSSY_SYNC     "forget": syncs succeed and make nothing durable
  *
+ * Writes are interrupted and short as POSIX allows: each third ends with EINTR before its first byte, of the others each second takes
+ * half of its bytes.
+ *
  * The real files always hold everything, so the process sees what it wrote. Only names of regular files are kept apart; folders
  * count as durable at once. Writes through mmap are not seen. Nothing here is fast.
  */
@@ -42,6 +45,7 @@ static char folders[FOLDERS_MAX][PATH_MAX];
 static int folder_count;
 static char root[PATH_MAX], durable[PATH_MAX];
 static int forgets;
+static unsigned long writes;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int (*real_open)(const char *, int, ...);
@@ -203,8 +207,10 @@ static int keep_entry(const char *path, const struct stat *stat, int kind, struc
     return 0;
 }
 
-__attribute__((constructor)) static void start(void) {
-    real_open = dlsym(RTLD_NEXT, "open64");
+/* Libraries may open files before it is this one's turn to start. */
+static void resolve(void) {
+    if (real_open)
+        return;
     real_pwrite = dlsym(RTLD_NEXT, "pwrite64");
     real_write = dlsym(RTLD_NEXT, "write");
     real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
@@ -212,6 +218,11 @@ __attribute__((constructor)) static void start(void) {
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_rename = dlsym(RTLD_NEXT, "rename");
     real_unlink = dlsym(RTLD_NEXT, "unlink");
+    real_open = dlsym(RTLD_NEXT, "open64");
+}
+
+__attribute__((constructor)) static void start(void) {
+    resolve();
     const char *watched = getenv("LOSSY_ROOT"), *kept = getenv("LOSSY_DURABLE"), *sync = getenv("LOSSY_SYNC");
     if (!watched || !kept || !realpath(watched, root) || !realpath(kept, durable))
         fail("LOSSY_ROOT or LOSSY_DURABLE");
@@ -243,11 +254,13 @@ static int opened(int fd, int flags) {
 
 int open(const char *path, int flags, ...) {
     MODE(flags, mode)
+    resolve();
     return opened(real_open(path, flags, mode), flags);
 }
 
 int open64(const char *path, int flags, ...) {
     MODE(flags, mode)
+    resolve();
     return opened(real_open(path, flags | O_LARGEFILE, mode), flags);
 }
 
@@ -262,9 +275,17 @@ static ssize_t written(int fd, ssize_t count, off_t at) {
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {
+    resolve();
     pthread_mutex_lock(&lock);
-    ssize_t done = written(fd, real_pwrite(fd, bytes, count, at), at);
+    unsigned long number = ++writes;
+    ssize_t done = -1;
+    if (number % 3) {
+        size_t taken = number % 2 && count > 1 ? count / 2 : count;
+        done = written(fd, real_pwrite(fd, bytes, taken, at), at);
+    }
     pthread_mutex_unlock(&lock);
+    if (number % 3 == 0)
+        errno = EINTR;
     return done;
 }
 
@@ -272,6 +293,7 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) { return p
 
 /* Only appends are expected, and standard output is never watched. */
 ssize_t write(int fd, const void *bytes, size_t count) {
+    resolve();
     if (fd <= 2 || !*root)
         return real_write(fd, bytes, count);
     pthread_mutex_lock(&lock);
@@ -281,6 +303,7 @@ ssize_t write(int fd, const void *bytes, size_t count) {
 }
 
 int ftruncate(int fd, off_t length) {
+    resolve();
     struct stat before;
     pthread_mutex_lock(&lock);
     struct file *file = watched_file(fd, &before);
@@ -293,11 +316,12 @@ int ftruncate(int fd, off_t length) {
 
 int ftruncate64(int fd, off64_t length) { return ftruncate(fd, length); }
 
-static int sync_to(int fd, int (*otherwise)(int)) {
+static int sync_to(int fd, int (**otherwise)(int)) {
+    resolve();
     struct stat stat;
     char path[PATH_MAX];
     if (!*root || fstat(fd, &stat) || !watched_path(fd, path))
-        return otherwise(fd);
+        return (*otherwise)(fd);
     pthread_mutex_lock(&lock);
     if (!forgets && S_ISREG(stat.st_mode)) {
         struct file *file = find(stat.st_ino);
@@ -309,11 +333,12 @@ static int sync_to(int fd, int (*otherwise)(int)) {
     return 0;
 }
 
-int fsync(int fd) { return sync_to(fd, real_fsync); }
+int fsync(int fd) { return sync_to(fd, &real_fsync); }
 
-int fdatasync(int fd) { return sync_to(fd, real_fdatasync); }
+int fdatasync(int fd) { return sync_to(fd, &real_fdatasync); }
 
 int rename(const char *from, const char *to) {
+    resolve();
     pthread_mutex_lock(&lock);
     drop(to);
     int result = real_rename(from, to);
@@ -322,6 +347,7 @@ int rename(const char *from, const char *to) {
 }
 
 int unlink(const char *path) {
+    resolve();
     pthread_mutex_lock(&lock);
     drop(path);
     int result = real_unlink(path);

@@ -1,4 +1,7 @@
-"""Power cuts (STO-21): servers are killed on disks that then lose what was not synced, and nothing acknowledged is lost with it."""
+"""Power cuts (STO-21): servers are killed on disks that then lose what was not synced, and nothing acknowledged is lost with it.
+
+These disks also interrupt writes and take half of them (STO-07).
+"""
 
 import random
 from pathlib import Path
