@@ -24,6 +24,8 @@ pub struct Pending {
     ephemerals: BTreeSet<(SessionId, Arc<str>)>,
     /// The future tree's digest; `None` when nothing is pending, and it is the tree's.
     digest: Option<u64>,
+    /// Where the changes of the last request begin.
+    last: Option<Mark>,
 }
 
 /// A znode's future, and the transaction that settles it.
@@ -91,11 +93,13 @@ impl Pending {
             changes: VecDeque::new(),
             ephemerals: BTreeSet::new(),
             digest: None,
+            last: None,
         }
     }
 
     /// Everything up to `zxid` has been applied to the tree: its changes are no longer pending.
     pub fn applied(&mut self, zxid: Zxid) {
+        self.last = None;
         while let Some((_, path)) = self.changes.pop_front_if(|(at, _)| *at <= zxid) {
             if self.records.get(&path).is_some_and(|record| record.zxid <= zxid) {
                 let record = self.records.remove(&path);
@@ -138,6 +142,18 @@ impl Pending {
             .filter(|path| !self.records.contains_key(path.as_str()))
             .chain(created.map(|(_, path)| path.to_string()))
             .collect()
+    }
+
+    /// The changes since `mark` are those of one request.
+    pub(crate) fn keep(&mut self, mark: Mark) {
+        self.last = Some(mark);
+    }
+
+    /// Takes back the changes of the last request, unless anything has been applied since.
+    pub(crate) fn take_back(&mut self) {
+        if let Some(mark) = self.last.take() {
+            self.roll_back(mark);
+        }
     }
 
     /// Begins a group of changes.

@@ -75,6 +75,20 @@ pub fn error(
     })
 }
 
+/// Makes a record that fits of the one just prepared, which is longer than a log may hold. A closeSession loses its list, and every server
+/// deletes what it finds of the session (ZOOKEEPER-4306); anything else is refused and changes nothing.
+///
+/// Differs from ZooKeeper: whose leader proposes it, and cannot read its own log afterwards.
+pub fn shorten(pending: &mut Pending, record: TxnRecord) -> TxnRecord {
+    match record.txn {
+        Txn::CloseSession { .. } => TxnRecord { txn: Txn::CloseSession { paths: Some(Vec::new()) }, ..record },
+        _ => {
+            pending.take_back();
+            TxnRecord { txn: Txn::Error(ErrorCode::MARSHALLING_ERROR), digest: None, ..record }
+        }
+    }
+}
+
 struct Prep<'a> {
     tree: &'a DataTree,
     pending: &'a mut Pending,
@@ -92,6 +106,7 @@ impl<'a> Prep<'a> {
             _ if !self.tree.has_digests() => None,
             _ => Some(TxnDigest { version: TxnDigest::VERSION, tree_digest: self.pending.digest(self.tree) }),
         };
+        self.pending.keep(self.mark);
         TxnRecord { header: TxnHeader { session, cxid, zxid: self.zxid, time_ms: self.now_ms }, txn, digest }
     }
 

@@ -1,6 +1,7 @@
 //! What follows from what zab decides: committed transactions are applied, watchers told, clients answered.
 
 use crate::client::{Phase, Slot};
+use crate::session::Owner;
 use crate::{ClientId, Effect, LocalWrite, Peer};
 use bytes::Bytes;
 use ensemble_datatree::{Access, DigestMismatch, Event, EventKind, Outcome, acl};
@@ -40,14 +41,9 @@ impl Peer {
             Zab::Role(role) => self.take_office(now, role),
             Zab::Stopped => self.leave_office(),
             Zab::Forwarded { learner, request, auth, .. } => self.forwarded(now, learner, &request, auth),
-            Zab::Touched { learner, sessions } => {
-                let from = crate::session::Owner::Learner(learner);
-                for (session, timeout_ms) in sessions {
-                    self.leader.sessions.reported(session, timeout_ms, from, now.elapsed);
-                }
-            }
+            Zab::Touched { learner, asked, sessions } => self.learner_answered(now, learner, asked, &sessions),
             Zab::Revalidate { learner, session, timeout_ms } => {
-                let owner = crate::session::Owner::Learner(learner);
+                let owner = Owner::Learner(learner);
                 let valid = self.leader.sessions.attach(session, timeout_ms, owner, now.elapsed);
                 self.zab.answer_revalidate(learner, session, valid);
             }
@@ -55,7 +51,7 @@ impl Peer {
             Zab::SyncReleased { origin: SyncOrigin::Local(token) } => self.sync_done(now, Some(token)),
             Zab::SyncReleased { origin: SyncOrigin::Learner(_) } => {}
             Zab::SyncAnswered => self.sync_done(now, None),
-            Zab::LearnerLost { .. } => {}
+            Zab::LearnerLost { learner } => self.leader.sessions.owner_lost(learner, now.elapsed),
         }
     }
 
@@ -203,7 +199,8 @@ impl Peer {
             }
             return;
         }
-        if outcome.error == ErrorCode::SESSION_MOVED {
+        let moved = |result: &MultiResult| matches!(result, MultiResult::Error(ErrorCode::SESSION_MOVED));
+        if outcome.error == ErrorCode::SESSION_MOVED || outcome.multi.iter().any(moved) {
             return self.close_client(id);
         }
         let Some(client) = self.clients.get_mut(id) else { return };

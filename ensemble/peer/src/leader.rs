@@ -31,25 +31,30 @@ pub(crate) struct Leader {
     /// When to look for empty containers next.
     pub(crate) next_reaping: Duration,
     tick: Duration,
+    sync_limit: u32,
     seed: u64,
 }
 
 impl Leader {
-    pub(crate) fn new(tick: Duration, seed: u64) -> Leader {
+    /// `sync_limit` is in ticks.
+    pub(crate) fn new(tick: Duration, sync_limit: u32, seed: u64) -> Leader {
+        // A learner that says nothing is closed within syncLimit; one tick more, and it is the connection that is looked at first.
+        let patience = tick * (sync_limit + 1);
         Leader {
-            sessions: Sessions::new(tick, seed),
+            sessions: Sessions::new(tick, patience, seed),
             pending: Pending::new(seed),
             proposed: VecDeque::new(),
             waiting: VecDeque::new(),
             next_reaping: Duration::ZERO,
             tick,
+            sync_limit,
             seed,
         }
     }
 
     /// Forgets everything: an office ended or begins.
     pub(crate) fn reset(&mut self) {
-        *self = Leader::new(self.tick, self.seed);
+        *self = Leader::new(self.tick, self.sync_limit, self.seed);
     }
 }
 
@@ -103,9 +108,19 @@ impl Peer {
             Ok(()) => prep::prep(&self.tree, pending, now.wall_ms, zxid, &request),
             Err(code) => prep::error(&self.tree, pending, now.wall_ms, zxid, &request, code),
         };
+        let (record, bytes) = match record.encode() {
+            bytes if bytes.len() > self.config.record_bytes_max => {
+                let (op, length) = (submission.op, bytes.len());
+                tracing::info!(target: CLIENTS, %session, op, length, "refusing a request whose record no log may hold");
+                let record = prep::shorten(pending, record);
+                let bytes = record.encode();
+                (record, bytes)
+            }
+            bytes => (record, bytes),
+        };
         self.track(now, submission, &record);
         self.counters.proposals += 1;
-        self.zab.propose(now, zxid, record.encode());
+        self.zab.propose(now, zxid, bytes);
         self.leader.proposed.push_back(record);
     }
 
@@ -163,7 +178,23 @@ impl Peer {
         for client in self.idle.expired(now.elapsed) {
             self.close_client(client);
         }
-        if self.office != Some(Role::Leading) {
+        self.end_silent_sessions(now);
+    }
+
+    /// A learner has answered the PING of `asked`. What it has not heard of until then is silent.
+    pub(crate) fn learner_answered(&mut self, now: Now, learner: ConnId, asked: Duration, heard: &[(SessionId, i32)]) {
+        for (session, timeout_ms) in heard {
+            self.leader.sessions.reported(*session, *timeout_ms, Owner::Learner(learner), now.elapsed);
+        }
+        // One that is full may leave sessions for the next.
+        if heard.len() < ensemble_zab::TOUCHED_MAX {
+            self.leader.sessions.answered(learner, asked);
+            self.end_silent_sessions(now);
+        }
+    }
+
+    fn end_silent_sessions(&mut self, now: Now) {
+        if self.office != Some(Role::Leading) || now.elapsed < self.no_expiry_before {
             return;
         }
         for session in self.leader.sessions.expired(now.elapsed) {

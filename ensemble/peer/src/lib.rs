@@ -69,6 +69,9 @@ pub struct Config {
     pub skip_acl: bool,
     /// `zookeeper.DigestAuthenticationProvider.superDigest`: the digest identity that may do anything.
     pub super_digest: Option<String>,
+    /// Longest record that every reader of a log takes: `jute.maxbuffer` and `jute.maxbuffer.extrasize`. A request whose record would
+    /// be longer is refused.
+    pub record_bytes_max: usize,
     /// How long a connection may exist without a session (`zookeeper.nio.sessionlessCnxnTimeout`).
     pub sessionless_timeout: Duration,
     /// When empty containers go.
@@ -260,7 +263,7 @@ impl Peer {
     /// # Errors
     /// When epochs and log contradict each other, so that the server must not vote.
     pub fn new(config: Config, recovered: Recovered, now: Now, seed: u64) -> Result<Peer, HistoryError> {
-        let tick = config.zab.tick;
+        let (tick, sync_limit) = (config.zab.tick, config.zab.sync_limit);
         let server = config.zab.id;
         let zab = Zab::new(config.zab.clone(), recovered.history, now, seed)?;
         let session_ids = SessionIds::new(server.0 as u8, now.wall_ms, recovered.tree.sessions().keys().copied(), seed);
@@ -271,7 +274,7 @@ impl Peer {
             incoming: None,
             incoming_zxid: Zxid::ZERO,
             office: None,
-            leader: Leader::new(tick, seed),
+            leader: Leader::new(tick, sync_limit, seed),
             clients: Clients::new(seed),
             session_ids,
             idle: ExpiryQueue::new(tick, seed),
@@ -396,6 +399,7 @@ impl Peer {
 
     /// A client's connection ended, whoever ended it.
     pub fn handle_client_closed(&mut self, now: Now, client: ClientId) {
+        self.finish_deferred(now, client);
         self.forget_client(client);
         self.pump(now);
     }

@@ -377,6 +377,22 @@ impl Peer {
         }
     }
 
+    /// The client has hung up: what it has sent is done all the same, in its order, a closeSession above all. Nobody waits for the syncs
+    /// that the writes waited for.
+    pub(crate) fn finish_deferred(&mut self, now: Now, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.barriers > 0) else { return };
+        let slots = std::mem::take(&mut client.slots);
+        client.barriers = 0;
+        self.outstanding -= slots.len();
+        for slot in slots {
+            if let Slot::Deferred(outgoing) = slot
+                && outgoing.sync_path.is_none()
+            {
+                self.write(now, id, outgoing);
+            }
+        }
+    }
+
     /// The connection is gone.
     pub(crate) fn forget_client(&mut self, id: ClientId) {
         self.release(id);

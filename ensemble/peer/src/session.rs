@@ -4,12 +4,23 @@
 //! from the tables that learners send with their answers to PING. When a new leader takes office every session that
 //! the tree knows starts with a full timeout and no owner; the first server that speaks for it becomes its owner, and
 //! a re-attach elsewhere moves it. A session that is closing answers no touch: it ends by exactly one transaction.
+//!
+//! **A learner that cannot be heard is no silent client.** When the time of a session comes whose client is connected to a
+//! learner, what the learner has heard may be on its way, or held up with the connection. So the session is *overdue*, and ends
+//! when its owner has answered a PING that was sent afterwards without naming it: an answer names every session heard since the one
+//! before. An owner that does not answer is given up after `syncLimit`, and then its clients have nobody to speak for them: each gets a
+//! full timeout to find another server, as after an election. A session whose client died with its server therefore ends at most
+//! `syncLimit` later than one whose client died alone; no session ends while the server that its client is connected to is in sync and
+//! hears it.
+//!
+//! Differs from ZooKeeper: whose leader ends sessions that are alive at a follower which it does not hear for as long as their timeout.
 
 use crate::expiry::ExpiryQueue;
 use ensemble_proto::{ErrorCode, SessionId};
 use ensemble_zab::ConnId;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The server that a session's client is connected to, as the leader knows it.
@@ -25,29 +36,45 @@ struct Tracked {
     timeout: Duration,
     owner: Option<Owner>,
     closing: bool,
+    /// Its time came then, and its owner may have heard of it.
+    overdue: Option<Duration>,
 }
 
 /// Every global session of the ensemble, on the leader.
 pub(crate) struct Sessions {
     tracked: HashMap<SessionId, Tracked, FixedState>,
     expiry: ExpiryQueue<SessionId>,
+    /// Those that wait for their owner's word, by the time since when.
+    overdue: BTreeSet<(Duration, SessionId)>,
+    /// When the PING was sent that each learner answered last, of those answers that named all that it had heard.
+    answered: BTreeMap<ConnId, Duration>,
+    /// An owner's word is waited for no longer.
+    patience: Duration,
 }
 
 impl Sessions {
-    /// No session yet; deadlines are rounded to `tick`.
-    pub(crate) fn new(tick: Duration, seed: u64) -> Sessions {
-        Sessions { tracked: HashMap::with_hasher(FixedState::with_seed(seed)), expiry: ExpiryQueue::new(tick, seed) }
+    /// No session yet; deadlines are rounded to `tick`. A learner that does not answer within `patience` loses its connection otherwise.
+    pub(crate) fn new(tick: Duration, patience: Duration, seed: u64) -> Sessions {
+        Sessions {
+            tracked: HashMap::with_hasher(FixedState::with_seed(seed)),
+            expiry: ExpiryQueue::new(tick, seed),
+            overdue: BTreeSet::new(),
+            answered: BTreeMap::new(),
+            patience,
+        }
     }
 
     /// Begins to track a session, with a full timeout.
     pub(crate) fn track(&mut self, session: SessionId, timeout_ms: i32, owner: Option<Owner>, now: Duration) {
         let timeout = timeout(timeout_ms);
-        self.tracked.insert(session, Tracked { timeout, owner, closing: false });
+        self.forgive(session);
+        self.tracked.insert(session, Tracked { timeout, owner, closing: false, overdue: None });
         self.expiry.touch(session, now, timeout);
     }
 
     /// Heard of the session's client. False when the session is unknown or closing.
     pub(crate) fn touch(&mut self, session: SessionId, timeout_ms: Option<i32>, now: Duration) -> bool {
+        self.forgive(session);
         match self.tracked.get_mut(&session) {
             Some(tracked) if !tracked.closing => {
                 tracked.timeout = timeout_ms.map_or(tracked.timeout, timeout);
@@ -58,12 +85,11 @@ impl Sessions {
         }
     }
 
-    /// A learner has heard of the session's client, with the timeout that it agreed on. What comes late from a learner that
-    /// the session has left counts for nothing: that timeout may be shorter than the present one.
+    /// A learner has heard of the session's client, with the timeout that it agreed on. That of a learner which the session has left does
+    /// not count: it may be shorter than the present one.
     pub(crate) fn reported(&mut self, session: SessionId, timeout_ms: i32, from: Owner, now: Duration) {
-        if self.tracked.get(&session).is_some_and(|tracked| tracked.owner.is_none_or(|owner| owner == from)) {
-            self.touch(session, Some(timeout_ms), now);
-        }
+        let owner = self.tracked.get(&session).and_then(|tracked| tracked.owner);
+        self.touch(session, owner.is_none_or(|owner| owner == from).then_some(timeout_ms), now);
     }
 
     /// Moves the session to `owner` after a re-attach there. False when the session is unknown or closing.
@@ -94,6 +120,7 @@ impl Sessions {
 
     /// Marks the session as closing: its closeSession has been proposed.
     pub(crate) fn closing(&mut self, session: SessionId) {
+        self.forgive(session);
         if let Some(tracked) = self.tracked.get_mut(&session) {
             tracked.closing = true;
             self.expiry.remove(session);
@@ -102,18 +129,72 @@ impl Sessions {
 
     /// The session's end has been applied.
     pub(crate) fn remove(&mut self, session: SessionId) {
+        self.forgive(session);
         self.tracked.remove(&session);
         self.expiry.remove(session);
     }
 
-    /// Takes the sessions whose time has come; each must be closed by a transaction.
+    /// It is not overdue, or not any more.
+    fn forgive(&mut self, session: SessionId) {
+        if let Some(since) = self.tracked.get_mut(&session).and_then(|tracked| tracked.overdue.take()) {
+            self.overdue.remove(&(since, session));
+        }
+    }
+
+    /// A learner has answered the PING of `asked`, and has said of which sessions it has heard: all of them.
+    pub(crate) fn answered(&mut self, learner: ConnId, asked: Duration) {
+        self.answered.insert(learner, asked);
+    }
+
+    /// A learner's connection has ended: nobody speaks for the sessions of its clients until they are attached elsewhere.
+    pub(crate) fn owner_lost(&mut self, learner: ConnId, now: Duration) {
+        self.answered.remove(&learner);
+        let owner = Some(Owner::Learner(learner));
+        for (session, tracked) in
+            self.tracked.iter_mut().filter(|(_, tracked)| tracked.owner == owner && !tracked.closing)
+        {
+            tracked.owner = None;
+            if let Some(since) = tracked.overdue.take() {
+                self.overdue.remove(&(since, *session));
+            }
+            self.expiry.touch(*session, now, tracked.timeout);
+        }
+    }
+
+    /// Takes the sessions whose time has come and whose owner has not heard of them; each must be closed by a transaction.
     pub(crate) fn expired(&mut self, now: Duration) -> Vec<SessionId> {
-        self.expiry.expired(now)
+        let mut expired = Vec::new();
+        for session in self.expiry.expired(now) {
+            let Some(tracked) = self.tracked.get_mut(&session) else { continue };
+            match tracked.owner {
+                Some(Owner::Learner(_)) => {
+                    tracked.overdue = Some(now);
+                    self.overdue.insert((now, session));
+                }
+                Some(Owner::Local) | None => expired.push(session),
+            }
+        }
+        let (tracked, answered, patience) = (&self.tracked, &self.answered, self.patience);
+        let is_silent = |&(since, session): &(Duration, SessionId)| {
+            let owner = tracked.get(&session).and_then(|tracked| tracked.owner);
+            let answered = match owner {
+                Some(Owner::Learner(conn)) => answered.get(&conn).is_some_and(|asked| *asked >= since),
+                Some(Owner::Local) | None => true,
+            };
+            answered || since + patience <= now
+        };
+        let silent: Vec<_> = self.overdue.iter().filter(|overdue| is_silent(overdue)).copied().collect();
+        for (_, session) in silent {
+            self.forgive(session);
+            expired.push(session);
+        }
+        expired
     }
 
     /// When the next session may expire.
     pub(crate) fn next_expiry(&self) -> Option<Duration> {
-        self.expiry.next()
+        let overdue = self.overdue.first().map(|(since, _)| *since + self.patience);
+        [self.expiry.next(), overdue].into_iter().flatten().min()
     }
 }
 
@@ -172,7 +253,7 @@ mod tests {
     }
 
     fn sessions() -> Sessions {
-        let mut sessions = Sessions::new(at(1000), 0);
+        let mut sessions = Sessions::new(at(1000), at(11_000), 0);
         sessions.track(A, 4000, None, at(0));
         sessions
     }

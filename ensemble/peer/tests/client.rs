@@ -5,8 +5,8 @@ mod common;
 use common::{Received, World, new_session};
 use ensemble_peer::ClientId;
 use ensemble_proto::client::{
-    AclEntry, AuthRequest, ConnectRequest, CreateRequest, DeleteRequest, EventType, OpCode, ReadRequest,
-    SetDataRequest, password, xid,
+    AclEntry, AuthRequest, CheckRequest, ConnectRequest, CreateRequest, DeleteRequest, EventType, MultiOp,
+    MultiRequest, OpCode, ReadRequest, SetDataRequest, password, xid,
 };
 use ensemble_proto::jute::Writer;
 use ensemble_proto::{Acl, ErrorCode, SessionId, Zxid};
@@ -409,6 +409,171 @@ fn a_late_report_of_the_server_that_a_session_left_does_not_shorten_its_timeout(
     assert!(world.peers[leader].tree().sessions().contains_key(&session), "silent for 20 s of 30 s");
 }
 
+/// A follower with a client of 4 s, and the leader.
+fn cut_off(world: &mut World) -> (usize, ClientId, SessionId) {
+    let server = world.follower();
+    let client = world.open(server);
+    let session = world.handshake(server, client, &new_session(4_000)).expect("a response").session;
+    create(world, server, client, 1, "/e", 1);
+    (server, client, session)
+}
+
+fn lives(world: &World, session: SessionId) -> bool {
+    world.peers[world.leader()].tree().sessions().contains_key(&session)
+}
+
+#[test]
+fn a_session_outlives_a_silence_of_its_follower_that_is_shorter_than_sync_limit() {
+    let mut world = World::new(3);
+    let (server, client, session) = cut_off(&mut world);
+    world.cut.insert(server);
+    for _ in 0..9 {
+        world.advance(Duration::from_secs(1));
+        world.request(server, client, xid::PING, OpCode::Ping, |_| ());
+    }
+    assert!(lives(&world, session), "9 s of 4 s, with a syncLimit of 10 s");
+    world.heal();
+    world.advance(Duration::from_secs(1));
+    world.request(server, client, xid::PING, OpCode::Ping, |_| ());
+    assert!(lives(&world, session));
+    set(&mut world, server, client, 2, "/e");
+    assert_eq!(world.errors(server, client).last(), Some(&OK));
+}
+
+#[test]
+fn a_session_that_is_silent_behind_a_silent_follower_ends_with_the_first_answer() {
+    let mut world = World::new(3);
+    let (server, _, session) = cut_off(&mut world);
+    world.advance(Duration::from_secs(1)); // the follower has reported it
+    world.cut.insert(server);
+    world.advance(Duration::from_secs(9));
+    assert!(lives(&world, session));
+    world.heal();
+    assert!(!lives(&world, session), "asked after its time, answered now");
+}
+
+#[test]
+fn the_clients_of_a_lost_follower_have_a_full_timeout_to_find_another_server() {
+    let mut world = World::new(3);
+    let (server, client, session) = cut_off(&mut world);
+    world.cut.insert(server);
+    let is_learner = |world: &World| {
+        world.peers[world.leader()].status().learners.iter().any(|learner| learner.id.0 as usize == server + 1)
+    };
+    while is_learner(&world) {
+        world.advance(Duration::from_millis(100));
+        world.request(server, client, xid::PING, OpCode::Ping, |_| ());
+    }
+    world.advance(Duration::from_millis(3900));
+    assert!(lives(&world, session));
+    world.advance(Duration::from_secs(3)); // the rest, and a tick of rounding
+    assert!(!lives(&world, session));
+}
+
+#[test]
+fn a_silent_session_of_a_follower_that_is_heard_ends_within_a_tick_of_its_time() {
+    let mut world = World::new(3);
+    let (_, _, session) = cut_off(&mut world);
+    world.advance(Duration::from_millis(3900));
+    assert!(lives(&world, session));
+    world.advance(Duration::from_millis(1100 + 2000 + 1000)); // a report, rounding, and the answer to the next PING
+    assert!(!lives(&world, session));
+}
+
+#[test]
+fn a_request_whose_record_no_log_may_hold_is_refused_and_changes_nothing() {
+    for servers in [0, 3] {
+        let mut world = World::new(servers);
+        let server = world.peers.len() - 1;
+        let (client, session) = world.session(server);
+        for number in 0..6 {
+            world.request(server, client, xid::AUTH, OpCode::Auth, |out| {
+                AuthRequest { scheme: "digest".into(), auth: format!("user{number}:p").as_bytes() }.encode(out);
+            });
+        }
+        world.received(server, client);
+        let acl = |scheme: &'static str| AclEntry { perms: Acl::ALL, scheme: Some(scheme.into()), id: None };
+        let multi = |entries: usize| MultiRequest {
+            ops: (0..entries)
+                .map(|number| MultiOp::Create {
+                    op: OpCode::Create,
+                    request: CreateRequest {
+                        path: format!("/m{number}").into(),
+                        data: None,
+                        acl: Some(vec![acl("auth")]),
+                        flags: 1,
+                    },
+                })
+                .collect(),
+        };
+        assert!(common::RECORD_BYTES_MAX > 20 * 40, "twenty short creates would fit without the identities");
+        for (entries, expected) in [(20, ErrorCode::MARSHALLING_ERROR), (3, OK)] {
+            world.request(server, client, 1, OpCode::Multi, |out| multi(entries).encode(out));
+            assert_eq!(world.errors(server, client), vec![expected], "{entries}");
+        }
+        let data = [7; common::RECORD_BYTES_MAX];
+        let request = SetDataRequest { path: "/m0".into(), data: Some(&data), version: -1 };
+        world.request(server, client, 2, OpCode::SetData, |out| request.encode(out));
+        assert_eq!(world.errors(server, client), vec![ErrorCode::MARSHALLING_ERROR]);
+        set(&mut world, server, client, 3, "/m0");
+        assert_eq!(world.errors(server, client), vec![OK], "the version is that of before");
+        for peer in &world.peers {
+            let znode = peer.tree().get("/m0").expect("created").stat();
+            assert_eq!((znode.version, peer.tree().ephemeral_count(), peer.status().digest_mismatches), (1, 3, 0));
+        }
+        for number in 0..80 {
+            create(&mut world, server, client, 10 + number, &format!("/{}{number}", "long".repeat(10)), 1);
+        }
+        world.request(server, client, 999, OpCode::CloseSession, |_| ());
+        assert_eq!(world.errors(server, client), vec![OK; 81], "the list of a closeSession is left out");
+        for peer in &world.peers {
+            assert_eq!(peer.tree().ephemeral_count(), 0);
+            assert!(!peer.tree().sessions().contains_key(&session));
+        }
+    }
+}
+
+#[test]
+fn what_waits_behind_a_sync_is_done_when_the_client_hangs_up() {
+    for servers in [0, 3] {
+        let mut world = World::new(servers);
+        let server = world.peers.len() - 1;
+        let (client, session) = world.session(server);
+        create(&mut world, server, client, 1, "/e", 1);
+        world.sync = false;
+        set(&mut world, server, client, 2, "/e");
+        world.request(server, client, 3, OpCode::Sync, |out| out.string("/"));
+        create(&mut world, server, client, 4, "/p", 0);
+        world.request(server, client, 5, OpCode::Sync, |out| out.string("/"));
+        world.request(server, client, 6, OpCode::CloseSession, |_| ());
+        world.hang_up(server, client);
+        world.sync = true;
+        world.settle();
+        for peer in &world.peers {
+            assert!(!peer.tree().sessions().contains_key(&session), "closed");
+            assert!(peer.tree().get("/p").is_some() && peer.tree().get("/e").is_none(), "in order");
+        }
+        let (client, _) = world.session(server);
+        world.request(server, client, 1, OpCode::Sync, |out| out.string("/"));
+        assert_eq!(world.errors(server, client), vec![OK], "answers still find those who asked");
+    }
+}
+
+#[test]
+fn a_multi_of_a_session_that_has_moved_ends_its_connection_without_an_answer() {
+    let mut world = World::new(3);
+    for (from, to) in [(world.leader(), world.follower()), (world.follower(), world.leader())] {
+        let (old, session) = world.session(from);
+        let (new, password) = (world.open(to), password(session));
+        let request = ConnectRequest { session, password: &password, ..new_session(10_000) };
+        assert_eq!(world.handshake(to, new, &request).expect("a response").session, session);
+        let check = MultiOp::Check(CheckRequest { path: "/".into(), version: -1 });
+        world.request(from, old, 2, OpCode::Multi, |out| MultiRequest { ops: vec![check] }.encode(out));
+        assert_eq!(world.received(from, old), vec![]);
+        assert!(world.closed.contains(&(from, old)));
+    }
+}
+
 #[test]
 fn after_a_standstill_clients_are_heard_before_anybody_is_said_to_be_silent() {
     let mut world = World::standalone();
@@ -428,25 +593,19 @@ fn after_a_standstill_clients_are_heard_before_anybody_is_said_to_be_silent() {
 /// The leader has proposed the end of a session when a write of its client reaches it, with the xid that the end has too.
 #[test]
 fn the_end_of_a_session_answers_no_other_request_of_its_client() {
-    let begin = || {
-        let mut world = World::new(3);
-        let follower = world.follower();
-        let client = world.open(follower);
-        let session = world.handshake(follower, client, &new_session(4_000)).expect("a response").session;
-        (world, follower, client, session)
-    };
-    let (mut world, _, _, session) = begin();
-    let mut silent_for = Duration::ZERO;
-    while world.peers[world.leader()].tree().sessions().contains_key(&session) {
-        world.advance(Duration::from_millis(50));
-        silent_for += Duration::from_millis(50);
-    }
-    let (mut world, follower, client, session) = begin();
-    world.advance(silent_for - Duration::from_millis(200));
-    world.request(follower, client, xid::PING, OpCode::Ping, |_| ());
+    let mut world = World::new(3);
+    let (leader, follower) = (world.leader(), world.follower());
+    let (_, session) = world.session(follower);
+    let (client, password) = (world.open(follower), password(session));
+    let request = ConnectRequest { session, password: &password, ..new_session(4_000) };
+    assert_eq!(world.handshake(follower, client, &request).expect("a response").session, session);
+    world.late.insert(follower); // or it would have closed the connection by then
     world.sync = false;
-    world.advance(Duration::from_millis(200));
-    world.received(follower, client);
+    let proposed = world.peers[leader].status().proposals;
+    while world.peers[leader].status().proposals == proposed {
+        world.advance(Duration::from_millis(50));
+    }
+    assert!(!world.closed.contains(&(follower, client)));
     create(&mut world, follower, client, 0, "/a", 0);
     world.sync = true;
     world.settle();

@@ -332,6 +332,7 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
         session_timeout_max_ms: settings.session_timeout_max_ms,
         client_outstanding_max: settings.global_outstanding_limit,
         skip_acl: settings.skip_acl,
+        record_bytes_max: settings.record_bytes_max,
         super_digest: settings.super_digest.clone(),
         sessionless_timeout: settings.sessionless_timeout,
         reaping: settings.reaping.clone(),

@@ -102,6 +102,11 @@ impl Client {
         self.session.map(|session| session.id)
     }
 
+    /// Whether a server has given it its session, on the connection that it has.
+    pub(crate) fn is_attached(&self) -> bool {
+        matches!(self.link, Link::Open)
+    }
+
     /// The shortest timeout that the session ever had on any server; zero without a session. (A server that has lost the
     /// session to another may still report it with the timeout that it knew, as in ZooKeeper.)
     pub(crate) fn session_timeout(&self) -> Duration {

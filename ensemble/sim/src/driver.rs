@@ -4,14 +4,14 @@ use crate::invariants::{i1_epochs, i5_completeness, i6_acks, i7_digest, i8_indic
 use crate::network::{Message, Place};
 use crate::server::{self, Process};
 use crate::trace::{Verdict, Violation};
-use crate::world::{Event, World};
+use crate::world::{Ear, Event, World};
 use bytes::BytesMut;
 use ensemble_peer::{ClientId, Effect, Peer};
 use ensemble_proto::durable::Write;
 use ensemble_proto::jute::Reader;
 use ensemble_proto::quorum::{Decoded, Notification, PacketType};
 use ensemble_proto::txn::TxnRecord;
-use ensemble_proto::{Now, ServerId, Zxid};
+use ensemble_proto::{Epoch, Now, ServerId, Zxid};
 use ensemble_storage::{Storage, StorageError, write_initialize_marker};
 use ensemble_zab::{ConnId, Role};
 use std::net::{IpAddr, Ipv4Addr};
@@ -497,11 +497,28 @@ impl World {
         // What a connection still carries that the client has left does not count: the session may have moved. Nor does what made
         // the server end the connection: a session that has moved, a client that has seen more than the server.
         let current = self.clients[client].connection == Some(connection) && process.clients.contains(&connection);
-        if process.office == Some(Role::Leading) && current {
-            let epoch = process.peer.zab().epoch();
-            self.heard(client, Some(epoch));
+        let (office, epoch) = (process.office, process.peer.zab().epoch());
+        let by = match office {
+            Some(Role::Leading) => Some(Ear::Leader(epoch)),
+            Some(_) if self.clients[client].is_attached() && self.is_in_sync(server, epoch) => {
+                Some(Ear::Learner(epoch))
+            }
+            Some(_) | None => None,
+        };
+        if let Some(by) = by.filter(|_| current) {
+            self.heard(client, by);
         }
         Ok(())
+    }
+
+    /// Whether the established leader of the epoch counts this server as in sync.
+    fn is_in_sync(&self, server: usize, epoch: Epoch) -> bool {
+        let id = self.servers[server].id;
+        self.servers.iter().filter_map(|server| server.process.as_ref()).any(|process| {
+            process.office == Some(Role::Leading)
+                && process.peer.zab().epoch() == epoch
+                && process.peer.zab().learners().any(|learner| learner.id == id && learner.synced)
+        })
     }
 
     fn read(&mut self, server: usize, connection: u64, bytes: &[u8]) -> Verdict {

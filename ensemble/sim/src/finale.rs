@@ -57,7 +57,7 @@ pub(crate) fn check(world: &mut World) -> Verdict {
         reload(world, server)?;
     }
     let replay = rules::replay::replay(&world.history, &world.ledger)?;
-    rules::check(&world.history, &world.ledger, &world.heard, &replay)?;
+    rules::check(&world.history, &world.ledger, &world.heard, &replay, world.word())?;
     for server in &world.servers {
         if let Some(process) = &server.process {
             compare(process.peer.tree(), &replay.model)?;

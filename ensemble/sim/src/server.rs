@@ -160,6 +160,7 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
         session_timeout_max_ms: 20 * tick_ms,
         client_outstanding_max: 20,
         skip_acl: false,
+        record_bytes_max: 2 << 20,
         super_digest: None,
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),

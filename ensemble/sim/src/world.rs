@@ -118,7 +118,7 @@ pub struct World {
     pub(crate) is_stormy: bool,
     pub(crate) may_ask: bool,
     pub(crate) office_changed: Duration,
-    /// When an established leader heard itself from a session, or its client asked anybody for another timeout.
+    /// When a session was heard of, or its client asked anybody for another timeout.
     pub(crate) heard: BTreeMap<SessionId, Vec<Heard>>,
 }
 
@@ -129,8 +129,29 @@ pub struct Heard {
     pub at: Duration,
     /// The shortest timeout that the session has had until then.
     pub timeout: Duration,
-    /// The epoch of the established leader that heard it itself; `None` for a client that asks to have its session back.
-    pub epoch: Option<Epoch>,
+    /// Who heard it.
+    pub by: Ear,
+}
+
+/// Who hears a session's client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ear {
+    /// The established leader of this epoch.
+    Leader(Epoch),
+    /// A learner that the established leader of this epoch counts as in sync.
+    Learner(Epoch),
+    /// Whoever it asks to have its session back.
+    Anybody,
+}
+
+impl Ear {
+    /// The epoch in which it was heard.
+    pub fn epoch(self) -> Option<Epoch> {
+        match self {
+            Ear::Leader(epoch) | Ear::Learner(epoch) => Some(epoch),
+            Ear::Anybody => None,
+        }
+    }
 }
 
 /// What a run did.
@@ -214,6 +235,12 @@ impl World {
         self.settle()?;
         crate::finale::check(self)?;
         Ok(self.summary())
+    }
+
+    /// How long the word of a learner in sync may take to reach its leader: it is closed when it is not heard for `syncLimit`, and a leader
+    /// that stands still itself for longer than twice that has a successor.
+    pub(crate) fn word(&self) -> Duration {
+        self.swarm.tick * (2 * self.swarm.sync_limit + 2)
     }
 
     /// What happened so far.
@@ -438,15 +465,15 @@ impl World {
         self.trace.line(self.now, || format!("client {client} reaches server {server} on {connection}"));
         self.server_accepts_client(server, connection)?;
         let bytes = self.clients[client].connected(connection, self.now, &self.swarm, &mut self.random);
-        self.heard(client, None);
+        self.heard(client, Ear::Anybody);
         self.send(connection, here, Message::Bytes(bytes));
         Ok(())
     }
 
-    /// A client speaks: to a leader of this epoch, or asks to have its session back.
-    pub(crate) fn heard(&mut self, client: usize, epoch: Option<Epoch>) {
+    /// A client speaks.
+    pub(crate) fn heard(&mut self, client: usize, by: Ear) {
         if let Some(session) = self.clients[client].session() {
-            let heard = Heard { at: self.now, timeout: self.clients[client].session_timeout(), epoch };
+            let heard = Heard { at: self.now, timeout: self.clients[client].session_timeout(), by };
             self.heard.entry(session).or_default().push(heard);
         }
     }

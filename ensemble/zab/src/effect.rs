@@ -4,6 +4,7 @@ use bytes::Bytes;
 use ensemble_proto::durable::{Ticket, Write};
 use ensemble_proto::quorum::{AuthId, Notification, QuorumPacket};
 use ensemble_proto::{ServerId, SessionId, Zxid};
+use std::time::Duration;
 
 /// A quorum connection. Allocated by the owner and never reused, so packets of an old connection are recognised.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -137,11 +138,13 @@ pub enum Effect {
         /// The client's identities.
         auth: Vec<AuthId>,
     },
-    /// Leader: a learner has heard from these sessions; with their timeouts in milliseconds.
+    /// Leader: a learner answers a PING with the sessions that it has heard from since its last answer.
     Touched {
         /// Its connection.
         learner: ConnId,
-        /// The sessions.
+        /// When the PING was sent, on the elapsed clock.
+        asked: Duration,
+        /// The sessions, with their timeouts in milliseconds.
         sessions: Vec<(SessionId, i32)>,
     },
     /// Leader: a learner asks whether it may serve this session; answer with `answer_revalidate`.

@@ -35,8 +35,8 @@ const CONNECT_TRIES_MAX: u32 = 5;
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Proposals without their COMMIT that a leader may have open; more ends the connection.
 const OPEN_PROPOSALS_MAX: usize = 1 << 20;
-/// Sessions reported in one PING; the rest waits for the next.
-const TOUCHED_MAX: usize = 40_000;
+/// Sessions reported in one answer to a PING; the rest waits for the next.
+pub const TOUCHED_MAX: usize = 40_000;
 
 #[derive(Debug)]
 pub(crate) struct Following {
@@ -232,8 +232,9 @@ impl Following {
             return Verdict::Look("leader's epoch is below the accepted one");
         }
         let (position, current) = match epoch == core.accepted_epoch && !core.mutants().accept_old_epoch() {
-            // Promised before: this leader must not count us, and may be told that we have nothing.
-            true if self.claim_nothing => (Zxid::ZERO, -1),
+            // Promised before: this leader must not count us, and may be told that we have nothing. An empty history would be a
+            // history, and the same as that of a leader whose own is empty.
+            true if self.claim_nothing => (Zxid::NONE, -1),
             true => (core.position(), -1),
             false => {
                 core.accept_epoch(epoch);

@@ -368,8 +368,8 @@ impl Leading {
             PacketType::Ack => return Err("ACK of what was not proposed, or out of order"),
             PacketType::Ping => {
                 let sessions = decode_touched(packet.payload()).map_err(|_| "PING does not decode")?;
-                if learner.pong() && !sessions.is_empty() {
-                    core.effects.push_back(Effect::Touched { learner: conn, sessions });
+                if let Some(asked) = learner.pong() {
+                    core.effects.push_back(Effect::Touched { learner: conn, asked, sessions });
                 }
                 self.answer_syncs(core);
             }

@@ -82,8 +82,8 @@ pub(crate) struct Learner {
     sent: Zxid,
     held: Vec<QuorumPacket>,
     held_bytes: usize,
-    /// Rounds of PINGs not answered yet.
-    pings: VecDeque<u64>,
+    /// Rounds of PINGs not answered yet, and when they were sent.
+    pings: VecDeque<(u64, Duration)>,
     /// The last round of PINGs answered.
     pub(crate) answered: u64,
     /// How far proposals had been sent at some times, as long as they are not acknowledged.
@@ -235,20 +235,16 @@ impl Learner {
     pub(crate) fn ping(&mut self, core: &mut Core, round: u64, proposed: Zxid) {
         core.send(self.conn, QuorumPacket::new(PacketType::Ping, proposed));
         if self.stage == Stage::Active {
-            self.pings.push_back(round);
+            self.pings.push_back((round, core.now));
             self.marks.mark(self.sent, core.now);
         }
     }
 
-    /// Whether a PING was waiting for this answer.
-    pub(crate) fn pong(&mut self) -> bool {
-        match self.pings.pop_front() {
-            Some(round) => {
-                self.answered = round;
-                true
-            }
-            None => false,
-        }
+    /// When the PING was sent that this is the answer to; `None` when there was none.
+    pub(crate) fn pong(&mut self) -> Option<Duration> {
+        let (round, sent) = self.pings.pop_front()?;
+        self.answered = round;
+        Some(sent)
     }
 
     /// An ACK of a proposal. False when it is none that could have come: every proposal is acknowledged, in order.

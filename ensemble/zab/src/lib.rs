@@ -69,6 +69,7 @@ mod zab;
 pub use config::{Config, History, HistoryError};
 pub use effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
 pub use ensemble_proto::durable::{Ticket, Write};
+pub use following::TOUCHED_MAX;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutants;
 pub use zab::Zab;

@@ -127,7 +127,7 @@ fn a_snapshot_of_a_leader_that_came_to_nothing_gives_way_to_another_leaders_hist
     script.connect(9);
     script.say_with(9, LeaderInfo, at(3, 0), LEADER_INFO);
     let last = script.sent.last().unwrap();
-    assert_eq!((last.kind, last.zxid, last.payload()), (AckEpoch, Zxid::ZERO, &[255u8; 4][..]), "not counted");
+    assert_eq!((last.kind, last.zxid, last.payload()), (AckEpoch, Zxid::NONE, &[255u8; 4][..]), "nothing, not counted");
     script.say(9, Snap, at(1, 7));
     script.with(|zab, now| zab.handle_snapshot(now, ConnId(9), Bytes::from_static(b"tree at 1.7")));
     script.say_with(9, NewLeader, at(3, 0), b"config");

@@ -11,9 +11,12 @@ use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{Notification, QuorumPacket, SNAPSHOT_SIGNATURE};
 use ensemble_proto::{Epoch, ErrorCode, Now, ServerId, SessionId, Zxid};
 use ensemble_zab::{ConnId, History, Role};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+
+/// Low, so that it is soon reached.
+pub(crate) const RECORD_BYTES_MAX: usize = 2000;
 
 /// What is on its way to a peer.
 enum Mail {
@@ -28,6 +31,11 @@ pub(crate) struct World {
     pub(crate) peers: Vec<Peer>,
     pub(crate) now: Now,
     mail: VecDeque<(usize, Mail)>,
+    /// Servers that no packet of a quorum connection leaves or reaches, and what waits for them to be healed.
+    pub(crate) cut: BTreeSet<usize>,
+    held: VecDeque<(usize, Mail)>,
+    /// Servers whose timers do not run.
+    pub(crate) late: BTreeSet<usize>,
     /// The other end of each quorum connection.
     ends: BTreeMap<(usize, ConnId), (usize, ConnId)>,
     next_conn: u64,
@@ -78,6 +86,9 @@ impl World {
             peers,
             now,
             mail: VecDeque::new(),
+            cut: BTreeSet::new(),
+            held: VecDeque::new(),
+            late: BTreeSet::new(),
             ends: BTreeMap::new(),
             next_conn: 1,
             next_client: 1,
@@ -113,8 +124,8 @@ impl World {
             let step = next.clamp(self.now.elapsed + Duration::from_millis(1), end) - self.now.elapsed;
             self.now.elapsed += step;
             self.now.wall_ms += step.as_millis() as i64;
-            for peer in &mut self.peers {
-                if peer.deadline() <= self.now.elapsed {
+            for (index, peer) in self.peers.iter_mut().enumerate() {
+                if peer.deadline() <= self.now.elapsed && !self.late.contains(&index) {
                     peer.handle_timeout(self.now);
                 }
             }
@@ -197,8 +208,17 @@ impl World {
 
     fn post(&mut self, index: usize, conn: ConnId, mail: impl FnOnce(ConnId) -> Mail) {
         if let Some(&(to, other)) = self.ends.get(&(index, conn)) {
-            self.mail.push_back((to, mail(other)));
+            let is_cut = self.cut.contains(&index) || self.cut.contains(&to);
+            let queue = if is_cut { &mut self.held } else { &mut self.mail };
+            queue.push_back((to, mail(other)));
         }
+    }
+
+    /// The network is whole again: what was held back arrives, in order.
+    pub(crate) fn heal(&mut self) {
+        self.cut.clear();
+        self.mail.append(&mut self.held);
+        self.settle();
     }
 
     fn deliver(&mut self, to: usize, mail: Mail) {
@@ -331,6 +351,7 @@ fn peer(id: i64, membership: &Membership, now: Now) -> Peer {
         session_timeout_max_ms: 40_000,
         client_outstanding_max: 4,
         skip_acl: false,
+        record_bytes_max: RECORD_BYTES_MAX,
         super_digest: Some(client::digest_id("super:test")),
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),

@@ -144,7 +144,7 @@ pub const KEYS: &[Key] = &[
     key("extendedTypesEnabled", Property, unless("false")),
     key("emulate353TTLNodes", Property, unless("false")),
     key("jute.maxbuffer", BareProperty, Supported),
-    key("jute.maxbuffer.extrasize", Property, Ignored),
+    key("jute.maxbuffer.extrasize", Property, Supported),
     key("forceSnapshotSync", Property, unless("false")),
     key("autopurge.snapRetainCount", File, Supported),
     key("autopurge.purgeInterval", File, Supported),

@@ -53,6 +53,8 @@ pub struct Settings {
     pub global_outstanding_limit: usize,
     /// Longest frame of a client (`jute.maxbuffer`).
     pub frame_bytes_max: usize,
+    /// Longest record of a transaction (`jute.maxbuffer` and `jute.maxbuffer.extrasize`).
+    pub record_bytes_max: usize,
     /// `4lw.commands.whitelist`.
     pub four_letter_whitelist: String,
     /// `skipACL`.
@@ -168,6 +170,7 @@ const MILLISECONDS: &str = "a number of milliseconds, at least 1";
 const COUNT: &str = "a number, at least 0";
 const POSITIVE: &str = "a number, at least 1";
 const BYTES: &str = "a number of bytes from 1 to 2147483647";
+const EXTRA_BYTES: &str = "a number of bytes from 0 to 2147483647";
 const PORT: &str = "a port between 0 and 65535";
 const DEFAULT_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider";
 const NULL_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.NullMetricsProvider";
@@ -181,8 +184,10 @@ const ALONE_UNGRANTED: &str = "ensemble.id: needs a server.N line for every serv
 /// Differs from ZooKeeper: while `snapCount` is not set, a snapshot waits until this part of its length was logged. The more, the less
 /// is written; the less, the sooner a server is back.
 const SNAP_SHARE: Share = Share { of: 2, in_all: 3 };
-/// How much longer than a client's frame a record in the log may be: paths of a closeSession, headers.
-const RECORD_OVERHEAD_BYTES: u64 = 1 << 20;
+/// Least `jute.maxbuffer.extrasize`.
+const EXTRA_BYTES_MIN: usize = 1024;
+/// How much longer than a client's frame a record in the log may be at least: what earlier versions of this server have written.
+const RECORD_OVERHEAD_BYTES: usize = 1 << 20;
 
 impl Settings {
     pub(super) fn read(
@@ -204,6 +209,9 @@ impl Settings {
             return Err(ConfigError::Conflict(ALONE_UNGRANTED.into()));
         }
         let frame_bytes_max = values.number("jute.maxbuffer", 1_048_575, 1, i32::MAX as usize, BYTES)?;
+        let extra_bytes =
+            values.number("jute.maxbuffer.extrasize", frame_bytes_max, 0, i32::MAX as usize, EXTRA_BYTES)?;
+        let record_bytes_max = frame_bytes_max + extra_bytes.max(EXTRA_BYTES_MIN);
         let super_digest = values.text("DigestAuthenticationProvider.superDigest").map(str::to_owned);
         if values.text("peerType").is_some_and(|kind| !matches!(kind, "participant" | "observer")) {
             return Err(values.wrong("peerType", "participant or observer"));
@@ -224,7 +232,11 @@ impl Settings {
             standalone,
             directories: directories(values)?,
             datadir_autocreate: values.flag("datadir.autocreate", true)?,
-            storage: storage(values, frame_bytes_max, operator.is_some())?,
+            storage: storage(
+                values,
+                record_bytes_max.max(frame_bytes_max + RECORD_OVERHEAD_BYTES),
+                operator.is_some(),
+            )?,
             snap_retain_count: values.number("autopurge.snapRetainCount", 3, 3, usize::MAX, "a number, at least 3")?,
             purge_interval: purge_interval(values)?,
             digest_enabled: values.flag("digest.enabled", true)?,
@@ -238,6 +250,7 @@ impl Settings {
             reaping: reaping(values)?,
             global_outstanding_limit: values.number("globalOutstandingLimit", 1000, 1, usize::MAX, POSITIVE)?,
             frame_bytes_max,
+            record_bytes_max,
             four_letter_whitelist,
             skip_acl: values.flag("skipACL", false)?,
             super_digest,
@@ -322,7 +335,7 @@ fn directories(values: &Values) -> Result<Directories, ConfigError> {
     Ok(Directories { data, log })
 }
 
-fn storage(values: &Values, frame_bytes_max: usize, operator: bool) -> Result<ensemble_storage::Options, ConfigError> {
+fn storage(values: &Values, record_bytes_max: usize, operator: bool) -> Result<ensemble_storage::Options, ConfigError> {
     const KIB: &str = "a number of KiB";
     let defaults = ensemble_storage::Options::default();
     let preallocate_kib = values.number("preAllocSize", defaults.preallocate >> 10, 0, 1 << 30, KIB)?;
@@ -335,7 +348,7 @@ fn storage(values: &Values, frame_bytes_max: usize, operator: bool) -> Result<en
         snap_bytes: u64::try_from(snap_kib).unwrap_or(0) << 10,
         log_len_max: u64::try_from(log_kib).ok().filter(|kib| *kib > 0).map(|kib| kib << 10),
         compression: compression(values)?,
-        payload_len_max: frame_bytes_max as u64 + RECORD_OVERHEAD_BYTES,
+        payload_len_max: record_bytes_max as u64,
         autocreate: values.flag("db.autocreate", true)? && !operator,
         trust_empty: values.flag("snapshot.trust.empty", false)? && !operator,
         ..defaults

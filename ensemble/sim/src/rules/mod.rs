@@ -20,17 +20,24 @@ use crate::world::Heard;
 use ensemble_proto::SessionId;
 use replay::Replay;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// Checks every rule.
+/// Checks every rule. `word` is how long the word of a learner in sync may take to reach its leader.
 ///
 /// # Errors
 /// The first that is broken.
-pub fn check(history: &History, ledger: &Ledger, heard: &BTreeMap<SessionId, Vec<Heard>>, replay: &Replay) -> Verdict {
+pub fn check(
+    history: &History,
+    ledger: &Ledger,
+    heard: &BTreeMap<SessionId, Vec<Heard>>,
+    replay: &Replay,
+    word: Duration,
+) -> Verdict {
     h8_once::check(history, replay)?;
     h1_writes::check(history, replay)?;
     h3_reads::check(history, replay)?;
     h4_order::check(history, replay)?;
     h5_sync::check(history)?;
     h6_watches::check(history, replay)?;
-    h7_expiry::check(ledger, heard, replay)
+    h7_expiry::check(ledger, heard, replay, word)
 }

@@ -552,6 +552,7 @@ impl World {
                     self.check_sync(id, seen);
                 }
             }
+            Effect::Touched { sessions, .. } if sessions.is_empty() => {}
             Effect::Touched { sessions, .. } => self.log(|| format!("{id} hears of {sessions:?}")),
             Effect::Revalidated { session, valid } => self.log(|| format!("{id} revalidated {session} {valid}")),
             Effect::LearnerLost { .. } => {}
