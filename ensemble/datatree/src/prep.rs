@@ -40,6 +40,8 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// Who asks.
     pub access: Access<'a>,
+    /// What the creation of an ephemeral znode is refused with, where the session is one that only its server knows.
+    pub no_ephemerals: Option<ErrorCode>,
 }
 
 /// Makes the record of a request, under `zxid`, which follows every zxid prepared before. Its changes are pending
@@ -159,6 +161,9 @@ impl<'a> Prep<'a> {
         kind: ZnodeKind,
         sequential: bool,
     ) -> Result<CreateTxn, ErrorCode> {
+        if let Some(code) = self.request.no_ephemerals.filter(|_| matches!(kind, ZnodeKind::Ephemeral(_))) {
+            return Err(code);
+        }
         let (parent_path, _) = split(&request.path)?;
         let acl = self.normalised(request.acl.as_deref())?;
         let mut parent = self.look(parent_path)?;

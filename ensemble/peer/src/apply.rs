@@ -25,6 +25,7 @@ impl Peer {
                 break;
             }
         }
+        self.watch_search(now);
         self.resume_readers();
     }
 
@@ -81,6 +82,7 @@ impl Peer {
     fn leave_office(&mut self) {
         self.office = None;
         self.leader.reset();
+        self.local.clear();
         self.local_writes.clear();
         self.syncs.clear();
         self.paused.clear();
@@ -120,6 +122,9 @@ impl Peer {
         let ended = outcome.closed_session;
         if let Some(session) = ended {
             self.leader.sessions.remove(session);
+            if self.config.local_sessions {
+                self.leader.sessions.remember_end(session);
+            }
         }
         let header = &record.header;
         let is_answer = |head: &LocalWrite| {
@@ -203,14 +208,15 @@ impl Peer {
         if outcome.error == ErrorCode::SESSION_MOVED || outcome.multi.iter().any(moved) {
             return self.close_client(id);
         }
+        let refusal = Refusal { is_local: self.local.contains(record.header.session) };
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(slot) = client.slots.iter_mut().find(|slot| matches!(slot, Slot::InFlight { .. })) else { return };
         let Slot::InFlight { xid, op, since } = *slot else { return };
         assert_eq!(xid, record.header.cxid, "answers to writes come in the order of the writes");
         let mut bytes = Vec::with_capacity(128);
-        reply(&mut bytes, xid, record.header.zxid, outcome.error, |out| {
+        reply(&mut bytes, xid, record.header.zxid, refusal.code(op, outcome.error), |out| {
             if outcome.error.is_ok() {
-                write_body(out, op, outcome);
+                write_body(out, op, outcome, refusal);
             }
         });
         *slot = Slot::Done { reply: bytes };
@@ -219,11 +225,38 @@ impl Peer {
     }
 }
 
+/// Whose refusal a client is told.
+#[derive(Clone, Copy)]
+struct Refusal {
+    /// The session is one that only this server knows. To the leader it is none, so it says that it has expired when the session wants
+    /// an ephemeral znode.
+    is_local: bool,
+}
+
+impl Refusal {
+    /// Differs from ZooKeeper: in a multi too, where a client of a follower is told that its living session has expired.
+    fn code(self, op: i32, code: ErrorCode) -> ErrorCode {
+        use OpCode as O;
+        let may_create = matches!(OpCode::try_from(op), Ok(O::Create | O::Create2 | O::Multi));
+        match code {
+            ErrorCode::SESSION_EXPIRED if self.is_local && may_create => ErrorCode::EPHEMERAL_ON_LOCAL_SESSION,
+            code => code,
+        }
+    }
+}
+
 /// What a successful write answers: create its path, create2 path and Stat, setData and setACL the Stat, multi a
 /// result for each entry, the others nothing.
-fn write_body(out: &mut Vec<u8>, op: i32, outcome: &Outcome<'_>) {
+fn write_body(out: &mut Vec<u8>, op: i32, outcome: &Outcome<'_>, refusal: Refusal) {
     if op == OpCode::Multi.code() {
-        return MultiResult::encode_all(&outcome.multi, out);
+        let told = |result: &MultiResult| match result {
+            MultiResult::Error(code) => MultiResult::Error(refusal.code(op, *code)),
+            result => result.clone(),
+        };
+        return match refusal.is_local {
+            true => MultiResult::encode_all(&outcome.multi.iter().map(told).collect::<Vec<_>>(), out),
+            false => MultiResult::encode_all(&outcome.multi, out),
+        };
     }
     if let Some(path) = outcome.path {
         out.string(path);

@@ -1,6 +1,6 @@
 //! The client's handshake: a new session, or the re-attachment of one (`ZooKeeperServer.processConnectRequest`).
 //!
-//! The order of the checks is ZooKeeper's: serving, not behind the client, time-out negotiated, the session's other
+//! The order of the checks is ZooKeeper's: serving (or read-only, which the client must have asked for), not behind the client, time-out negotiated, the session's other
 //! connection here closed, password, and then the word of the leader. A client that has seen more than this server is sent
 //! away without a reply; "expired" is said only of a session that the leader does not know.
 
@@ -20,7 +20,7 @@ impl Peer {
             return self.reject_client(id, "the handshake does not decode");
         };
         let address = self.clients.get(id).map(|client| tracing::field::display(client.address));
-        if self.office.is_none() {
+        if self.office.is_none() && !(self.read_only && request.read_only == Some(true)) {
             self.counters.clients_unserved += 1;
             tracing::debug!(address, "refusing a client: there is no leader");
             return self.close_client(id);
@@ -47,6 +47,10 @@ impl Peer {
     fn create_session(&mut self, now: Now, id: ClientId, timeout_ms: i32) {
         let session = self.session_ids.next();
         self.clients.bind(session, id);
+        if self.begins_local_sessions() {
+            self.local.begin(session, timeout_ms, now.elapsed);
+            return self.answer_connect(now, id, Some(session));
+        }
         let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
         let Some(client) = self.clients.get(id) else { return };
         let (op, identities) = (OpCode::CreateSession.code(), client.identities.clone());
@@ -54,6 +58,11 @@ impl Peer {
     }
 
     fn attach(&mut self, now: Now, id: ClientId, session: SessionId, timeout_ms: i32, given: &[u8]) {
+        if self.read_only && self.tree.sessions().contains_key(&session) {
+            let address = self.clients.get(id).map(|client| tracing::field::display(client.address));
+            tracing::info!(target: CLIENTS, address, %session, "refusing a client: a session of the ensemble, and there is no quorum");
+            return self.close_client(id);
+        }
         if let Some(other) = self.clients.bound(session) {
             self.close_client(other);
         }
@@ -63,7 +72,11 @@ impl Peer {
             return self.answer_connect(now, id, None);
         }
         self.clients.bind(session, id);
-        if self.office == Some(Role::Leading) {
+        if self.local.touch(session, Some(timeout_ms), now.elapsed) {
+            self.answer_connect(now, id, Some(session));
+        } else if self.read_only {
+            self.answer_connect(now, id, None);
+        } else if self.office == Some(Role::Leading) {
             let alive = self.leader.sessions.attach(session, timeout_ms, Owner::Local, now.elapsed);
             self.answer_connect(now, id, alive.then_some(session));
         } else {
@@ -91,7 +104,7 @@ impl Peer {
     /// Ends the handshake: with a session, or with the word that it has expired, which ends the connection too.
     pub(crate) fn answer_connect(&mut self, now: Now, id: ClientId, session: Option<SessionId>) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        let read_only = client.read_only_byte.then_some(false);
+        let read_only = client.read_only_byte.then_some(self.read_only);
         let response = match session {
             Some(session) => ConnectResponse::granted(session, client.timeout_ms, read_only),
             None => ConnectResponse::expired(read_only),

@@ -95,17 +95,18 @@ impl Peer {
     fn propose(&mut self, now: Now, submission: &Submission) {
         let zxid = self.zab.next_zxid();
         let Submission { session, cxid, .. } = *submission;
+        let standing = self.standing(submission);
         let request = Request {
             session,
             cxid,
             op: submission.op,
             body: &submission.body,
             access: Access { identities: &submission.identities, skip_acl: self.config.skip_acl },
+            no_ephemerals: standing.unwrap_or(None),
         };
-        let allowed = self.may_write(submission);
         let pending = &mut self.leader.pending;
-        let record = match allowed {
-            Ok(()) => prep::prep(&self.tree, pending, now.wall_ms, zxid, &request),
+        let record = match standing {
+            Ok(_) => prep::prep(&self.tree, pending, now.wall_ms, zxid, &request),
             Err(code) => prep::error(&self.tree, pending, now.wall_ms, zxid, &request, code),
         };
         let (record, bytes) = match record.encode() {
@@ -124,14 +125,37 @@ impl Peer {
         self.leader.proposed.push_back(record);
     }
 
-    fn may_write(&mut self, submission: &Submission) -> Result<(), ErrorCode> {
-        match submission.from {
+    /// What an ephemeral znode of the session is refused with, if it may write at all (`LeaderSessionTracker.checkSession`).
+    fn standing(&mut self, submission: &Submission) -> Result<Option<ErrorCode>, ErrorCode> {
+        let session = submission.session;
+        let Some(from) = submission.from.filter(|_| submission.op != OpCode::CreateSession.code()) else {
+            return Ok(None);
+        };
+        if submission.op == OpCode::DeleteContainer.code() {
             // Differs from ZooKeeper: clients cannot have containers deleted without rights.
-            Some(_) if submission.op == OpCode::DeleteContainer.code() => Err(ErrorCode::UNIMPLEMENTED),
-            Some(from) if submission.op != OpCode::CreateSession.code() => {
-                self.leader.sessions.check(submission.session, from)
+            return Err(ErrorCode::UNIMPLEMENTED);
+        }
+        match self.leader.sessions.check(session, from) {
+            Ok(()) => Ok(None),
+            Err(ErrorCode::SESSION_EXPIRED) if self.is_local(session, from) => Ok(Some(match from {
+                Owner::Local => ErrorCode::EPHEMERAL_ON_LOCAL_SESSION,
+                Owner::Learner(_) => ErrorCode::SESSION_EXPIRED,
+            })),
+            Err(code) => Err(code),
+        }
+    }
+
+    /// Whether a session of which no transaction tells is a local one: of this server, or, as far as one can know, of a learner.
+    ///
+    /// Differs from ZooKeeper: which lets the late writes of a session pass that has ended on its leader's watch.
+    fn is_local(&self, session: SessionId, from: Owner) -> bool {
+        match from {
+            Owner::Local => self.local.contains(session),
+            Owner::Learner(_) => {
+                self.config.local_sessions
+                    && self.leader.sessions.is_unheard_of(session)
+                    && session.server() != self.config.zab.id.0 as u8
             }
-            _ => Ok(()),
         }
     }
 
@@ -178,6 +202,7 @@ impl Peer {
         for client in self.idle.expired(now.elapsed) {
             self.close_client(client);
         }
+        self.expire_local_sessions(now);
         self.end_silent_sessions(now);
     }
 

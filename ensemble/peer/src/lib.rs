@@ -30,7 +30,9 @@ mod client;
 mod connect;
 mod expiry;
 mod leader;
+mod local;
 mod read;
+mod read_only;
 mod request;
 mod session;
 mod status;
@@ -48,6 +50,7 @@ use ensemble_proto::{Now, ServerId, SessionId, Zxid};
 use ensemble_zab::{ConnId, History, HistoryError, Role, Zab};
 use expiry::ExpiryQueue;
 use leader::Leader;
+use local::LocalSessions;
 use session::SessionIds;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -72,6 +75,13 @@ pub struct Config {
     /// Longest record that every reader of a log takes: `jute.maxbuffer` and `jute.maxbuffer.extrasize`. A request whose record would
     /// be longer is refused.
     pub record_bytes_max: usize,
+    /// `readonlymode.enabled`: without a quorum, clients that ask for it are served what this server has.
+    pub read_only: bool,
+    /// `localSessionsEnabled`: new sessions are this server's alone. The same on every server of an ensemble; without effect on a
+    /// standalone one.
+    pub local_sessions: bool,
+    /// `localSessionsUpgradingEnabled`: a local session that creates an ephemeral znode becomes one of the ensemble.
+    pub local_sessions_upgrading: bool,
     /// How long a connection may exist without a session (`zookeeper.nio.sessionlessCnxnTimeout`).
     pub sessionless_timeout: Duration,
     /// When empty containers go.
@@ -170,6 +180,8 @@ pub enum Effect {
         /// The write.
         write: Write,
     },
+    /// Without a quorum, this server begins (`true`) or ends to serve clients that only read.
+    ReadOnly(bool),
     /// The server's office changed; `None` means that it is looking for one and serves nobody.
     Office(Option<Role>),
     /// This server cannot go on without risking what it promised: stop the process and say why.
@@ -240,6 +252,12 @@ pub struct Peer {
     leader: Leader,
     clients: Clients,
     session_ids: SessionIds,
+    /// Sessions that nobody else knows.
+    local: LocalSessions,
+    /// Since when zab looks for a leader; told apart only with `read_only` in the configuration.
+    looking_since: Option<Duration>,
+    /// Whether clients that only read are served, though there is no quorum.
+    read_only: bool,
     idle: ExpiryQueue<ClientId>,
     watches: Watches,
     local_writes: VecDeque<LocalWrite>,
@@ -277,6 +295,9 @@ impl Peer {
             leader: Leader::new(tick, sync_limit, seed),
             clients: Clients::new(seed),
             session_ids,
+            local: LocalSessions::new(tick, seed),
+            looking_since: None,
+            read_only: false,
             idle: ExpiryQueue::new(tick, seed),
             watches: Watches::new(seed),
             local_writes: VecDeque::new(),
@@ -380,6 +401,7 @@ impl Peer {
         self.zab.handle_timeout(now);
         self.expire(now);
         self.reap(now);
+        self.begin_read_only(now);
         self.pump(now);
     }
 
@@ -415,9 +437,10 @@ impl Peer {
     pub fn deadline(&self) -> Duration {
         let is_leader = self.office == Some(Role::Leading);
         let sessions = if is_leader { self.leader.sessions.next_expiry() } else { None };
-        let silence = [sessions, self.idle.next()].into_iter().flatten().min();
-        let other = if is_leader { self.zab.deadline().min(self.leader.next_reaping) } else { self.zab.deadline() };
-        silence.map_or(other, |at| at.max(self.no_expiry_before).min(other))
+        let silence = [sessions, self.idle.next(), self.local.next_expiry()].into_iter().flatten().min();
+        let silence = silence.map(|at| at.max(self.no_expiry_before));
+        let reaping = is_leader.then_some(self.leader.next_reaping);
+        [silence, reaping, self.read_only_at()].into_iter().flatten().fold(self.zab.deadline(), Duration::min)
     }
 
     /// Moves the bytes waiting for a client to the end of `into`: one write call a turn.

@@ -52,6 +52,9 @@ impl Peer {
         if self.watch_request(id, header, &mut body) {
             return;
         }
+        if header.op == OpCode::CloseSession.code() {
+            return self.close_local_session(id, header.xid);
+        }
         let Some(client) = self.clients.get_mut(id) else { return };
         let access = Access { identities, skip_acl: self.config.skip_acl };
         let watch = answer(&self.tree, access, header, body, &mut client.output);
@@ -62,6 +65,20 @@ impl Peer {
             Some(Watch::Child(path)) => self.watches.child.add(&path, id),
             None => {}
         }
+    }
+
+    /// The end of a session that nobody else knows.
+    fn close_local_session(&mut self, id: ClientId, xid: i32) {
+        let zxid = self.tree.last_zxid();
+        let Some(client) = self.clients.get_mut(id) else { return };
+        reply(&mut client.output, xid, zxid, ErrorCode::OK, |_| ());
+        client.sent += 1;
+        self.counters.sent += 1;
+        if let Some(session) = client.bound {
+            self.local.remove(session);
+        }
+        self.announce(id);
+        self.close_client(id);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::client::{Outgoing, Phase, Slot};
 use crate::leader::Submission;
+use crate::read_only::is_refused;
 use crate::session::Owner;
 use crate::{CLIENTS, ClientId, Effect, LocalWrite, Peer};
 use bytes::Bytes;
@@ -83,7 +84,17 @@ impl Peer {
             };
         }
         match course(header.op) {
+            _ if self.read_only && is_refused(header.op) => {
+                self.answer_error(now, id, header.xid, ErrorCode::NOT_READ_ONLY);
+            }
+            Course::Write if header.op == OpCode::CloseSession.code() && self.local.contains(session) => {
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.phase = Phase::Closing;
+                }
+                self.read(now, id, header, reader, frame);
+            }
             Course::Write => {
+                self.upgrade_for(now, session, header.op, reader.rest());
                 if header.op == OpCode::CloseSession.code()
                     && let Some(client) = self.clients.get_mut(id)
                 {
@@ -151,8 +162,11 @@ impl Peer {
         }
     }
 
-    /// The session's client has been heard. On the leader this is also the check of the session and of its owner.
+    /// The session's client has been heard. On the leader of a global session this is also the check of the session and of its owner.
     fn touch(&mut self, now: Now, session: SessionId, timeout_ms: i32) -> Result<(), ErrorCode> {
+        if self.local.touch(session, None, now.elapsed) {
+            return Ok(());
+        }
         if self.office != Some(Role::Leading) {
             self.zab.touch(session, timeout_ms);
             return Ok(());

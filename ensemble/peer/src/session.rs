@@ -19,8 +19,8 @@ use crate::expiry::ExpiryQueue;
 use ensemble_proto::{ErrorCode, SessionId};
 use ensemble_zab::ConnId;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use hashbrown::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// The server that a session's client is connected to, as the leader knows it.
@@ -50,7 +50,13 @@ pub(crate) struct Sessions {
     answered: BTreeMap<ConnId, Duration>,
     /// An owner's word is waited for no longer.
     patience: Duration,
+    /// Sessions that have ended, the newest last: with local sessions, one that is not known is not known to have ended.
+    ended: VecDeque<SessionId>,
+    has_ended: HashSet<SessionId, FixedState>,
 }
+
+/// As many ends are remembered. A request of an ended session can be on its way only from a learner that has not applied the end yet.
+const ENDED_MAX: usize = 1 << 16;
 
 impl Sessions {
     /// No session yet; deadlines are rounded to `tick`. A learner that does not answer within `patience` loses its connection otherwise.
@@ -61,6 +67,8 @@ impl Sessions {
             overdue: BTreeSet::new(),
             answered: BTreeMap::new(),
             patience,
+            ended: VecDeque::new(),
+            has_ended: HashSet::with_hasher(FixedState::with_seed(seed)),
         }
     }
 
@@ -132,6 +140,23 @@ impl Sessions {
         self.forgive(session);
         self.tracked.remove(&session);
         self.expiry.remove(session);
+    }
+
+    /// The session has ended and will not be taken for a local one of another server.
+    pub(crate) fn remember_end(&mut self, session: SessionId) {
+        if self.has_ended.insert(session) {
+            self.ended.push_back(session);
+        }
+        if self.ended.len() > ENDED_MAX
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.has_ended.remove(&oldest);
+        }
+    }
+
+    /// Whether the session is neither known nor known to have ended.
+    pub(crate) fn is_unheard_of(&self, session: SessionId) -> bool {
+        !self.tracked.contains_key(&session) && !self.has_ended.contains(&session)
     }
 
     /// It is not overdue, or not any more.

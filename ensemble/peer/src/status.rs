@@ -17,6 +17,8 @@ pub struct Status {
     pub state: ZabState,
     /// Whether clients are served.
     pub serving: bool,
+    /// Whether clients that only read are served, without a quorum.
+    pub read_only: bool,
     /// Whether there is no ensemble, by configuration.
     pub standalone: bool,
     /// The leader, where one is known.
@@ -45,6 +47,8 @@ pub struct Status {
     pub approximate_data_bytes: u64,
     /// Sessions of the whole ensemble.
     pub global_sessions: usize,
+    /// Sessions that only this server knows.
+    pub local_sessions: usize,
     /// Client connections of this server.
     pub connections: usize,
     /// Requests not answered yet.
@@ -97,6 +101,7 @@ impl Peer {
             role: self.zab.role(),
             state: self.zab.zab_state(),
             serving: self.office.is_some(),
+            read_only: self.read_only,
             standalone: self.config.zab.standalone,
             leader: self.zab.leader(),
             epoch: self.zab.epoch(),
@@ -111,6 +116,7 @@ impl Peer {
             watches: self.watches.count(),
             approximate_data_bytes: self.tree.approximate_data_bytes() as u64,
             global_sessions: self.tree.sessions().len(),
+            local_sessions: self.local.len(),
             connections: self.clients.len(),
             outstanding_requests: self.outstanding,
             packets_received: self.counters.received,

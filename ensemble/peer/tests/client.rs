@@ -2,38 +2,17 @@
 
 mod common;
 
-use common::{Received, World, new_session};
+use common::{Received, World, create, delete, new_session, read, set};
 use ensemble_peer::ClientId;
 use ensemble_proto::client::{
-    AclEntry, AuthRequest, CheckRequest, ConnectRequest, CreateRequest, DeleteRequest, EventType, MultiOp,
-    MultiRequest, OpCode, ReadRequest, SetDataRequest, password, xid,
+    AclEntry, AuthRequest, CheckRequest, ConnectRequest, CreateRequest, EventType, MultiOp, MultiRequest, OpCode,
+    SetDataRequest, password, xid,
 };
 use ensemble_proto::jute::Writer;
 use ensemble_proto::{Acl, ErrorCode, SessionId, Zxid};
 use std::time::Duration;
 
 const OK: ErrorCode = ErrorCode::OK;
-
-fn create(world: &mut World, server: usize, client: ClientId, xid: i32, path: &str, flags: i32) {
-    let acl = Some(vec![AclEntry::world(Acl::ALL)]);
-    let request = CreateRequest { path: path.into(), data: Some(b"data"), acl, flags };
-    world.request(server, client, xid, OpCode::Create, |out| request.encode(out));
-}
-
-fn set(world: &mut World, server: usize, client: ClientId, xid: i32, path: &str) {
-    let request = SetDataRequest { path: path.into(), data: Some(b"new"), version: -1 };
-    world.request(server, client, xid, OpCode::SetData, |out| request.encode(out));
-}
-
-fn delete(world: &mut World, server: usize, client: ClientId, xid: i32, path: &str) {
-    let request = DeleteRequest { path: path.into(), version: -1 };
-    world.request(server, client, xid, OpCode::Delete, |out| request.encode(out));
-}
-
-fn read(world: &mut World, server: usize, client: ClientId, xid: i32, op: OpCode, path: &str, watch: bool) {
-    let request = ReadRequest { path: path.into(), watch };
-    world.request(server, client, xid, op, |out| request.encode(out));
-}
 
 fn xids(messages: &[Received]) -> Vec<i32> {
     messages.iter().map(|m| if let Received::Reply { xid, .. } = m { *xid } else { xid::NOTIFICATION }).collect()

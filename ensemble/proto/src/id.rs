@@ -76,6 +76,13 @@ impl fmt::Display for ServerId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct SessionId(pub i64);
 
+impl SessionId {
+    /// The server that gave it: its id's low byte.
+    pub fn server(self) -> u8 {
+        (self.0 as u64 >> 56) as u8
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.0)

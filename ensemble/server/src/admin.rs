@@ -336,7 +336,7 @@ async fn livez(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     match shared.report().await {
-        Some(report) if report.mode().is_some() => "ok".into_response(),
+        Some(report) if report.status.serving => "ok".into_response(),
         Some(report) => unavailable(&format!("{}, store {}", report.role(), report.store_state())),
         None => unavailable("the server does not answer"),
     }

@@ -220,6 +220,13 @@ impl Driver {
                 self.issued.set(ticket);
                 turn.group.push((ticket, write));
             }
+            Effect::ReadOnly(on) => {
+                let server = self.election.id().0;
+                match on {
+                    true => tracing::warn!(server, "serving clients that only read: there is no quorum"),
+                    false => tracing::info!(server, "read-only mode is over"),
+                }
+            }
             Effect::Office(office) => self.take_office(office, peer),
             Effect::Halt { reason } => {
                 tracing::error!(reason, "this server must not go on");

@@ -115,17 +115,19 @@ impl Words {
         };
         match word {
             Word::Ruok | Word::Envi => unreachable!("answered above, whether clients are served or not"),
-            Word::Isro => "rw".into(),
-            Word::Srvr => format!("Zookeeper version: {}\n{}", version::full(), server(&report, mode)),
-            Word::Stat => {
-                let clients = clients(driver);
-                format!("Zookeeper version: {}\nClients:\n{clients}\n{}", version::full(), server(&report, mode))
-            }
+            Word::Isro => if report.status.read_only { "ro" } else { "rw" }.into(),
+            Word::Srvr => format!("{}{}", head(&report), server(&report, mode)),
+            Word::Stat => format!("{}Clients:\n{}\n{}", head(&report), clients(driver), server(&report, mode)),
             Word::Mntr => monitor(driver, &report, mode),
             Word::Conf => configuration(&self.settings, &report),
             Word::Other(_) => format!("{} is not supported by this server.\n", word.name()),
         }
     }
+}
+
+fn head(report: &Report) -> String {
+    let read_only = if report.status.read_only { "READ-ONLY mode; serving only read-only clients\n" } else { "" };
+    format!("Zookeeper version: {}\n{read_only}", version::full())
 }
 
 fn server(report: &Report, mode: &str) -> String {

@@ -334,6 +334,9 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
         skip_acl: settings.skip_acl,
         record_bytes_max: settings.record_bytes_max,
         super_digest: settings.super_digest.clone(),
+        read_only: settings.read_only,
+        local_sessions: settings.local_sessions,
+        local_sessions_upgrading: settings.local_sessions_upgrading,
         sessionless_timeout: settings.sessionless_timeout,
         reaping: settings.reaping.clone(),
     }

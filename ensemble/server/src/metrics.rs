@@ -174,7 +174,7 @@ fn samples(report: &Report) -> Vec<Sample> {
     if !status.standalone {
         samples.push(gauge("quorum_size", status.quorum_size as u64));
     }
-    if !status.serving {
+    if !status.serving && !status.read_only {
         return samples;
     }
     samples.extend([
@@ -191,7 +191,7 @@ fn samples(report: &Report) -> Vec<Sample> {
         gauge("ephemerals_count", status.ephemerals as u64),
         gauge("approximate_data_size", status.approximate_data_bytes),
         gauge("global_sessions", status.global_sessions as u64),
-        gauge("local_sessions", 0),
+        gauge("local_sessions", status.local_sessions as u64),
         // Differs from ZooKeeper: the last applied zxid, as a number; ZooKeeper has it in `srvr` only.
         gauge("last_processed_zxid", status.zxid.0 as u64),
     ]);

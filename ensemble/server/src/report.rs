@@ -62,9 +62,10 @@ impl Report {
         }
     }
 
-    /// `standalone`, `leader`, `follower`, `observer`: ZooKeeper's `Mode`; `None` while nobody is served.
+    /// `standalone`, `leader`, `follower`, `observer`, `read-only`: ZooKeeper's `Mode`; `None` while nobody is served.
     pub(crate) fn mode(&self) -> Option<&'static str> {
         match self.status.role {
+            _ if self.status.read_only => Some("read-only"),
             _ if !self.status.serving => None,
             Role::Leading if self.status.standalone => Some("standalone"),
             Role::Leading => Some("leader"),

@@ -182,6 +182,7 @@ impl World {
                 self.office_changed = self.now;
                 offices.push(office);
             }
+            Effect::ReadOnly(on) => self.trace.line(self.now, || format!("server {server} read-only: {on}")),
             Effect::Halt { reason } => {
                 return Err(Violation::new("I-7", format!("server {server} halts: {reason}")));
             }

@@ -162,6 +162,9 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
         skip_acl: false,
         record_bytes_max: 2 << 20,
         super_digest: None,
+        read_only: false,
+        local_sessions: false,
+        local_sessions_upgrading: false,
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
     }

@@ -45,7 +45,14 @@ impl Owned {
     }
 
     pub(crate) fn request<'a>(&'a self, access: Access<'a>) -> Request<'a> {
-        Request { session: self.session, cxid: self.cxid, op: self.op.code(), body: &self.body, access }
+        Request {
+            session: self.session,
+            cxid: self.cxid,
+            op: self.op.code(),
+            body: &self.body,
+            access,
+            no_ephemerals: None,
+        }
     }
 }
 

@@ -4,12 +4,15 @@
 
 use ensemble_datatree::DataTree;
 use ensemble_peer::{ClientId, Config, Effect, Peer, Recovered};
-use ensemble_proto::client::{self, ConnectRequest, ConnectResponse, OpCode, ReplyHeader, WatcherEvent};
+use ensemble_proto::client::{
+    self, AclEntry, ConnectRequest, ConnectResponse, CreateRequest, DeleteRequest, OpCode, ReadRequest, ReplyHeader,
+    SetDataRequest, WatcherEvent,
+};
 use ensemble_proto::durable::Ticket;
 use ensemble_proto::jute::Reader;
 use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{Notification, QuorumPacket, SNAPSHOT_SIGNATURE};
-use ensemble_proto::{Epoch, ErrorCode, Now, ServerId, SessionId, Zxid};
+use ensemble_proto::{Acl, Epoch, ErrorCode, Now, ServerId, SessionId, Zxid};
 use ensemble_zab::{ConnId, History, Role};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,7 +34,7 @@ pub(crate) struct World {
     pub(crate) peers: Vec<Peer>,
     pub(crate) now: Now,
     mail: VecDeque<(usize, Mail)>,
-    /// Servers that no packet of a quorum connection leaves or reaches, and what waits for them to be healed.
+    /// Servers that nothing leaves or reaches; the packets of quorum connections wait for the network to be whole again.
     pub(crate) cut: BTreeSet<usize>,
     held: VecDeque<(usize, Mail)>,
     /// Servers whose timers do not run.
@@ -65,11 +68,31 @@ impl World {
 
     /// `voters` servers with ids from 1; the election is over when this returns. No voters: standalone.
     pub(crate) fn new(voters: usize) -> World {
-        World::with_observers(voters, 0)
+        World::with(voters, |_| ())
+    }
+
+    /// The same, with another configuration.
+    pub(crate) fn with(voters: usize, change: impl Fn(&mut Config)) -> World {
+        World::begin(voters, 0, true, change).elected()
     }
 
     /// The same with some servers behind the voters that observe.
     pub(crate) fn with_observers(voters: usize, observers: usize) -> World {
+        World::begin(voters, observers, true, |_| ()).elected()
+    }
+
+    fn elected(mut self) -> World {
+        for _ in 0..100 {
+            if self.peers.iter().all(|peer| peer.status().serving) {
+                return self;
+            }
+            self.advance(Duration::from_millis(100));
+        }
+        panic!("no leader after ten seconds");
+    }
+
+    /// The same before the election; with stores that may not vote unless `trusted`.
+    pub(crate) fn begin(voters: usize, observers: usize, trusted: bool, change: impl Fn(&mut Config)) -> World {
         let mut text = String::new();
         for id in 1..=voters + observers {
             let role = if id <= voters { "participant" } else { "observer" };
@@ -80,7 +103,8 @@ impl World {
             _ => Membership::parse(&text).expect("the membership is well-formed"),
         };
         let now = Now { elapsed: Duration::from_secs(1), wall_ms: 1_700_000_000_000 };
-        let peers: Vec<_> = (1..=(voters + observers).max(1)).map(|id| peer(id as i64, &membership, now)).collect();
+        let ids = 1..=(voters + observers).max(1);
+        let peers: Vec<_> = ids.map(|id| peer(id as i64, &membership, now, trusted, &change)).collect();
         let unsynced = vec![None; peers.len()];
         let mut world = World {
             peers,
@@ -99,13 +123,7 @@ impl World {
             paused: BTreeMap::new(),
         };
         world.settle();
-        for _ in 0..100 {
-            if world.peers.iter().all(|peer| peer.status().serving) {
-                return world;
-            }
-            world.advance(Duration::from_millis(100));
-        }
-        panic!("no leader after ten seconds");
+        world
     }
 
     pub(crate) fn leader(&self) -> usize {
@@ -184,7 +202,13 @@ impl World {
             }
             Effect::Notify { to, notification } => {
                 let from = ServerId(index as i64 + 1);
+                if self.is_cut(index, to.0 as usize - 1) {
+                    return;
+                }
                 self.mail.push_back((to.0 as usize - 1, Mail::Notification(from, notification)));
+            }
+            Effect::Connect { leader, attempt } if self.is_cut(index, leader.0 as usize - 1) => {
+                self.peers[index].handle_leader_unreachable(self.now, attempt);
             }
             Effect::Connect { leader, attempt } => {
                 self.mail.push_back((leader.0 as usize - 1, Mail::Dial { from: index, attempt }));
@@ -201,17 +225,20 @@ impl World {
                 }
             }
             Effect::Persist { ticket, .. } => self.unsynced[index] = Some(ticket),
-            Effect::Office(_) => {}
+            Effect::Office(_) | Effect::ReadOnly(_) => {}
             Effect::Halt { reason } => panic!("server {} halts: {reason}", index + 1),
         }
     }
 
     fn post(&mut self, index: usize, conn: ConnId, mail: impl FnOnce(ConnId) -> Mail) {
         if let Some(&(to, other)) = self.ends.get(&(index, conn)) {
-            let is_cut = self.cut.contains(&index) || self.cut.contains(&to);
-            let queue = if is_cut { &mut self.held } else { &mut self.mail };
+            let queue = if self.is_cut(index, to) { &mut self.held } else { &mut self.mail };
             queue.push_back((to, mail(other)));
         }
+    }
+
+    fn is_cut(&self, one: usize, other: usize) -> bool {
+        self.cut.contains(&one) || self.cut.contains(&other)
     }
 
     /// The network is whole again: what was held back arrives, in order.
@@ -341,11 +368,11 @@ pub(crate) fn new_session(timeout_ms: i32) -> ConnectRequest<'static> {
     }
 }
 
-fn peer(id: i64, membership: &Membership, now: Now) -> Peer {
+fn peer(id: i64, membership: &Membership, now: Now, trusted: bool, change: &impl Fn(&mut Config)) -> Peer {
     let mut zab = ensemble_zab::Config::new(ServerId(id), membership.clone());
     zab.tick = Duration::from_secs(2);
     zab.standalone = membership.servers.is_empty();
-    let config = Config {
+    let mut config = Config {
         zab,
         session_timeout_min_ms: 4000,
         session_timeout_max_ms: 40_000,
@@ -353,16 +380,43 @@ fn peer(id: i64, membership: &Membership, now: Now) -> Peer {
         skip_acl: false,
         record_bytes_max: RECORD_BYTES_MAX,
         super_digest: Some(client::digest_id("super:test")),
+        read_only: false,
+        local_sessions: false,
+        local_sessions_upgrading: false,
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
     };
+    change(&mut config);
     let history = History {
         accepted_epoch: Epoch(0),
         current_epoch: Epoch(0),
         snapshot: Zxid::ZERO,
         complete: Zxid::ZERO,
         tail: Vec::new(),
-        trusted: true,
+        trusted,
     };
     Peer::new(config, Recovered { tree: DataTree::new(7), history }, now, 7).expect("an empty history is consistent")
+}
+
+// ---- requests ----
+
+pub(crate) fn create(world: &mut World, server: usize, client: ClientId, xid: i32, path: &str, flags: i32) {
+    let acl = Some(vec![AclEntry::world(Acl::ALL)]);
+    let request = CreateRequest { path: path.into(), data: Some(b"data"), acl, flags };
+    world.request(server, client, xid, OpCode::Create, |out| request.encode(out));
+}
+
+pub(crate) fn set(world: &mut World, server: usize, client: ClientId, xid: i32, path: &str) {
+    let request = SetDataRequest { path: path.into(), data: Some(b"new"), version: -1 };
+    world.request(server, client, xid, OpCode::SetData, |out| request.encode(out));
+}
+
+pub(crate) fn delete(world: &mut World, server: usize, client: ClientId, xid: i32, path: &str) {
+    let request = DeleteRequest { path: path.into(), version: -1 };
+    world.request(server, client, xid, OpCode::Delete, |out| request.encode(out));
+}
+
+pub(crate) fn read(world: &mut World, server: usize, client: ClientId, xid: i32, op: OpCode, path: &str, watch: bool) {
+    let request = ReadRequest { path: path.into(), watch };
+    world.request(server, client, xid, op, |out| request.encode(out));
 }

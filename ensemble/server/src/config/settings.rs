@@ -49,6 +49,12 @@ pub struct Settings {
     pub sessionless_timeout: Duration,
     /// When empty containers go (`znode.container.*`).
     pub reaping: ensemble_peer::Reaping,
+    /// `readonlymode.enabled`.
+    pub read_only: bool,
+    /// `localSessionsEnabled`.
+    pub local_sessions: bool,
+    /// `localSessionsUpgradingEnabled`.
+    pub local_sessions_upgrading: bool,
     /// `globalOutstandingLimit`.
     pub global_outstanding_limit: usize,
     /// Longest frame of a client (`jute.maxbuffer`).
@@ -220,7 +226,11 @@ impl Settings {
         if values.text("snapshot.trust.empty").is_some_and(|_| operator.is_some()) {
             notes.push(Note::new("snapshot.trust.empty", "has no effect with ensemble.id"));
         }
-        let four_letter_whitelist = values.text(WHITELIST).unwrap_or("srvr").to_owned();
+        let read_only = values.flag("readonlymode.enabled", false)?;
+        let mut four_letter_whitelist = values.text(WHITELIST).unwrap_or("srvr").to_owned();
+        if read_only {
+            four_letter_whitelist += ",isro"; // by which clients tell such servers apart
+        }
         let unsupported = four_letter::unsupported(&four_letter_whitelist);
         if !unsupported.is_empty() {
             notes.push(Note::new(WHITELIST, format!("not supported by this server: {}", unsupported.join(", "))));
@@ -248,6 +258,9 @@ impl Settings {
             max_cnxns: values.number("maxCnxns", 0, 0, usize::MAX, COUNT)?,
             sessionless_timeout: milliseconds(values, "nio.sessionlessCnxnTimeout", 10_000)?,
             reaping: reaping(values)?,
+            read_only,
+            local_sessions: values.flag("localSessionsEnabled", false)?,
+            local_sessions_upgrading: values.flag("localSessionsUpgradingEnabled", false)?,
             global_outstanding_limit: values.number("globalOutstandingLimit", 1000, 1, usize::MAX, POSITIVE)?,
             frame_bytes_max,
             record_bytes_max,

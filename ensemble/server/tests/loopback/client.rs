@@ -16,6 +16,7 @@ pub(crate) struct Client {
     xid: i32,
     pub(crate) session: SessionId,
     pub(crate) password: Vec<u8>,
+    pub(crate) is_read_only: bool,
 }
 
 /// A reply's header and body.
@@ -52,15 +53,25 @@ impl Client {
 
     /// A new session, or an old one again. A session that has ended comes back as session 0.
     pub(crate) fn attach(address: SocketAddr, session: SessionId, password: &[u8]) -> io::Result<Client> {
+        Client::greet(address, session, password, false)
+    }
+
+    /// A new session, also with a server that has no quorum; whether it is one for reading only is in `is_read_only`.
+    pub(crate) fn connect_to_read(address: SocketAddr) -> io::Result<Client> {
+        Client::greet(address, SessionId(0), &[], true)
+    }
+
+    fn greet(address: SocketAddr, session: SessionId, password: &[u8], read_only: bool) -> io::Result<Client> {
         let mut stream = open(address)?;
         let mut bytes = Vec::new();
-        let hello =
-            ConnectRequest { last_zxid_seen: Zxid(0), timeout_ms: 10_000, session, password, read_only: Some(false) };
+        let read_only = Some(read_only);
+        let hello = ConnectRequest { last_zxid_seen: Zxid(0), timeout_ms: 10_000, session, password, read_only };
         frame(&mut bytes, |out| hello.encode(out));
         stream.write_all(&bytes)?;
         let answer = receive(&mut stream)?;
         let answer = ConnectResponse::decode(&mut Reader::new(&answer)).unwrap();
-        Ok(Client { stream, xid: 0, session: answer.session, password: answer.password.to_vec() })
+        let (session, password) = (answer.session, answer.password.to_vec());
+        Ok(Client { stream, xid: 0, session, password, is_read_only: answer.read_only == Some(true) })
     }
 
     /// Queues a request without waiting for its reply.
@@ -79,11 +90,25 @@ impl Client {
     }
 
     pub(crate) fn create(&mut self, path: &str, data: &[u8]) -> io::Result<ErrorCode> {
+        self.create_with(path, data, 0)
+    }
+
+    pub(crate) fn create_ephemeral(&mut self, path: &str) -> io::Result<ErrorCode> {
+        self.create_with(path, b"", 1)
+    }
+
+    fn create_with(&mut self, path: &str, data: &[u8], flags: i32) -> io::Result<ErrorCode> {
         const ALL: i32 = 31;
         self.send(OpCode::Create, |out| {
-            CreateRequest { path: path.into(), data: Some(data), acl: Some(vec![AclEntry::world(ALL)]), flags: 0 }
+            CreateRequest { path: path.into(), data: Some(data), acl: Some(vec![AclEntry::world(ALL)]), flags }
                 .encode(out);
         })?;
+        self.receive().map(|reply| reply.error)
+    }
+
+    /// Ends the session; the connection with it.
+    pub(crate) fn close(mut self) -> io::Result<ErrorCode> {
+        self.send(OpCode::CloseSession, |_| {})?;
         self.receive().map(|reply| reply.error)
     }
 
