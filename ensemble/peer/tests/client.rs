@@ -485,7 +485,7 @@ fn a_request_whose_record_no_log_may_hold_is_refused_and_changes_nothing() {
                 })
                 .collect(),
         };
-        assert!(common::RECORD_BYTES_MAX > 20 * 40, "twenty short creates would fit without the identities");
+        const { assert!(common::RECORD_BYTES_MAX > 20 * 40) } // twenty short creates would fit without the identities
         for (entries, expected) in [(20, ErrorCode::MARSHALLING_ERROR), (3, OK)] {
             world.request(server, client, 1, OpCode::Multi, |out| multi(entries).encode(out));
             assert_eq!(world.errors(server, client), vec![expected], "{entries}");
