@@ -52,6 +52,10 @@ impl Peer {
             Zab::SyncReleased { origin: SyncOrigin::Local(token) } => self.sync_done(now, Some(token)),
             Zab::SyncReleased { origin: SyncOrigin::Learner(_) } => {}
             Zab::SyncAnswered => self.sync_done(now, None),
+            Zab::Membership(membership) => {
+                self.publish_config();
+                self.effects.push_back(Effect::Membership(membership));
+            }
             Zab::LearnerLost { learner } => self.leader.sessions.owner_lost(learner, now.elapsed),
         }
     }

@@ -45,6 +45,7 @@ use bytes::Bytes;
 use client::Clients;
 use ensemble_datatree::DataTree;
 use ensemble_proto::durable::{Ticket, Write};
+use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{Notification, PacketType, QuorumPacket};
 use ensemble_proto::{Now, ServerId, SessionId, Zxid};
 use ensemble_zab::{ConnId, History, HistoryError, Role, Zab};
@@ -184,6 +185,9 @@ pub enum Effect {
     ReadOnly(bool),
     /// The server's office changed; `None` means that it is looking for one and serves nobody.
     Office(Option<Role>),
+    /// This configuration of the ensemble is active from now on: dial and serve by its addresses. Durable when the
+    /// [`Write::Membership`] asked for just before is.
+    Membership(Membership),
     /// This server cannot go on without risking what it promised: stop the process and say why.
     Halt {
         /// What went wrong.

@@ -5,6 +5,7 @@
 //! truth depends on a write (an ACK, an ACKEPOCH, a vote) are held back by the core until its ticket is reported.
 //! Because the order is total, a write of a former role is always durable before a write of the next (ZOOKEEPER-4712).
 
+use crate::membership::Membership;
 use crate::{Epoch, Zxid};
 use bytes::Bytes;
 
@@ -39,4 +40,11 @@ pub enum Write {
         /// Sessions, ACL table and nodes up to the terminating "/", as on the wire.
         bytes: Bytes,
     },
+    /// Remember this configuration as the last seen: proposed, and perhaps committed (`zoo.cfg.dynamic.next`). Replaces the one
+    /// remembered before. Until a configuration of its version or a later one is active, this server counts quorums in both, after a
+    /// restart too.
+    LastSeen(Membership),
+    /// Remember this configuration as the active one (`zoo.cfg.dynamic.<version>`). A last seen one of its version or an earlier one
+    /// is forgotten.
+    Membership(Membership),
 }

@@ -212,6 +212,7 @@ fn bytes(write: &Write) -> usize {
         Write::Append { payload, .. } => payload.len(),
         Write::InstallSnapshot { bytes, .. } => bytes.len(),
         Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Truncate { .. } => 0,
+        Write::LastSeen(_) | Write::Membership(_) => 0,
     }
 }
 
@@ -220,6 +221,7 @@ fn weight(group: &Group) -> usize {
     let record = |write: &Write| match write {
         Write::Append { payload, .. } => payload.len() + RECORD_BYTES,
         Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Truncate { .. } | Write::InstallSnapshot { .. } => 0,
+        Write::LastSeen(_) | Write::Membership(_) => 0,
     };
     group.iter().map(|(_, write)| record(write)).sum()
 }

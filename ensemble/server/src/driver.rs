@@ -228,6 +228,9 @@ impl Driver {
                 }
             }
             Effect::Office(office) => self.take_office(office, peer),
+            Effect::Membership(membership) => {
+                tracing::info!(server = self.election.id().0, version = %membership.version, "configuration is active");
+            }
             Effect::Halt { reason } => {
                 tracing::error!(reason, "this server must not go on");
                 *self.halted.borrow_mut() = Some(reason);

@@ -312,6 +312,7 @@ fn load(
         complete: recovered.complete,
         tail: recovered.tail,
         trusted: recovered.trusted,
+        last_seen: None,
     };
     (ensemble_peer::Recovered { tree, history }, mismatch.is_some())
 }

@@ -182,6 +182,9 @@ impl World {
                 self.office_changed = self.now;
                 offices.push(office);
             }
+            Effect::Membership(membership) => {
+                self.trace.line(self.now, || format!("server {server} activates {}", membership.version));
+            }
             Effect::ReadOnly(on) => self.trace.line(self.now, || format!("server {server} read-only: {on}")),
             Effect::Halt { reason } => {
                 return Err(Violation::new("I-7", format!("server {server} halts: {reason}")));
@@ -589,5 +592,7 @@ fn describe(write: &Write) -> String {
         Write::AcceptedEpoch(epoch) => format!("acceptedEpoch {epoch}"),
         Write::CurrentEpoch(epoch) => format!("currentEpoch {epoch}"),
         Write::InstallSnapshot { zxid, bytes } => format!("snapshot of {zxid}, {} bytes", bytes.len()),
+        Write::LastSeen(membership) => format!("last seen configuration {}", membership.version),
+        Write::Membership(membership) => format!("active configuration {}", membership.version),
     }
 }

@@ -51,6 +51,7 @@ impl Log {
                 self.records.clear();
                 self.base = *zxid;
             }
+            Write::LastSeen(_) | Write::Membership(_) => {}
         }
     }
 }

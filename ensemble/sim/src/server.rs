@@ -125,6 +125,7 @@ pub(crate) fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<
         complete: recovered.complete,
         tail: recovered.tail,
         trusted: recovered.trusted,
+        last_seen: None,
     };
     Ok(Recovered { tree, history })
 }

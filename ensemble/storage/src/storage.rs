@@ -123,7 +123,8 @@ impl<D: Disk> Storage<D> {
     /// is everything performed before it.
     ///
     /// # Errors
-    /// [`StorageError::Io`], or [`StorageError::NoRecord`] for a truncation to nowhere.
+    /// [`StorageError::Io`], [`StorageError::NoRecord`] for a truncation to nowhere, or [`StorageError::Layout`] for a configuration:
+    /// a store has no place for one.
     ///
     /// # Panics
     /// When a record does not follow the last one: its owner must never ask for a gap.
@@ -162,6 +163,10 @@ impl<D: Disk> Storage<D> {
                 self.inventory.remove_log(&mut self.disk)?;
                 install::install(&mut self.disk, *zxid, bytes, self.options.mutants)?;
                 self.last = Last::Snapshot(*zxid);
+            }
+            Write::LastSeen(membership) | Write::Membership(membership) => {
+                let problem = format!("version {:x} cannot be kept here", membership.version.0);
+                return Err(StorageError::layout("configuration", problem));
             }
         }
         Ok(())

@@ -14,6 +14,8 @@ pub struct Config {
     pub id: ServerId,
     /// The ensemble. Empty only for a standalone server.
     pub membership: Membership,
+    /// `reconfigEnabled`: the ensemble may change. The same on every server.
+    pub reconfig: bool,
     /// `tickTime`: the unit of every limit below.
     pub tick: Duration,
     /// `initLimit`, in ticks: to elect, synchronise and establish a leader; between 1 and about 100.
@@ -47,6 +49,7 @@ impl Config {
         Config {
             id,
             membership,
+            reconfig: false,
             tick: Duration::from_millis(2000),
             init_limit: 10,
             sync_limit: 5,
@@ -104,6 +107,8 @@ pub struct History {
     /// False for an empty store that may not vote: an ensemble's volume may have been lost, so this server must first
     /// learn the history from a leader (`db.autocreate=false`).
     pub trusted: bool,
+    /// The last seen configuration ([`ensemble_proto::durable::Write::LastSeen`]), unless the active one is as new.
+    pub last_seen: Option<Membership>,
 }
 
 /// Why this server must not take part with the disk it has.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ensemble_proto::durable::{Ticket, Write};
+use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{AuthId, Notification, QuorumPacket};
 use ensemble_proto::{ServerId, SessionId, Zxid};
 use std::time::Duration;
@@ -175,4 +176,7 @@ pub enum Effect {
         /// Its connection.
         learner: ConnId,
     },
+    /// This configuration is active from now on. Whom to dial, who is answered and where clients are served follows from it; what
+    /// keeps it over a restart is [`Write::Membership`], asked for just before.
+    Membership(Membership),
 }

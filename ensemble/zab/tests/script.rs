@@ -33,6 +33,7 @@ fn history(snapshot: u32, last: u32) -> History {
         complete: at(1, snapshot),
         tail: (snapshot + 1..=last).map(|counter| (at(1, counter), Bytes::from_static(b"x"))).collect(),
         trusted: true,
+        last_seen: None,
     }
 }
 
@@ -319,6 +320,7 @@ fn a_learner_answers_a_recorded_java_leader_as_java_did() {
             complete: base,
             tail: (base.0 + 1..=last.0).map(|zxid| (Zxid(zxid), Bytes::from_static(b"x"))).collect(),
             trusted: true,
+            last_seen: None,
         };
         let mut script = Script::start(Config { id, ..fast_config(membership) }, history);
         script.find_leader(leader, accepted);

@@ -225,7 +225,7 @@ impl World {
                 }
             }
             Effect::Persist { ticket, .. } => self.unsynced[index] = Some(ticket),
-            Effect::Office(_) | Effect::ReadOnly(_) => {}
+            Effect::Office(_) | Effect::ReadOnly(_) | Effect::Membership(_) => {}
             Effect::Halt { reason } => panic!("server {} halts: {reason}", index + 1),
         }
     }
@@ -394,6 +394,7 @@ fn peer(id: i64, membership: &Membership, now: Now, trusted: bool, change: &impl
         complete: Zxid::ZERO,
         tail: Vec::new(),
         trusted,
+        last_seen: None,
     };
     Peer::new(config, Recovered { tree: DataTree::new(7), history }, now, 7).expect("an empty history is consistent")
 }

@@ -52,6 +52,7 @@ fn name(write: &Write) -> String {
         Write::Truncate { to } => format!("a truncation to {to}"),
         Write::InstallSnapshot { zxid, .. } => format!("a snapshot of {zxid}"),
         Write::Append { .. } | Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) => "a write".to_string(),
+        Write::LastSeen(_) | Write::Membership(_) => "a configuration".to_string(),
     }
 }
 

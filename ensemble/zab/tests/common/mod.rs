@@ -94,6 +94,7 @@ impl Disk {
                 self.current = epoch;
                 self.filled = true;
             }
+            Write::LastSeen(_) | Write::Membership(_) => panic!("no configuration changes here"),
             Write::InstallSnapshot { zxid, bytes } => {
                 self.snapshot = decode_tree(&bytes);
                 self.snapshot_zxid = zxid;
@@ -111,6 +112,7 @@ impl Disk {
             complete: self.snapshot_zxid,
             tail: self.log.iter().filter(|(zxid, _)| *zxid > self.snapshot_zxid).cloned().collect(),
             trusted: trusted || self.filled,
+            last_seen: None,
         }
     }
 }
@@ -555,7 +557,7 @@ impl World {
             Effect::Touched { sessions, .. } if sessions.is_empty() => {}
             Effect::Touched { sessions, .. } => self.log(|| format!("{id} hears of {sessions:?}")),
             Effect::Revalidated { session, valid } => self.log(|| format!("{id} revalidated {session} {valid}")),
-            Effect::LearnerLost { .. } => {}
+            Effect::LearnerLost { .. } | Effect::Membership(_) => {}
         }
     }
 
@@ -895,5 +897,7 @@ fn describe(write: &Write) -> String {
         Write::AcceptedEpoch(epoch) => format!("acceptedEpoch {epoch}"),
         Write::CurrentEpoch(epoch) => format!("currentEpoch {epoch}"),
         Write::InstallSnapshot { zxid, .. } => format!("snapshot {zxid}"),
+        Write::LastSeen(membership) => format!("last seen {}", membership.version),
+        Write::Membership(membership) => format!("active {}", membership.version),
     }
 }
