@@ -1,6 +1,6 @@
 //! What is checked now and then, and when a run is over.
 
-use crate::invariants::{i4_durability, i7_digest};
+use crate::invariants::{i4_durability, i7_digest, i10_bounds, i13_files};
 use crate::model::Model;
 use crate::rules;
 use crate::server;
@@ -29,6 +29,7 @@ fn after_power_cut(world: &World, server: usize) -> Result<Recovered, Violation>
 pub(crate) fn audit(world: &mut World) -> Verdict {
     world.schedule(world.now + AUDIT, Event::Audit);
     world.recount()?;
+    bounds(world)?;
     let (mut logs, mut bases) = (Vec::new(), Vec::new());
     for server in 0..world.servers.len() {
         if world.ledger.servers[server].is_wiped {
@@ -43,6 +44,23 @@ pub(crate) fn audit(world: &mut World) -> Verdict {
     i4_durability::on_disks(&world.ledger, &logs, &bases, world.servers.len() / 2 + 1)
 }
 
+/// Every server is within its limits.
+fn bounds(world: &World) -> Verdict {
+    for (index, server) in world.servers.iter().enumerate() {
+        let Some(process) = &server.process else { continue };
+        for client in process.peer.clients() {
+            i10_bounds::held(index, "requests of one client", client.queued, server::CLIENT_OUTSTANDING_MAX)?;
+        }
+        let (records, limit) = (process.peer.zab().committed_log_len(), world.swarm.committed_log);
+        i10_bounds::held(index, "records to synchronise learners with", records, limit)?;
+        let watches = process.peer.status().watches;
+        let paths = world.swarm.names * (world.swarm.names + 1);
+        // Of data and of children, also on sequential znodes; a client leaves none on those.
+        i10_bounds::held(index, "watches", watches, process.clients.len() * paths * 2)?;
+    }
+    Ok(())
+}
+
 /// The end of a run: all trees are the model's, every disk gives the same tree again, and the clients saw what they may see.
 pub(crate) fn check(world: &mut World) -> Verdict {
     audit(world)?;
@@ -55,9 +73,17 @@ pub(crate) fn check(world: &mut World) -> Verdict {
             return Err(Violation::new("I-7", message));
         }
         reload(world, server)?;
+        let options = server::storage_options(&world.swarm, world.seed, world.mutant);
+        i13_files::strict(server, world.servers[server].disk.durable_image(), options)?;
     }
     let replay = rules::replay::replay(&world.history, &world.ledger)?;
-    rules::check(&world.history, &world.ledger, &world.heard, &replay, world.word())?;
+    rules::check(&rules::Evidence {
+        history: &world.history,
+        ledger: &world.ledger,
+        heard: &world.heard,
+        replay: &replay,
+        word: world.word(),
+    })?;
     for server in &world.servers {
         if let Some(process) = &server.process {
             compare(process.peer.tree(), &replay.model)?;

@@ -2,10 +2,12 @@
 //!
 //! The world writes it, the invariants read it. Nothing of it reaches a server.
 
+use crate::invariants::i9_sessions::Life;
 use crate::trace::{Verdict, Violation};
 use bytes::Bytes;
 use ensemble_proto::durable::Write;
-use ensemble_proto::{Epoch, Zxid};
+use ensemble_proto::membership::Membership;
+use ensemble_proto::{Epoch, SessionId, Zxid};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -81,7 +83,6 @@ pub struct Committed {
 }
 
 /// Everything observed in a run.
-#[derive(Default)]
 pub struct Ledger {
     /// By server.
     pub servers: Vec<Observed>,
@@ -93,12 +94,24 @@ pub struct Ledger {
     pub leaders: BTreeMap<Epoch, usize>,
     /// The digest of the tree after a transaction.
     pub digests: BTreeMap<Zxid, u64>,
+    /// Every session that has begun.
+    pub sessions: BTreeMap<SessionId, Life>,
+    /// The configuration in force.
+    pub membership: Membership,
 }
 
 impl Ledger {
     /// Of so many servers.
     pub fn new(servers: usize) -> Ledger {
-        Ledger { servers: vec![Observed::default(); servers], ..Ledger::default() }
+        Ledger {
+            servers: vec![Observed::default(); servers],
+            proposed: BTreeMap::new(),
+            committed: Vec::new(),
+            leaders: BTreeMap::new(),
+            digests: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            membership: crate::server::membership(servers),
+        }
     }
 
     /// The last committed transaction.
@@ -156,6 +169,8 @@ impl Ledger {
         for index in known..self.committed.len() {
             crate::invariants::i3_order::committed(self, index)?;
             crate::invariants::i4_durability::committed(self, index, quorum)?;
+            crate::invariants::i9_sessions::committed(self, index)?;
+            crate::invariants::i11_membership::committed(self, index)?;
         }
         self.servers[server].applied = zxid;
         Ok(())

@@ -126,6 +126,11 @@ impl Model {
         self.sessions.contains(&session)
     }
 
+    /// The transaction that made a znode, if it is there.
+    pub fn czxid(&self, path: &str) -> Option<Zxid> {
+        self.znodes.get(path).map(|znode| znode.czxid)
+    }
+
     /// Applies a write of a session at a position in the order.
     pub fn write(&mut self, request: &Request, session: SessionId, zxid: Zxid, time_ms: i64) -> Effect {
         if !self.has_session(session) {

@@ -19,6 +19,8 @@ use std::time::Duration;
 const WALL_START_MS: i64 = 1_767_225_600_000;
 /// A received snapshot is at most this long.
 const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
+/// A connection with so many requests unanswered is not read.
+pub(crate) const CLIENT_OUTSTANDING_MAX: usize = 20;
 /// A quorum packet is at most this long.
 const PACKET_BYTES_MAX: usize = 4 << 20;
 
@@ -159,7 +161,7 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
         zab,
         session_timeout_min_ms: 2 * tick_ms,
         session_timeout_max_ms: 20 * tick_ms,
-        client_outstanding_max: 20,
+        client_outstanding_max: CLIENT_OUTSTANDING_MAX,
         skip_acl: false,
         record_bytes_max: 2 << 20,
         super_digest: None,

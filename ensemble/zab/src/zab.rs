@@ -123,6 +123,11 @@ impl Zab {
         self.core.delivered
     }
 
+    /// How many committed records it keeps to bring learners up to date.
+    pub fn committed_log_len(&self) -> usize {
+        self.core.committed_log.records().count()
+    }
+
     /// The ensemble.
     pub fn membership(&self) -> &Membership {
         &self.core.config.membership

@@ -2,7 +2,7 @@
 
 use crate::history::History;
 use crate::ledger::Ledger;
-use crate::model::{Answer, Model, Trigger};
+use crate::model::{Answer, Model, Trigger, split};
 use crate::request::Request;
 use crate::trace::Violation;
 use ensemble_proto::client::MultiResult;
@@ -28,6 +28,28 @@ pub struct Replay {
     pub triggers: Vec<(Zxid, Trigger)>,
     /// Sessions that the leader ended, with the transaction.
     pub expired: Vec<(SessionId, Zxid)>,
+    /// What the log says became of a request, by its index.
+    pub logged: BTreeMap<usize, Logged>,
+    /// Single creates of sequential znodes that succeed, in the order in which they take effect, with the parent as it was then.
+    pub sequential: Vec<(usize, Parent)>,
+}
+
+/// What a transaction says of the request that it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// Of a multi: how many parts.
+    pub parts: Option<usize>,
+    /// Why it failed, if it did.
+    pub error: Option<ErrorCode>,
+}
+
+/// A znode in one of its lifetimes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// Its path.
+    pub path: String,
+    /// The transaction that made it.
+    pub czxid: Zxid,
 }
 
 /// Replays everything.
@@ -95,14 +117,23 @@ fn apply(
             Vec::new()
         }
         (txn, Some(index)) if let Some(answer) = refusal(txn) => {
+            replay.logged.insert(index, logged(txn));
             replay.txns.entry(index).or_default().push(zxid);
             replay.answers.insert(index, answer);
             replay.refused.insert(index);
             Vec::new()
         }
-        (_, Some(index)) => {
+        (txn, Some(index)) => {
             let request = &history.ops[index].request;
             let (answer, triggers) = replay.model.write(request, header.session, zxid, header.time_ms);
+            if let Request::Create { path, sequential: true, .. } = request
+                && answer.error().is_none()
+            {
+                let path = split(path).0.to_string();
+                let czxid = replay.model.czxid(&path).unwrap_or_default();
+                replay.sequential.push((index, Parent { path, czxid }));
+            }
+            replay.logged.insert(index, logged(txn));
             replay.txns.entry(index).or_default().push(zxid);
             replay.answers.insert(index, answer);
             triggers
@@ -118,6 +149,17 @@ fn apply(
     };
     replay.triggers.extend(triggers.into_iter().map(|trigger| (zxid, trigger)));
     Ok(())
+}
+
+fn logged(txn: &Txn) -> Logged {
+    let code = |txn: &Txn| match txn {
+        Txn::Error(code) if *code != ErrorCode::OK => Some(*code),
+        _ => None,
+    };
+    match txn {
+        Txn::Multi(parts) => Logged { parts: Some(parts.len()), error: parts.iter().find_map(code) },
+        txn => Logged { parts: None, error: code(txn) },
+    }
 }
 
 /// The answer to a request that came through a server which had lost the session, if the transaction is of one.

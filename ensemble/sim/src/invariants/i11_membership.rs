@@ -1,0 +1,42 @@
+//! I-11: quorums of consecutive configurations intersect through the reconfiguration between them: it is committed only when it is
+//! durable on a quorum of the old configuration and on one of the new. And there is one configuration after the other: each has
+//! a version above the last.
+
+use crate::ledger::Ledger;
+use crate::trace::{Verdict, Violation};
+use ensemble_proto::membership::Membership;
+use ensemble_proto::txn::{Txn, TxnRecord};
+use ensemble_proto::{ServerId, Zxid};
+
+/// The order grew by the transaction at `index`; if it is a reconfiguration, its configuration is in force from now on.
+pub fn committed(ledger: &mut Ledger, index: usize) -> Verdict {
+    let zxid = ledger.committed[index].zxid;
+    let Ok(TxnRecord { txn: Txn::Reconfig(set), .. }) = TxnRecord::decode(&ledger.committed[index].payload) else {
+        return Ok(());
+    };
+    let text = String::from_utf8_lossy(set.data.as_deref().unwrap_or_default()).into_owned();
+    let new = Membership::parse(&text)
+        .map_err(|error| Violation::new("I-11", format!("{zxid} sets a configuration that is none: {error}")))?;
+    changed(&ledger.membership, &new, zxid, |id| {
+        let server = usize::try_from(id.0 - 1).ok().and_then(|index| ledger.servers.get(index));
+        server.is_some_and(|server| server.is_wiped || server.durable.has(zxid))
+    })?;
+    ledger.membership = new;
+    Ok(())
+}
+
+/// The reconfiguration `zxid` takes the ensemble from `old` to `new`; `has` is whether a server has it on its disk.
+pub fn changed(old: &Membership, new: &Membership, zxid: Zxid, has: impl Fn(ServerId) -> bool) -> Verdict {
+    let fail = |message: String| Err(Violation::new("I-11", format!("{zxid} {message}")));
+    if new.version <= old.version {
+        return fail(format!("replaces version {} by version {}", old.version, new.version));
+    }
+    for (name, membership) in [("old", old), ("new", new)] {
+        let voters = membership.voters().count();
+        let having = membership.voters().filter(|id| has(*id)).count();
+        if having * 2 <= voters {
+            return fail(format!("is committed and durable on {having} of the {voters} {name} voters"));
+        }
+    }
+    Ok(())
+}
