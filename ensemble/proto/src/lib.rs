@@ -18,6 +18,7 @@ mod error;
 mod id;
 pub mod jute;
 pub mod membership;
+pub mod properties;
 pub mod quorum;
 mod time;
 pub mod txn;

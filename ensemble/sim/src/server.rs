@@ -142,7 +142,7 @@ pub(crate) fn membership(count: usize) -> Membership {
         client: None,
     };
     let servers = (1..=count).map(|id| (ServerId(id as i64), member(id))).collect();
-    Membership { version: Zxid::ZERO, servers }
+    Membership { servers, ..Membership::default() }
 }
 
 /// A server's configuration in this run.

@@ -5,7 +5,6 @@
 
 pub mod keys;
 mod myid;
-mod properties;
 mod settings;
 mod values;
 
@@ -14,6 +13,7 @@ pub use values::Place;
 
 use ensemble_proto::ServerId;
 use ensemble_proto::membership::MembershipError;
+use ensemble_proto::properties;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -313,10 +313,10 @@ fn membership(values: &Values) -> Result<Membership, ConfigError> {
     for (key, value, place) in values.with_prefix("server.") {
         membership.insert(key, value).map_err(|source| ConfigError::Membership { place, source })?;
     }
-    if !membership.servers.is_empty() {
-        membership.validate().map_err(|error| ConfigError::Conflict(error.to_string()))?;
+    match membership.servers.is_empty() {
+        true => Ok(membership),
+        false => membership.complete().map_err(|error| ConfigError::Conflict(error.to_string())),
     }
-    Ok(membership)
 }
 
 fn limit(values: &Values, key: &'static str, standalone: bool) -> Result<u32, ConfigError> {

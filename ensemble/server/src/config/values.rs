@@ -1,8 +1,8 @@
 //! The keys that were given, and typed reading of their values.
 
 use super::keys::{self, Origin, Support};
-use super::properties::Property;
 use super::{ConfigError, Note};
+use ensemble_proto::properties::Property;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! Java's properties syntax (`java.util.Properties.load`), in which `zoo.cfg` is written.
+//! Java's properties syntax (`java.util.Properties.load`), in which `zoo.cfg` and configuration texts are written.
 //!
 //! `key=value`, `key:value` or `key value`; `#` and `!` begin a comment; a backslash at the end of a line joins it to
 //! the next; `\t`, `\n`, `\r`, `\f` and `\uXXXX` are escapes, and any other escaped character is itself.
@@ -8,17 +8,17 @@ use std::str::Chars;
 
 /// One `key=value` of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Property {
+pub struct Property {
     /// The line it begins on, from 1.
-    pub(super) line: usize,
+    pub line: usize,
     /// The key, unescaped.
-    pub(super) key: String,
+    pub key: String,
     /// The value, unescaped, without blanks around it (`QuorumPeerConfig` trims).
-    pub(super) value: String,
+    pub value: String,
 }
 
 /// Every property of a file, in its order. Every text is a properties file: there is no error.
-pub(super) fn parse(text: &str) -> Vec<Property> {
+pub fn parse(text: &str) -> Vec<Property> {
     let mut properties = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((index, first)) = lines.next() {
