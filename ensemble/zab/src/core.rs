@@ -7,7 +7,7 @@ use crate::committed_log::CommittedLog;
 use crate::config::{Config, History};
 use crate::effect::{ConnId, Effect, Role};
 use crate::mutants::Mutants;
-use crate::quorum::Majority;
+use crate::quorum::{Quorum, Voters};
 use crate::vote::Vote;
 use bytes::Bytes;
 use ensemble_proto::durable::{Ticket, Write};
@@ -19,7 +19,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) config: Config,
-    pub(crate) voters: Majority,
+    pub(crate) voters: Voters,
     config_text: Bytes,
     pub(crate) now: Duration,
     /// The election round; in memory only.
@@ -59,10 +59,11 @@ impl Core {
     pub(crate) fn new(config: Config, history: History, now: Duration, seed: u64) -> Core {
         let last = history.last();
         let config_text = Bytes::from(config.membership.to_string());
-        let voters = match config.standalone {
-            true => Majority::new([config.id]),
-            false => Majority::new(config.membership.voters()),
+        let active = match config.standalone {
+            true => Quorum::alone(config.id),
+            false => Quorum::new(&config.membership),
         };
+        let voters = Voters { active, pending: None };
         Core {
             voters,
             config_text,

@@ -39,7 +39,7 @@
 //!
 //! # Limits
 //!
-//! Reconfiguration, hierarchical quorums and oracles are not supported. A learner further behind than the committed log
+//! Reconfiguration and oracles are not supported. A learner further behind than the committed log
 //! in memory gets a snapshot.
 //!
 //! # Sources

@@ -176,8 +176,8 @@ impl Election {
             core.round = vote.round;
             self.received.clear();
             let initial = Vote { round: vote.round, ..self.initial };
-            self.propose(core, if vote.beats(&initial) { vote } else { initial });
-        } else if vote.beats(&self.proposal) {
+            self.propose(core, if is_better(core, &vote, &initial) { vote } else { initial });
+        } else if is_better(core, &vote, &self.proposal) {
             self.propose(core, vote);
         }
         self.received.insert(from, vote);
@@ -207,7 +207,9 @@ impl Election {
     /// Differs from ZooKeeper: when every voter names the candidate, nothing better can come and the wait is skipped.
     fn count(&mut self, core: &mut Core) -> Option<Decision> {
         let supporters = supporters(core, &self.received, &self.proposal);
-        if !core.voters.has_quorum(|id| supporters.contains(&id)) {
+        if core.voters.active.weight(self.proposal.leader) == 0
+            || !core.voters.has_quorum(|id| supporters.contains(&id))
+        {
             self.decide_at = None;
             return None;
         }
@@ -248,6 +250,15 @@ fn initial_vote(core: &Core) -> Vote {
     };
     let (round, state) = (core.round, ServerState::Looking);
     Vote { leader, zxid, round, peer_epoch, state, version: NOTIFICATION_VERSION }
+}
+
+/// Whether a vote replaces another. Who has no weight is never elected (`FastLeaderElection.totalOrderPredicate`).
+///
+/// Differs from ZooKeeper: where a server without weight that has the greatest history stays with its own vote, and finds a leader
+/// only when one is in office.
+fn is_better(core: &Core, vote: &Vote, than: &Vote) -> bool {
+    let has_weight = |vote: &Vote| core.voters.active.weight(vote.leader) > 0;
+    has_weight(vote) && (!has_weight(than) || vote.beats(than))
 }
 
 fn supporters(core: &Core, votes: &BTreeMap<ServerId, Vote>, candidate: &Vote) -> BTreeSet<ServerId> {

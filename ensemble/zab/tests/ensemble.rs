@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{World, ms};
+use common::{World, fast_config, hierarchy, ms};
 use ensemble_proto::quorum::PacketType;
 use ensemble_proto::{ServerId, Zxid};
 use ensemble_zab::Role;
@@ -134,6 +134,57 @@ fn observers_learn_and_forward_but_do_not_count() {
     assert_eq!(world.leader(), None, "two observers do not make a quorum");
     world.start(1);
     world.expect_converged(ms(3000));
+}
+
+/// Two of three groups, in each two of three, are enough; a group alone is not, and six of nine may be too few.
+#[test]
+fn groups_decide_together() {
+    let mut world = World::with_config(fast_config(hierarchy(&[&[1, 1, 1], &[1, 1, 1], &[1, 1, 1]])), 3);
+    for id in [1, 2, 3, 4, 7] {
+        world.start(id);
+    }
+    assert!(!world.run_until(ms(3000), |world| world.leader().is_some()), "one group is no quorum");
+    world.start(5);
+    world.expect_converged(ms(5000));
+    write(&mut world, 3);
+    for id in [8, 9] {
+        world.start(id);
+    }
+    world.expect_converged(ms(5000));
+    // two whole groups without one server each, and the third group gone
+    for id in [3, 6, 7, 8, 9] {
+        world.crash(id);
+    }
+    world.expect_converged(ms(5000));
+    write(&mut world, 3);
+    world.crash(5);
+    world.start(7);
+    assert!(!world.run_until(ms(3000), |world| world.leader().is_some()), "a quorum of one group only");
+    world.start(8);
+    world.expect_converged(ms(5000));
+    assert_eq!(world.committed.len(), 6);
+}
+
+/// Server 5 has the greatest id and, after the others lost theirs, the greatest history; it weighs nothing.
+#[test]
+fn who_weighs_nothing_is_never_elected() {
+    let mut world = World::with_config(fast_config(hierarchy(&[&[1, 1, 1], &[0, 0]])), 4);
+    world.start_all();
+    world.expect_converged(ms(5000));
+    assert_eq!(world.leader(), Some(ServerId(3)));
+    world.crash(3);
+    world.expect_converged(ms(5000));
+    assert_eq!(world.leader(), Some(ServerId(2)));
+    // what a leader alone has sent to it, it has logged
+    world.crash(1);
+    world.propose().unwrap();
+    world.run_for(ms(20));
+    world.crash(2);
+    assert!(world.zab(5).last_logged() > world.server(1).disk.last());
+    world.start(1);
+    world.start(3);
+    world.expect_converged(ms(5000));
+    assert_eq!(world.leader(), Some(ServerId(1)), "of a later epoch than 3");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A seed is a run: random writes, syncs, crashes, restarts, cuts, resets, slow disks and snapshots; then the faults stop,
 //! and the ensemble must agree and serve.
 
-use super::{Random, World, fast_config, membership, ms};
+use super::{Random, World, fast_config, hierarchy, membership, ms};
 use ensemble_proto::ServerId;
 use ensemble_zab::Config;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +31,11 @@ pub fn run(seed: u64, adapt: &dyn Fn(&mut Config), trace: bool) -> Result<usize,
 fn world(seed: u64, adapt: &dyn Fn(&mut Config)) -> World {
     let mut random = Random(seed);
     let (voters, observers) = [(3, 0), (3, 1), (5, 0), (2, 0)][random.below(4) as usize];
-    let mut config = fast_config(membership(voters, observers));
+    let mut config = fast_config(match seed % 8 {
+        3 => hierarchy(&[&[1, 1], &[1, 2], &[0]]),
+        7 => hierarchy(&[&[2, 1, 1], &[0], &[1]]),
+        _ => membership(voters, observers),
+    });
     config.committed_log_max = [3, 10, 500][random.below(3) as usize];
     config.zxid_counter_max = [20, u32::MAX - 1][random.below(2) as usize];
     adapt(&mut config);

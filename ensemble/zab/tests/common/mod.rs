@@ -31,6 +31,40 @@ pub fn membership(voters: i64, observers: i64) -> Membership {
     membership
 }
 
+/// Groups of weights; servers are numbered through from 1.
+pub fn hierarchy(groups: &[&[i64]]) -> Membership {
+    let mut membership = Membership::default();
+    let mut id = 0;
+    for (group, weights) in groups.iter().enumerate() {
+        let first = id + 1;
+        for weight in *weights {
+            id += 1;
+            membership.insert(&format!("server.{id}"), &format!("h{id}:2888:3888:participant")).unwrap();
+            membership.insert(&format!("weight.{id}"), &weight.to_string()).unwrap();
+        }
+        let members: Vec<_> = (first..=id).map(|id| id.to_string()).collect();
+        membership.insert(&format!("group.{}", group + 1), &members.join(":")).unwrap();
+    }
+    membership.complete().unwrap()
+}
+
+/// What the checks take for a quorum: told apart from how the servers count.
+pub fn is_quorum(membership: &Membership, has: impl Fn(ServerId) -> bool) -> bool {
+    if membership.groups.is_empty() {
+        let (with, without): (Vec<_>, Vec<_>) = membership.voters().partition(|id| has(*id));
+        return with.len() > without.len();
+    }
+    let weigh = |ids: &[ServerId]| ids.iter().map(|id| membership.weights[id]).sum::<i64>();
+    let (mut with, mut without) = (0, 0);
+    for group in membership.groups.values() {
+        let (yes, no): (Vec<_>, Vec<_>) = group.iter().copied().partition(|id| has(*id));
+        let (yes, no) = (weigh(&yes), weigh(&no));
+        with += usize::from(yes > no);
+        without += usize::from(yes <= no && yes + no > 0);
+    }
+    with > without
+}
+
 /// splitmix64
 pub struct Random(pub u64);
 
@@ -796,14 +830,11 @@ impl World {
         }
     }
 
-    fn voters(&self) -> Vec<ServerId> {
-        self.config.membership.voters().collect()
-    }
-
     fn check_quorum_holds(&mut self, record: &Record) {
-        let voters = self.voters();
-        let holders = voters.iter().filter(|id| self.servers[id].disk.holds(record)).count();
-        self.check(holders > voters.len() / 2, || format!("committed {} is on {holders} disks only", record.0));
+        let holds = |id: &ServerId| self.servers[id].disk.holds(record);
+        let holders: Vec<_> = self.servers.keys().copied().filter(holds).collect();
+        let is_enough = is_quorum(&self.config.membership, |id| holders.contains(&id));
+        self.check(is_enough, || format!("committed {} is on {holders:?}, on too few disks only", record.0));
     }
 
     fn check_durability(&mut self, id: ServerId) {
