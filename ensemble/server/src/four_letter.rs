@@ -9,6 +9,7 @@ use crate::metrics::four_decimals;
 use crate::report::{Identity, Report};
 use crate::version;
 use ensemble_peer::Peer;
+use ensemble_proto::membership::MemberRole;
 use std::rc::Rc;
 
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
@@ -204,14 +205,14 @@ fn configuration(settings: &Settings, report: &Report) -> String {
         settings.client_backlog,
         if settings.standalone { 0 } else { settings.id.0 },
     );
-    if let Some(member) = settings.membership.servers.get(&settings.id).filter(|_| !settings.standalone) {
+    if let Some(member) = report.own.as_ref().filter(|_| !settings.standalone) {
         text += &format!(
             "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={}\nmembership: \n{}\nversion={:x}",
             settings.init_limit,
             settings.sync_limit,
             member.election_port,
             member.quorum_port,
-            u8::from(settings.is_observer()),
+            u8::from(member.role == MemberRole::Observer),
             report.servers.join("\n"),
             report.config_version,
         );

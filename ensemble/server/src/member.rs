@@ -7,7 +7,7 @@
 use crate::admin::{self, Command, Grant};
 use crate::client_port::{self, ClientPort, Limits};
 use crate::clock::Clock;
-use crate::config::{Endpoint, Settings};
+use crate::config::{ConfigError, Endpoint, Settings};
 use crate::disk_thread::{DiskThread, Patience};
 use crate::driver::{Driver, Parts};
 use crate::election_port::{self, ElectionPort};
@@ -55,6 +55,9 @@ pub enum MemberError {
     /// Epochs and log contradict each other.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The configuration that was kept cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A port cannot be bound.
     #[error("cannot listen: {0}")]
     Port(io::Error),
@@ -74,6 +77,7 @@ impl MemberError {
             MemberError::Identity(IdentityError::Storage(StorageError::Layout { .. })) => exit::IDENTITY,
             MemberError::Storage(_) | MemberError::Identity(_) => exit::DATA_DIRECTORY,
             MemberError::History(_) => exit::DATA_DIRECTORY,
+            MemberError::Config(_) => exit::USAGE,
             MemberError::Port(_) => exit::PORT,
             MemberError::System(_) | MemberError::Halted(_) => exit::HALTED,
         }
@@ -161,7 +165,7 @@ enum End {
 
 /// The thread of a server.
 fn run(
-    settings: Settings,
+    mut settings: Settings,
     stopped: watch::Receiver<bool>,
     started: threads::Sender<Addresses>,
 ) -> Result<(), MemberError> {
@@ -196,6 +200,7 @@ fn run(
                 false => return Ok(()),
             },
         }
+        settings.recall(&mut Vec::new())?;
     }
 }
 
@@ -204,13 +209,14 @@ fn run(
 /// Meanwhile nothing listens but the ports for people and probes: an election that this server won would only be lost again.
 async fn until_room(settings: &Settings, mut stopped: watch::Receiver<bool>) -> Result<bool, MemberError> {
     let directories = &settings.directories;
-    let mut disk = RealDisk::open(&directories.data, &directories.log, false)?;
+    let mut disk = settings.with_config(RealDisk::open(&directories.data, &directories.log, false)?);
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return Ok(false),
             () = tokio::time::sleep(ROOM_PAUSE) => {}
         }
-        if ensemble_storage::has_room(&mut disk, settings.storage.preallocate)? {
+        let keeps_configuration = settings.storage.configuration.is_some();
+        if ensemble_storage::has_room(&mut disk, settings.storage.preallocate, keeps_configuration)? {
             return Ok(true);
         }
     }
@@ -228,7 +234,8 @@ struct Built {
 fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Built, MemberError> {
     let started = Instant::now();
     let directories = &settings.directories;
-    let mut disk = RealDisk::open(&directories.data, &directories.log, settings.datadir_autocreate)?;
+    let disk = RealDisk::open(&directories.data, &directories.log, settings.datadir_autocreate)?;
+    let mut disk = settings.with_config(disk);
     let claim = |operator: &crate::config::Operator| {
         VolumeIdentity::claim(&mut disk, &operator.ensemble_id, settings.id.0, &random::uuid())
     };
@@ -248,7 +255,7 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
     let is_empty = recovered.last_zxid() <= Zxid::ZERO;
     let (is_trusted, is_set_aside) = (recovered.trusted, recovered.set_aside.is_some());
     let records = recovered.tail.len();
-    let (recovered, is_mismatched) = load(recovered, tree, settings.digest_enabled);
+    let (recovered, is_mismatched) = load(recovered, tree, settings);
     let identity = Identity {
         ensemble_id: volume.as_ref().map(|volume| volume.ensemble_id.clone()),
         volume_id: volume.as_ref().map(|volume| volume.volume_id.clone()),
@@ -296,9 +303,9 @@ fn open(
 fn load(
     recovered: ensemble_storage::Recovered,
     mut tree: DataTree,
-    digest_enabled: bool,
+    settings: &Settings,
 ) -> (ensemble_peer::Recovered, bool) {
-    if !digest_enabled {
+    if !settings.digest_enabled {
         tree = tree.without_digests();
     }
     let mismatch = recovered.snapshot_digest.and_then(|(complete, digest)| tree.expect_digest(complete, digest));
@@ -312,13 +319,14 @@ fn load(
         complete: recovered.complete,
         tail: recovered.tail,
         trusted: recovered.trusted,
-        last_seen: None,
+        last_seen: settings.ensemble.last_seen.clone(),
     };
     (ensemble_peer::Recovered { tree, history }, mismatch.is_some())
 }
 
 fn peer_config(settings: &Settings) -> ensemble_peer::Config {
-    let mut zab = ensemble_zab::Config::new(settings.id, settings.membership.clone());
+    let mut zab = ensemble_zab::Config::new(settings.id, settings.ensemble.membership.clone());
+    zab.reconfig = settings.ensemble.reconfig;
     zab.tick = settings.tick;
     zab.init_limit = settings.init_limit;
     zab.sync_limit = settings.sync_limit;
@@ -366,8 +374,8 @@ async fn serve(
         metrics: shared.metrics.clone(),
         disk,
         clients: ClientPort::new(limits, Words::new(settings.clone(), identity.clone())),
-        election: ElectionPort::new(settings.id, settings.membership.clone(), election.clone()),
-        quorum: quorum_port::Connections::new(settings.membership.clone(), election),
+        election: ElectionPort::new(settings.id, settings.ensemble.membership.clone(), election.clone()),
+        quorum: quorum_port::Connections::new(settings.ensemble.membership.clone(), election),
         last_turn_ms: shared.last_turn_ms.clone(),
     });
     let (commands, mut asked) = mpsc::channel(admin::COMMANDS_WAITING_MAX);
@@ -441,7 +449,7 @@ fn check_grant(grant: &Grant, report: &Report, settings: &Settings) -> Result<bo
         let own = identity.volume_id.as_deref().unwrap_or("none");
         return Err(format!("volumeId: this volume is {own}, not {}", grant.volume_id));
     }
-    let voters: Vec<i64> = settings.membership.voters().map(|id| id.0).collect();
+    let voters: Vec<i64> = settings.ensemble.membership.voters().map(|id| id.0).collect();
     let mut granted = grant.voters.clone();
     granted.sort_unstable();
     if granted != voters {
@@ -476,7 +484,7 @@ impl Ports {
             }
             None => None,
         };
-        let Some(member) = settings.membership.servers.get(&settings.id).filter(|_| !settings.standalone) else {
+        let Some(member) = settings.ensemble.own.as_ref().filter(|_| !settings.standalone) else {
             return Ok(Ports { client, quorum: None, election: None });
         };
         let socket = Socket { backlog: 128, keepalive: settings.election.keepalive };

@@ -4,6 +4,7 @@ use crate::config::Settings;
 use crate::driver::Driver;
 use ensemble_peer::Status;
 use ensemble_proto::ServerId;
+use ensemble_proto::membership::Member;
 use ensemble_zab::{Role, ZabState};
 use std::time::Duration;
 
@@ -27,8 +28,10 @@ pub(crate) struct Identity {
 pub(crate) struct Report {
     pub(crate) status: Status,
     pub(crate) identity: Identity,
-    /// The membership, as lines.
+    /// The active configuration's servers, as lines.
     pub(crate) servers: Vec<String>,
+    /// This server's line; the one it began with while it has none in the active configuration.
+    pub(crate) own: Option<Member>,
     pub(crate) config_version: i64,
     pub(crate) config_hash: String,
     pub(crate) uptime: Duration,
@@ -50,11 +53,13 @@ impl Report {
         status.digest_mismatches += identity.snapshot_mismatches;
         let text = membership.to_string();
         let servers = text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect();
+        let own = membership.servers.get(&settings.id).or(settings.ensemble.own.as_ref()).cloned();
         let elapsed = driver.clock.elapsed();
         Report {
             status,
             identity: identity.clone(),
             servers,
+            own,
             config_version: membership.version.0,
             config_hash: settings.config_hash.clone(),
             uptime: elapsed,

@@ -1,4 +1,4 @@
-//! The ten calls that storage makes on a disk, and the four directories it makes them in.
+//! The ten calls that storage makes on a disk, and the five directories it makes them in.
 //!
 //! The trait is the durable-write contract: the real disk and the simulated one run the same code above it, and
 //! everything that can be lost in a crash can be lost between two of these calls.
@@ -18,6 +18,8 @@ pub enum Dir {
     LogRoot,
     /// `dataLogDir/version-2`: transaction logs.
     Log,
+    /// Where the configuration of the ensemble is kept: beside `zoo.cfg`, or in `ensemble.dynamicConfigDir`.
+    Config,
 }
 
 impl fmt::Display for Dir {
@@ -27,6 +29,7 @@ impl fmt::Display for Dir {
             Dir::Data => "dataDir/version-2",
             Dir::LogRoot => "dataLogDir",
             Dir::Log => "dataLogDir/version-2",
+            Dir::Config => "the configuration's directory",
         })
     }
 }

@@ -7,6 +7,7 @@
 //!  dataDir/version-2/      snapshot.0  snapshot.59               state after a zxid; records after it are replayed
 //!                          acceptedEpoch  currentEpoch           Zab's two promises
 //!  dataDir/                ensemble-identity.json  initialize
+//!  beside zoo.cfg          zoo.cfg.dynamic.100000000  zoo.cfg.dynamic.next    who belongs to the ensemble
 //!                                            │
 //!  Storage::open ◄── repair, newest sound snapshot, every record after it, epochs ◄──┘
 //! ```
@@ -26,6 +27,7 @@
 //! 3.9.5. Deviations are marked `Differs from ZooKeeper:` where they are made.
 
 mod compress;
+mod configuration;
 mod disk;
 mod empty;
 mod epochs;
@@ -51,6 +53,7 @@ mod truncate;
 mod txn_log;
 
 pub use compress::Compression;
+pub use configuration::{ConfigurationFiles, Kept, parse_dynamic};
 pub use disk::{Dir, Disk, Entry};
 pub use empty::empty_database;
 pub use error::StorageError;

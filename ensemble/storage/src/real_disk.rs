@@ -15,15 +15,25 @@ const VERSION: &str = "version-2";
 pub struct RealDisk {
     data: PathBuf,
     log: PathBuf,
+    config: Option<Config>,
     /// The file written last: the log, nearly always.
     open: Option<(PathBuf, File)>,
     /// One a directory: two, unless data and log are in the same.
     locks: Arc<[File]>,
 }
 
+/// Where the ensemble's configuration is kept.
+#[derive(Clone, Debug)]
+struct Config {
+    directory: PathBuf,
+    /// `zoo.cfg`, which may hold secrets: whoever may not read it may not read what is made of it.
+    like: PathBuf,
+}
+
 impl Clone for RealDisk {
     fn clone(&self) -> RealDisk {
-        RealDisk { data: self.data.clone(), log: self.log.clone(), open: None, locks: self.locks.clone() }
+        let RealDisk { data, log, config, open: _, locks } = self;
+        RealDisk { data: data.clone(), log: log.clone(), config: config.clone(), open: None, locks: locks.clone() }
     }
 }
 
@@ -44,11 +54,26 @@ impl RealDisk {
         if !is_same(&data.join(VERSION), &log.join(VERSION))? {
             locks.push(lock(&log.join(VERSION))?);
         }
-        Ok(RealDisk { data: data.to_path_buf(), log: log.to_path_buf(), open: None, locks: locks.into() })
+        let (data, log) = (data.to_path_buf(), log.to_path_buf());
+        Ok(RealDisk { data, log, config: None, open: None, locks: locks.into() })
+    }
+
+    /// The same with a directory for the ensemble's configuration, [`Dir::Config`]. Files there get the permissions of `like`, which
+    /// is `zoo.cfg`.
+    pub fn with_config(self, directory: &Path, like: &Path) -> RealDisk {
+        RealDisk { config: Some(Config { directory: directory.to_path_buf(), like: like.to_path_buf() }), ..self }
+    }
+
+    /// Only the directory of the ensemble's configuration. It locks nothing, and knows no store.
+    pub fn only_config(directory: &Path, like: &Path) -> RealDisk {
+        let nowhere = PathBuf::new();
+        RealDisk { data: nowhere.clone(), log: nowhere, config: None, open: None, locks: Arc::new([]) }
+            .with_config(directory, like)
     }
 
     fn directory(&self, dir: Dir) -> PathBuf {
         match dir {
+            Dir::Config => self.config.as_ref().map_or_else(PathBuf::new, |config| config.directory.clone()),
             Dir::DataRoot => self.data.clone(),
             Dir::Data => self.data.join(VERSION),
             Dir::LogRoot => self.log.clone(),
@@ -158,6 +183,9 @@ impl Disk for RealDisk {
     fn create(&mut self, dir: Dir, name: &str) -> io::Result<()> {
         let path = self.path(dir, name);
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+        if let (Dir::Config, Some(config)) = (dir, &self.config) {
+            file.set_permissions(fs::metadata(&config.like)?.permissions())?;
+        }
         self.open = Some((path, file));
         Ok(())
     }

@@ -8,15 +8,21 @@ use crate::small_file;
 /// What a store needs besides the zeros ahead of its log: a group, epochs, a little snapshot.
 const ROOM_LEN: u64 = 16 << 20;
 const PIECE_LEN: usize = 1 << 20;
+/// What the configuration of an ensemble needs.
+const CONFIGURATION_LEN: u64 = 1 << 20;
 
-/// Whether both directories take `preallocate` bytes and some more, by trying: quotas and reserved blocks are in no statistics.
+/// Whether both directories take `preallocate` bytes and some more, by trying: quotas and reserved blocks are in no statistics. The
+/// configuration's is asked too, where one is kept.
 ///
 /// # Errors
 /// [`StorageError::Io`] when the disk fails otherwise.
-pub fn has_room(disk: &mut impl Disk, preallocate: u64) -> Result<bool, StorageError> {
+pub fn has_room(disk: &mut impl Disk, preallocate: u64, keeps_configuration: bool) -> Result<bool, StorageError> {
     let name = format!("room{}", names::TMP);
-    for dir in [Dir::Log, Dir::Data] {
-        let written = fill(disk, dir, &name, preallocate + ROOM_LEN);
+    let store_len = preallocate + ROOM_LEN;
+    let store = [(Dir::Log, store_len), (Dir::Data, store_len)];
+    let configuration = keeps_configuration.then_some((Dir::Config, CONFIGURATION_LEN));
+    for (dir, len) in store.into_iter().chain(configuration) {
+        let written = fill(disk, dir, &name, len);
         small_file::remove(disk, dir, &name)?;
         match written {
             Ok(()) => {}

@@ -1,6 +1,7 @@
 //! A store that is open: writes in one strict order, durable when the call says so.
 
 use crate::compress::Compression;
+use crate::configuration::ConfigurationFiles;
 use crate::disk::{Dir, Disk};
 use crate::empty::empty_database;
 use crate::epochs;
@@ -45,6 +46,8 @@ pub struct Options {
     pub repair: bool,
     /// Snapshots whose seals hold and whose contents turned out to be no tree: they are taken as damaged.
     pub undecodable: BTreeSet<Zxid>,
+    /// Where the ensemble's configuration is kept; `None` where it cannot change.
+    pub configuration: Option<ConfigurationFiles>,
     /// Spreads the servers' snapshots.
     pub seed: u64,
     /// Broken promises, in tests only.
@@ -74,6 +77,7 @@ impl Default for Options {
             trust_empty: false,
             repair: false,
             undecodable: BTreeSet::new(),
+            configuration: None,
             seed: 0,
             mutants: Mutants::default(),
         }
@@ -123,8 +127,8 @@ impl<D: Disk> Storage<D> {
     /// is everything performed before it.
     ///
     /// # Errors
-    /// [`StorageError::Io`], [`StorageError::NoRecord`] for a truncation to nowhere, or [`StorageError::Layout`] for a configuration:
-    /// a store has no place for one.
+    /// [`StorageError::Io`], [`StorageError::NoRecord`] for a truncation to nowhere, or [`StorageError::Layout`] for a configuration
+    /// where there is no place for one.
     ///
     /// # Panics
     /// When a record does not follow the last one: its owner must never ask for a gap.
@@ -164,9 +168,13 @@ impl<D: Disk> Storage<D> {
                 install::install(&mut self.disk, *zxid, bytes, self.options.mutants)?;
                 self.last = Last::Snapshot(*zxid);
             }
-            Write::LastSeen(membership) | Write::Membership(membership) => {
-                let problem = format!("version {:x} cannot be kept here", membership.version.0);
-                return Err(StorageError::layout("configuration", problem));
+            Write::LastSeen(membership) => {
+                self.sync()?;
+                self.configuration()?.keep_last_seen(&mut self.disk, membership)?;
+            }
+            Write::Membership(membership) => {
+                self.sync()?;
+                self.configuration()?.activate(&mut self.disk, membership)?;
             }
         }
         Ok(())
@@ -228,6 +236,11 @@ impl<D: Disk> Storage<D> {
         self.log.append(zxid, payload);
         self.last = Last::Record(zxid);
         Ok(())
+    }
+
+    fn configuration(&self) -> Result<ConfigurationFiles, StorageError> {
+        let nowhere = || StorageError::layout("configuration", "it cannot be kept: this store has no place for it");
+        self.options.configuration.clone().ok_or_else(nowhere)
     }
 
     /// Makes durable that what comes next is not the whole history until an epoch is entered. A marker that is there stays: it

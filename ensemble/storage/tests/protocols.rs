@@ -1,4 +1,4 @@
-//! STO-20: the twelve protocols by which a store changes, the power cut at every call of each, and after each cut every legal
+//! STO-20: the protocols by which a store changes, the power cut at every call of each, and after each cut every legal
 //! state of the disk (or [`STATES_MAX`] of them where there are more): the store opens by itself and holds what was reported durable.
 //!
 //! A process that is killed instead loses nothing at once; what its successor reads must then survive a power cut.
@@ -10,11 +10,12 @@
 mod support;
 
 use ensemble_proto::durable::Write;
-use ensemble_proto::{Epoch, Zxid};
+use ensemble_proto::membership::Membership;
+use ensemble_proto::{Epoch, ServerId, Zxid};
 use ensemble_storage::sim_disk::SimDisk;
 use ensemble_storage::{
-    Compression, Dir, Identity, IdentityError, Options, SnapshotWriter, Storage, StorageError, purge,
-    write_initialize_marker,
+    Compression, ConfigurationFiles, Dir, Disk, Identity, IdentityError, Options, SnapshotWriter, Storage,
+    StorageError, purge, write_initialize_marker,
 };
 use support::*;
 
@@ -29,10 +30,12 @@ struct Found {
     accepted: i64,
     current: i64,
     trusted: bool,
+    /// Versions of the active and of the last seen configuration.
+    configuration: [i64; 2],
 }
 
 fn found(records: impl IntoIterator<Item = u32>, accepted: i64, current: i64) -> Found {
-    Found { records: records.into_iter().collect(), accepted, current, trusted: true }
+    Found { records: records.into_iter().collect(), accepted, current, trusted: true, configuration: [0, 0] }
 }
 
 fn untrusted(records: impl IntoIterator<Item = u32>, accepted: i64) -> Found {
@@ -103,6 +106,57 @@ fn closed() -> Options {
 
 fn repaired() -> Options {
     Options { repair: true, ..options() }
+}
+
+/// The servers 1 and 2; only whether a configuration has a version tells one from another.
+fn membership(version: i64) -> Membership {
+    let text = format!("server.1=a:1:2:participant;3\nserver.2=b:1:2:participant;3\nversion={version:x}");
+    Membership::parse(&text).unwrap()
+}
+
+fn beside() -> Options {
+    Options { configuration: Some(ConfigurationFiles::beside("zoo.cfg", "/etc", ServerId(1))), ..options() }
+}
+
+fn apart() -> Options {
+    Options { configuration: Some(ConfigurationFiles::apart("zoo.cfg", ServerId(1))), ..options() }
+}
+
+/// A server that was started with lines in its `zoo.cfg`.
+fn configured() -> SimDisk {
+    let disk = three();
+    let text = b"# mine\ndataDir=/d\nclientPort=3\nserver.1=a:1:2\nserver.2=b:1:2\n";
+    let mut writer = disk.clone();
+    writer.create(Dir::Config, "zoo.cfg").unwrap();
+    writer.write_at(Dir::Config, "zoo.cfg", 0, text).unwrap();
+    writer.sync_data(Dir::Config, "zoo.cfg").unwrap();
+    writer.sync_dir(Dir::Config).unwrap();
+    disk
+}
+
+/// Seen, active, and another one seen.
+fn reconfigure(disk: &SimDisk, options: Options) -> Result<(), StorageError> {
+    let mut storage = Storage::open(disk.clone(), options)?.0;
+    for version in [16, 31] {
+        storage.perform(&Write::LastSeen(membership(version)))?;
+        storage.perform(&append(zxid(1, 4 + u32::from(version > 16)), 150))?;
+        storage.perform(&Write::Membership(membership(version)))?;
+    }
+    storage.perform(&Write::LastSeen(membership(47)))
+}
+
+/// What [`reconfigure`] goes through. In ZooKeeper's layout the first one seen, which has the members of the lines, counts from its
+/// activation on.
+fn reconfigured(first_seen: bool) -> Vec<Found> {
+    let state = |last, configuration| Found { configuration, ..found(1..=last, 1, 1) };
+    let mut states = vec![state(3, [0, 0])];
+    if first_seen {
+        states.extend([state(3, [0, 16]), state(4, [0, 16])]);
+    } else {
+        states.push(state(4, [0, 0]));
+    }
+    states.extend([state(4, [16, 0]), state(4, [16, 31]), state(5, [16, 31]), state(5, [31, 0]), state(5, [31, 47])]);
+    states
 }
 
 fn damaged_nine() -> SimDisk {
@@ -248,6 +302,20 @@ fn protocols() -> Vec<Protocol> {
             options,
             legal: (8..=10).map(up_to).collect(),
         },
+        Protocol {
+            name: "reconfigure",
+            before: configured,
+            run: |disk| reconfigure(disk, beside()),
+            options: beside,
+            legal: reconfigured(false),
+        },
+        Protocol {
+            name: "the same, apart",
+            before: three,
+            run: |disk| reconfigure(disk, apart()),
+            options: apart,
+            legal: reconfigured(true),
+        },
     ]
 }
 
@@ -258,7 +326,10 @@ fn opened(protocol: &Protocol, disk: &SimDisk) -> Found {
     }
     let (_, recovered) =
         Storage::open(disk.clone(), (protocol.options)()).unwrap_or_else(|error| panic!("{}: {error}", protocol.name));
+    let kept = (protocol.options)().configuration.map(|files| files.recover(&mut disk.clone()).unwrap());
+    let version = |membership: Option<Membership>| membership.map_or(0, |membership| membership.version.0);
     Found {
+        configuration: kept.map_or([0, 0], |kept| [version(kept.active), version(kept.last_seen)]),
         records: history(&recovered).iter().map(|zxid| zxid.counter()).collect(),
         accepted: recovered.accepted_epoch.0,
         current: recovered.current_epoch.0,
@@ -304,7 +375,7 @@ fn a_power_cut_at_every_call_of_every_protocol_leaves_a_legal_store() {
     let mut calls = 0;
     for protocol in protocols() {
         let (points, states) = check(&protocol);
-        println!("{:12} {points:4} crash points, {states:6} states", protocol.name);
+        println!("{:15} {points:4} crash points, {states:6} states", protocol.name);
         calls += points;
     }
     println!("{calls} crash points in all");

@@ -57,6 +57,7 @@ pub const KEYS: &[Key] = &[
     key("ensemble.id", File, Supported),
     key("ensemble.adminTokenFile", File, Supported),
     key("ensemble.myidOffset", File, Supported),
+    key("ensemble.dynamicConfigDir", File, Supported),
     // Directories, client port, sessions.
     key("dataDir", File, Supported),
     key("dataLogDir", File, Supported),
@@ -86,7 +87,7 @@ pub const KEYS: &[Key] = &[
     key("quorumListenOnAllIPs", File, Supported),
     key("standaloneEnabled", File, Supported),
     key("reconfigEnabled", File, unless("false")),
-    key("dynamicConfigFile", File, unless("")),
+    key("dynamicConfigFile", File, Supported),
     key("sslQuorum", File, unless("false")),
     key("portUnification", File, unless("false")),
     key("sslQuorumReloadCertFiles", File, unless("false")),

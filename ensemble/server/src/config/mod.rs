@@ -4,16 +4,19 @@
 //! ZooKeeper's; [`keys`] lists every key and what becomes of it.
 
 pub mod keys;
+mod membership;
 mod myid;
 mod settings;
 mod values;
 
+pub use membership::Ensemble;
 pub use settings::{Admin, Directories, Election, Endpoint, Metrics, Operator, PauseMonitor, Settings};
 pub use values::Place;
 
 use ensemble_proto::ServerId;
 use ensemble_proto::membership::MembershipError;
 use ensemble_proto::properties;
+use ensemble_storage::StorageError;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,6 +69,20 @@ pub enum ConfigError {
     /// Values that contradict each other.
     #[error("{0}")]
     Conflict(String),
+    /// The configuration of the ensemble may change, and could not be kept.
+    #[error(
+        "reconfigEnabled: the configuration cannot be kept (beside zoo.cfg, or in ensemble.dynamicConfigDir): {source}"
+    )]
+    Keep {
+        /// What went wrong.
+        source: StorageError,
+    },
+    /// A file that keeps the configuration of the ensemble.
+    #[error("{source}")]
+    Kept {
+        /// What is wrong with it.
+        source: StorageError,
+    },
     /// A `server.N` line.
     #[error("{place}: {source}")]
     Membership {
@@ -138,26 +155,33 @@ pub fn load(
     defines: &[(String, String)],
     ordinal: Option<i64>,
 ) -> Result<(Settings, Vec<Note>), ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+    };
+    let text = read(path)?;
     let mut notes = Vec::new();
-    let mut settings = parse(&text, defines, ordinal, &mut notes)?;
-    if settings.membership.servers.is_empty() {
+    let mut settings = parse(&text, defines, ordinal, read, &mut notes)?;
+    if settings.ensemble.membership.servers.is_empty() {
         return Ok((settings, notes));
     }
     settings.id = myid::establish(&settings.directories.data, settings.ordinal_id, settings.datadir_autocreate)?;
-    settings.check_member(&mut notes)?;
+    if !settings.standalone {
+        settings.ensemble.settle(path, settings.id)?;
+    }
+    settings.recall(&mut notes)?;
     Ok((settings, notes))
 }
 
-/// [`load`] without touching a file; the server's id is not established.
+/// [`load`] with no file but those that `read` gives; the server's id is not established.
 fn parse(
     text: &str,
     defines: &[(String, String)],
     ordinal: Option<i64>,
+    read: impl Fn(&Path) -> Result<String, ConfigError>,
     notes: &mut Vec<Note>,
 ) -> Result<Settings, ConfigError> {
     let values = Values::collect(properties::parse(text), defines, notes)?;
-    Settings::read(&values, text, ordinal, notes)
+    Settings::read(&values, text, ordinal, read, notes)
 }
 
 #[cfg(test)]
@@ -169,7 +193,12 @@ mod tests {
         let defines: Vec<_> = defines.iter().filter_map(|d| d.split_once('=')).collect();
         let defines: Vec<_> = defines.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let mut notes = Vec::new();
-        let mut found = match parse(text, &defines, None, &mut notes) {
+        let read = |path: &Path| match path.to_str() {
+            Some("/z/dynamic.1f") => Ok("server.1=h:1:2\nserver.2=h:3:4:observer".to_owned()),
+            Some("/z/wrong") => Ok("server.1=h:1:2\nversion=1".to_owned()),
+            _ => Err(ConfigError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() }),
+        };
+        let mut found = match parse(text, &defines, None, read, &mut notes) {
             Ok(settings) => show(&settings),
             Err(error) => error.to_string(),
         };
@@ -235,6 +264,20 @@ mod tests {
                 "dataDir=/d\nserver.1=h:1:2\ninitLimit=5\nsyncLimit=2\nstandaloneEnabled=false\nserver.1=h:1:2:observer",
                 "no participant among the servers; server.1: given twice, the last one counts",
             ),
+            (
+                "dataDir=/d\nserver.1=h:1:2\nserver.2=h:3:4:observer\ninitLimit=5\nsyncLimit=2",
+                "standaloneEnabled: a single participant would serve alone, without its observers; set it to false",
+            ),
+            ("dataDir=/d\npeerType=king", "peerType (line 2): \"king\" is not participant or observer"),
+            ("dataDir=/d\ndynamicConfigFile=/z/none", "cannot read /z/none: entity not found"),
+            (
+                "dataDir=/d\ndynamicConfigFile=/z/dynamic.1f\nserver.1=h:1:2",
+                "server.1 (line 3): belongs into /z/dynamic.1f, the dynamicConfigFile",
+            ),
+            (
+                "dataDir=/d\ndynamicConfigFile=/z/wrong",
+                "/z/wrong: a version line: the version of this file is in its name",
+            ),
             ("dataDir=/d\nensemble.id=x", "ensemble.id (line 2): \"x\" is not a UUID"),
             (
                 "dataDir=/d\nensemble.id=0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10",
@@ -268,6 +311,13 @@ mod tests {
             show,
             "ssl.protocol (command line): \"TLSv1.3\" is not supported yet",
         );
+    }
+
+    #[test]
+    fn the_servers_may_stand_in_a_file_of_their_own() {
+        let show = |s: &Settings| s.ensemble.membership.to_string();
+        let text = "dataDir=/d\ndynamicConfigFile=/z/dynamic.1f\nstandaloneEnabled=false\ninitLimit=5\nsyncLimit=2";
+        check(text, &[], show, "server.1=h:1:2:participant\nserver.2=h:3:4:observer\nversion=1f");
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Everything that the process does by configuration, with nothing left to interpret.
 
+use super::membership::Ensemble;
 use super::values::Values;
 use super::{ConfigError, Note};
 use crate::four_letter;
 use ensemble_proto::ServerId;
-use ensemble_proto::membership::{MemberRole, Membership};
 use ensemble_storage::{Compression, Share};
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A server's configuration.
@@ -17,8 +17,8 @@ pub struct Settings {
     pub id: ServerId,
     /// Ordinal plus `ensemble.myidOffset`, where there is an ordinal: what `myid` must hold.
     pub ordinal_id: Option<ServerId>,
-    /// `server.N` lines; no server when there is none.
-    pub membership: Membership,
+    /// Who belongs to the ensemble, and where that is kept.
+    pub ensemble: Ensemble,
     /// Serves alone, without election: no `server.N` line, or a single participant and `standaloneEnabled`.
     pub standalone: bool,
     /// Where things are kept.
@@ -200,17 +200,18 @@ impl Settings {
         values: &Values,
         text: &str,
         ordinal: Option<i64>,
+        read: impl Fn(&Path) -> Result<String, ConfigError>,
         notes: &mut Vec<Note>,
     ) -> Result<Settings, ConfigError> {
-        let membership = membership(values)?;
-        let alone = membership.servers.len() == 1 && values.flag("standaloneEnabled", true)?;
-        let standalone = membership.servers.is_empty() || alone;
+        let operator = operator(values)?;
+        let client = client(values)?;
+        let ensemble = Ensemble::read(values, operator.is_some(), client.clone(), read)?;
+        let standalone = ensemble.is_standalone();
         let tick_ms = values.number("tickTime", 3000, 1, 3_600_000, "a number of milliseconds from 1 to 3600000")?;
         let tick = Duration::from_millis(tick_ms);
         let init_limit = limit(values, "initLimit", standalone)?;
         let sync_limit = limit(values, "syncLimit", standalone)?;
         let (session_timeout_min_ms, session_timeout_max_ms) = session_timeouts(values, tick_ms)?;
-        let operator = operator(values)?;
         if standalone && operator.is_some() {
             return Err(ConfigError::Conflict(ALONE_UNGRANTED.into()));
         }
@@ -219,9 +220,6 @@ impl Settings {
             values.number("jute.maxbuffer.extrasize", frame_bytes_max, 0, i32::MAX as usize, EXTRA_BYTES)?;
         let record_bytes_max = frame_bytes_max + extra_bytes.max(EXTRA_BYTES_MIN);
         let super_digest = values.text("DigestAuthenticationProvider.superDigest").map(str::to_owned);
-        if values.text("peerType").is_some_and(|kind| !matches!(kind, "participant" | "observer")) {
-            return Err(values.wrong("peerType", "participant or observer"));
-        }
         let offset = values.number("ensemble.myidOffset", 0, 0, 255, "a number from 0 to 255")?;
         if values.text("snapshot.trust.empty").is_some_and(|_| operator.is_some()) {
             notes.push(Note::new("snapshot.trust.empty", "has no effect with ensemble.id"));
@@ -238,7 +236,7 @@ impl Settings {
         Ok(Settings {
             id: ServerId(1),
             ordinal_id: ordinal.map(|ordinal| ServerId(ordinal + offset)),
-            membership,
+            ensemble,
             standalone,
             directories: directories(values)?,
             datadir_autocreate: values.flag("datadir.autocreate", true)?,
@@ -251,7 +249,7 @@ impl Settings {
             purge_interval: purge_interval(values)?,
             digest_enabled: values.flag("digest.enabled", true)?,
             fsync_warning: milliseconds(values, "fsync.warningthresholdms", 1000)?,
-            client: client(values)?,
+            client,
             client_backlog: backlog(values)?,
             client_keepalive: values.flag("clientTcpKeepAlive", false)?,
             max_client_cnxns: values.number("maxClientCnxns", 60, 0, usize::MAX, COUNT)?,
@@ -280,42 +278,6 @@ impl Settings {
             operator,
             config_hash: hexadecimal(&Sha256::digest(text)),
         })
-    }
-
-    /// Checks what needs the server's id: that it is a member, and `peerType`; takes the client address of its line.
-    pub(super) fn check_member(&mut self, notes: &mut Vec<Note>) -> Result<(), ConfigError> {
-        let id = self.id;
-        let Some(member) = self.membership.servers.get(&id) else {
-            return Err(ConfigError::Conflict(format!("myid is {id}, but there is no server.{id} line")));
-        };
-        if let Some(client) = &member.client {
-            let line = Endpoint { host: client.host.clone(), port: client.port };
-            if self.client.as_ref().is_some_and(|given| given.port != line.port) {
-                let text = "differs from the client port of this server's line, which counts";
-                notes.push(Note::new("clientPort", text));
-            }
-            self.client = Some(line);
-        }
-        // A damaged store is filled by a leader whom the others elect and establish without this server's vote.
-        let voters = self.membership.voters().count();
-        self.storage.repair = !self.standalone && (self.is_observer() || voters >= 3);
-        Ok(())
-    }
-
-    /// Whether this server is a member that does not vote.
-    pub fn is_observer(&self) -> bool {
-        self.membership.servers.get(&self.id).is_some_and(|member| member.role == MemberRole::Observer)
-    }
-}
-
-fn membership(values: &Values) -> Result<Membership, ConfigError> {
-    let mut membership = Membership::default();
-    for (key, value, place) in values.with_prefix("server.") {
-        membership.insert(key, value).map_err(|source| ConfigError::Membership { place, source })?;
-    }
-    match membership.servers.is_empty() {
-        true => Ok(membership),
-        false => membership.complete().map_err(|error| ConfigError::Conflict(error.to_string())),
     }
 }
 

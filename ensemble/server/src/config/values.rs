@@ -34,7 +34,7 @@ impl Values {
         for (name, value) in defines {
             values.define(name, value, notes)?;
         }
-        for Property { line, key, value } in file {
+        for Property { line, last_line: _, key, value } in file {
             values.assign(key, value, Place::Line(line), notes)?;
         }
         Ok(values)
