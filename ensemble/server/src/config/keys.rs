@@ -75,8 +75,8 @@ pub const KEYS: &[Key] = &[
     key("localSessionsUpgradingEnabled", File, Supported),
     // Quorum.
     key("server.*", File, Supported),
-    key("group.*", File, unless("")),
-    key("weight.*", File, unless("")),
+    key("group.*", File, Supported),
+    key("weight.*", File, Supported),
     key("initLimit", File, Supported),
     key("syncLimit", File, Supported),
     key("connectToLearnerMasterLimit", File, Supported),

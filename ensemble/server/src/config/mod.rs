@@ -242,7 +242,9 @@ mod tests {
                 "reconfigEnabled (line 2): \"true\" is not supported yet (only \"false\" is)",
             ),
             ("dataDir=/d\nssl.keyStore.location=/k", "ssl.keyStore.location (line 2): \"/k\" is not supported yet"),
-            ("dataDir=/d\ngroup.1=1:2", "group.1 (line 2): \"1:2\" is not supported yet"),
+            ("dataDir=/d\nserver.1=h:1:2\ngroup.1=1:x", "line 3: group.1: \"x\" is not the number of a server"),
+            ("dataDir=/d\nserver.1=h:1:2\nserver.2=h:3:4\ngroup.1=1\nweight.1=2", "server 2 is in no group"),
+            ("dataDir=/d\nweight.1=2", "no participant among the servers"),
             (
                 "dataDir=/d\nnio.numWorkerThreads=4",
                 "fine; harmless nio.numWorkerThreads: not needed by this server, it has no effect",
@@ -318,6 +320,14 @@ mod tests {
         let show = |s: &Settings| s.ensemble.membership.to_string();
         let text = "dataDir=/d\ndynamicConfigFile=/z/dynamic.1f\nstandaloneEnabled=false\ninitLimit=5\nsyncLimit=2";
         check(text, &[], show, "server.1=h:1:2:participant\nserver.2=h:3:4:observer\nversion=1f");
+    }
+
+    #[test]
+    fn groups_and_weights_are_read_with_the_servers() {
+        let show = |s: &Settings| s.ensemble.membership.without_version();
+        let servers = "server.1=h:1:2:participant\nserver.2=h:3:4:participant";
+        let text = format!("dataDir=/d\ninitLimit=5\nsyncLimit=2\ngroup.7=1:2\n{servers}\nweight.2=0");
+        check(&text, &[], show, &format!("group.7=1:2\n{servers}\nweight.1=1\nweight.2=0"));
     }
 
     #[test]
