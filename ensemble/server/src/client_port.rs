@@ -7,15 +7,15 @@ use crate::connection::{Connection, ReadHalf};
 use crate::driver::{Driver, Shared};
 use crate::four_letter::{self, Words};
 use crate::frames::{self, BadLength};
+use crate::listening::Listener;
 use crate::log::CLIENTS;
-use crate::quorum_port::ACCEPT_PAUSE;
 use ensemble_peer::ClientId;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 /// Unsent bytes above which a connection is not read: whoever does not take answers may not ask.
@@ -106,15 +106,10 @@ impl ClientPort {
 }
 
 /// Accepts clients, for ever.
-pub(crate) async fn listen(driver: Rc<Driver>, listener: TcpListener) {
+pub(crate) async fn listen(driver: Rc<Driver>, mut listener: Listener) {
     loop {
-        match listener.accept().await {
-            Ok((stream, address)) => accept(&driver, stream, address),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept on the client port");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let (stream, address) = listener.accept().await;
+        accept(&driver, stream, address);
     }
 }
 

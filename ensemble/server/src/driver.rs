@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::disk_thread::{DiskThread, Group};
 use crate::election_port::ElectionPort;
+use crate::listening::Places;
 use crate::log::CLIENTS;
 use crate::metrics::Metrics;
 use crate::quorum_port;
@@ -44,6 +45,7 @@ pub(crate) struct Driver {
     pub(crate) clients: ClientPort,
     pub(crate) election: ElectionPort,
     pub(crate) quorum: quorum_port::Connections,
+    pub(crate) places: Places,
     pub(crate) snapshots: Snapshots,
     /// Where every socket is read into: a turn takes what it needs out before it ends.
     pub(crate) scratch: RefCell<Vec<u8>>,
@@ -84,12 +86,13 @@ pub(crate) struct Parts {
     pub(crate) clients: ClientPort,
     pub(crate) election: ElectionPort,
     pub(crate) quorum: quorum_port::Connections,
+    pub(crate) places: Places,
     pub(crate) last_turn_ms: Arc<AtomicU64>,
 }
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Rc<Driver> {
-        let Parts { peer, clock, metrics, disk, clients, election, quorum, last_turn_ms } = parts;
+        let Parts { peer, clock, metrics, disk, clients, election, quorum, places, last_turn_ms } = parts;
         Rc::new(Driver {
             peer: RefCell::new(peer),
             clock,
@@ -98,6 +101,7 @@ impl Driver {
             clients,
             election,
             quorum,
+            places,
             snapshots: Snapshots::default(),
             scratch: RefCell::new(vec![0; READ_BYTES]),
             turn: RefCell::default(),
@@ -214,8 +218,11 @@ impl Driver {
             }
             Effect::Close { conn } => self.quorum.end(conn),
             Effect::Persist { ticket, write } => {
-                if let Write::InstallSnapshot { .. } = write {
-                    self.snapshots.abandon();
+                match &write {
+                    Write::InstallSnapshot { .. } => self.snapshots.abandon(),
+                    Write::LastSeen(membership) => self.election.expect(membership.clone()),
+                    Write::Append { .. } | Write::Truncate { .. } | Write::Membership(_) => {}
+                    Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) => {}
                 }
                 self.issued.set(ticket);
                 turn.group.push((ticket, write));
@@ -229,7 +236,10 @@ impl Driver {
             }
             Effect::Office(office) => self.take_office(office, peer),
             Effect::Membership(membership) => {
-                tracing::info!(server = self.election.id().0, version = %membership.version, "configuration is active");
+                let (server, servers) = (self.election.id().0, membership.servers.len());
+                tracing::info!(server, version = %membership.version, servers, "configuration is active");
+                self.places.follow(&membership);
+                self.election.follow(membership);
             }
             Effect::Halt { reason } => {
                 tracing::error!(reason, "this server must not go on");

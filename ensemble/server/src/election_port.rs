@@ -4,6 +4,9 @@
 //! with the larger id began survives** ([`arbitrate`]). Who has the smaller id connects too, says who it is, and is called
 //! back; so a pair gets connected whoever starts first.
 //!
+//! A server that is in no configuration is on its way in, or was removed: it is answered too, while the ensemble may change
+//! ([`crate::roster`]).
+//!
 //! Notifications are idempotent, so a slow connection gets only the newest. While there is something to say and no
 //! connection, the port keeps dialling with a growing pause; names are resolved at each attempt. A server that connects shows
 //! where it is now, which a resolver's cache may not know yet: its address is remembered and dialled beside its name, here and
@@ -13,7 +16,8 @@ use crate::config::{self, Endpoint};
 use crate::connection::{Connection, ReadHalf};
 use crate::dial::connect;
 use crate::driver::{Driver, Shared};
-use crate::quorum_port::ACCEPT_PAUSE;
+use crate::listening::Listener;
+use crate::roster::{self, Roster};
 use bytes::{Bytes, BytesMut};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{ElectionDecoder, ElectionMessage, InitialMessage, Notification};
@@ -25,7 +29,7 @@ use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 /// Accepted connections that have not said yet who they are.
@@ -35,6 +39,8 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 /// First and longest pause between attempts to reach a server.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+/// Attempts to reach a server that is in no configuration.
+const STRANGER_ATTEMPTS_MAX: usize = 10;
 
 /// What to do with a connection, by who began it and who is at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,8 +74,7 @@ fn arbitrate(us: ServerId, them: ServerId, initiator: Initiator) -> Verdict {
 
 /// The election connections of one server.
 pub(crate) struct ElectionPort {
-    id: ServerId,
-    membership: Membership,
+    roster: RefCell<Roster>,
     config: config::Election,
     links: Shared<ServerId, Connection>,
     /// The newest notification that waits for a connection or for a slow one.
@@ -86,10 +91,9 @@ pub(crate) struct ElectionPort {
 }
 
 impl ElectionPort {
-    pub(crate) fn new(id: ServerId, membership: Membership, config: config::Election) -> ElectionPort {
+    pub(crate) fn new(roster: Roster, config: config::Election) -> ElectionPort {
         ElectionPort {
-            id,
-            membership,
+            roster: RefCell::new(roster),
             config,
             links: Shared::default(),
             newest: RefCell::default(),
@@ -103,7 +107,28 @@ impl ElectionPort {
 
     /// This server.
     pub(crate) fn id(&self) -> ServerId {
-        self.id
+        self.roster.borrow().id()
+    }
+
+    /// This configuration was proposed: its servers are to be reached too.
+    pub(crate) fn expect(&self, membership: Membership) {
+        self.roster.borrow_mut().expect(membership);
+    }
+
+    /// This configuration is active: connections to where a server was before end, and are made anew.
+    pub(crate) fn follow(&self, membership: Membership) {
+        for server in self.roster.borrow_mut().follow(membership) {
+            self.seen.borrow_mut().remove(&server);
+            if let Some(link) = self.links.borrow().get(&server) {
+                link.end();
+            }
+        }
+        self.moved.notify_waiters();
+    }
+
+    /// Where a leader's quorum port may be, the likeliest place first.
+    pub(crate) fn quorum_places(&self, leader: ServerId) -> Vec<Endpoint> {
+        self.roster.borrow().quorum(leader)
     }
 
     /// Where a server is or was last: the other end of the connection to it, or where it connected from.
@@ -114,10 +139,11 @@ impl ElectionPort {
 
     /// The other voters to whom there is no connection: which, where, and what came of the last attempt.
     pub(crate) fn unreached_voters(&self) -> Vec<(ServerId, String, String)> {
-        let (links, failures) = (self.links.borrow(), self.failures.borrow());
-        let others = self.membership.voters().filter(|id| *id != self.id && !links.contains_key(id));
+        let (links, failures, roster) = (self.links.borrow(), self.failures.borrow(), self.roster.borrow());
+        let others = roster.active().voters().filter(|id| *id != roster.id() && !links.contains_key(id));
         let failure = |id| failures.get(&id).map_or("not tried yet", String::as_str).to_owned();
-        others.map(|id| (id, self.address(id), failure(id))).collect()
+        let place = |id| roster.election(id).first().map(|place| roster::address(&place.host, place.port));
+        others.map(|id| (id, place(id).unwrap_or_default(), failure(id))).collect()
     }
 
     /// Sends a notification, or keeps it until it can be sent; it replaces an older one.
@@ -143,22 +169,22 @@ impl ElectionPort {
 
     /// Keeps trying to reach a server until there is a connection to it.
     fn dial(&self, driver: &Rc<Driver>, to: ServerId) {
-        let Some(member) = self.membership.servers.get(&to) else {
-            tracing::debug!(server = to.0, "a notification for a server that is not in the configuration");
-            self.newest.borrow_mut().remove(&to);
-            return;
-        };
         if self.dialling.borrow().contains_key(&to) {
             return;
         }
         let hurry = Rc::new(Notify::new());
         self.dialling.borrow_mut().insert(to, hurry.clone());
-        let endpoint = Endpoint { host: member.host.clone(), port: member.election_port };
         let driver = driver.clone();
         tokio::task::spawn_local(async move {
             let port = &driver.election;
             let mut pause = BACK_OFF_MIN;
+            let mut attempts = 0;
             while !port.links.borrow().contains_key(&to) {
+                let Some(endpoint) = port.place(to, attempts) else {
+                    tracing::debug!(server = to.0, "nobody knows where this server is");
+                    port.newest.borrow_mut().remove(&to);
+                    break;
+                };
                 let known = port.last_address(to);
                 let attempt = connect(&endpoint, known, port.config.connect_timeout, port.config.keepalive);
                 let connected = tokio::select! {
@@ -176,11 +202,23 @@ impl ElectionPort {
                 if port.links.borrow().contains_key(&to) {
                     break;
                 }
+                attempts += 1;
                 let _ = tokio::time::timeout(pause, hurry.notified()).await;
                 pause = (pause * 2).min(BACK_OFF_MAX);
             }
             port.dialling.borrow_mut().remove(&to);
         });
+    }
+
+    /// Where to try after so many attempts in vain; in turn, where there are several places. A server in no configuration is forgotten
+    /// after [`STRANGER_ATTEMPTS_MAX`]: it calls again when it needs an answer.
+    fn place(&self, to: ServerId, attempts: usize) -> Option<Endpoint> {
+        let mut roster = self.roster.borrow_mut();
+        if attempts >= STRANGER_ATTEMPTS_MAX && roster.is_stranger(to) {
+            roster.forget(to);
+        }
+        let places = roster.election(to);
+        (!places.is_empty()).then(|| places[attempts % places.len()].clone())
     }
 
     /// Waits until a server has called from elsewhere.
@@ -194,10 +232,11 @@ impl ElectionPort {
     fn connected(&self, driver: &Rc<Driver>, to: ServerId, stream: TcpStream, address: SocketAddr) {
         let (connection, read) = Connection::new(stream, address, WAITING_BYTES_MAX);
         let mut hello = BytesMut::new();
-        InitialMessage { id: self.id, addresses: vec![self.address(self.id)] }.encode(&mut hello);
+        let us = self.id();
+        InitialMessage { id: us, addresses: vec![self.roster.borrow().own_address()] }.encode(&mut hello);
         connection.queue(|waiting| waiting.extend_from_slice(&hello));
         connection.flush();
-        match arbitrate(self.id, to, Initiator::Us) {
+        match arbitrate(us, to, Initiator::Us) {
             Verdict::Keep => self.keep(driver, to, connection, read, ElectionDecoder::connecting()),
             Verdict::AwaitCall | Verdict::CallBack | Verdict::Refuse => {
                 self.failures
@@ -208,34 +247,25 @@ impl ElectionPort {
         }
     }
 
-    /// Where a member's election port is, by configuration.
-    fn address(&self, id: ServerId) -> String {
-        match self.membership.servers.get(&id) {
-            Some(member) if member.host.contains(':') => format!("[{}]:{}", member.host, member.election_port),
-            Some(member) => format!("{}:{}", member.host, member.election_port),
-            None => String::new(),
-        }
-    }
-
     /// A connection that a server began and has said who it is.
     fn introduced(
         &self,
         driver: &Rc<Driver>,
-        from: ServerId,
+        hello: InitialMessage,
         connection: Connection,
         read: ReadHalf,
         decoder: ElectionDecoder,
     ) {
-        if !self.membership.servers.contains_key(&from) {
-            // Joiners come with the reconfiguration; until then nobody else belongs here.
-            tracing::warn!(server = from.0, address = %connection.address, "refusing an election connection of a server that is not in the configuration");
+        let from = hello.id;
+        if let Err(why) = self.roster.borrow_mut().admit(from, &hello.addresses) {
+            tracing::warn!(server = from.0, address = %connection.address, "refusing an election connection of a server: {why}");
             return;
         }
         let address = connection.address.ip();
-        if self.id != from && self.seen.borrow_mut().insert(from, address) != Some(address) {
+        if self.id() != from && self.seen.borrow_mut().insert(from, address) != Some(address) {
             self.moved.notify_waiters();
         }
-        match arbitrate(self.id, from, Initiator::Them) {
+        match arbitrate(self.id(), from, Initiator::Them) {
             Verdict::Keep => self.keep(driver, from, connection, read, decoder),
             Verdict::CallBack | Verdict::AwaitCall => {
                 drop((connection, read));
@@ -298,15 +328,10 @@ fn linger(connection: Connection, mut read: ReadHalf) {
 }
 
 /// Accepts servers, for ever.
-pub(crate) async fn listen(driver: Rc<Driver>, listener: TcpListener) {
+pub(crate) async fn listen(driver: Rc<Driver>, mut listener: Listener) {
     loop {
-        match listener.accept().await {
-            Ok((stream, address)) => accept(&driver, stream, address),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept on the election port");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let (stream, address) = listener.accept().await;
+        accept(&driver, stream, address);
     }
 }
 
@@ -326,7 +351,7 @@ fn accept(driver: &Rc<Driver>, stream: TcpStream, address: SocketAddr) {
         let hello = tokio::time::timeout(port.config.handshake_timeout, introduction(&mut read, &mut decoder)).await;
         port.handshakes.set(port.handshakes.get() - 1);
         match hello {
-            Ok(Ok(Some(hello))) => port.introduced(&driver, hello.id, connection, read, decoder),
+            Ok(Ok(Some(hello))) => port.introduced(&driver, hello, connection, read, decoder),
             Ok(Ok(None)) => tracing::debug!(%address, "an election connection ended before it said who it is"),
             Ok(Err(error)) => tracing::warn!(%address, %error, "refusing an election connection"),
             Err(_) => tracing::warn!(%address, "refusing an election connection that does not say who it is"),

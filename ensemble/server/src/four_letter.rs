@@ -120,7 +120,7 @@ impl Words {
             Word::Srvr => format!("{}{}", head(&report), server(&report, mode)),
             Word::Stat => format!("{}Clients:\n{}\n{}", head(&report), clients(driver), server(&report, mode)),
             Word::Mntr => monitor(driver, &report, mode),
-            Word::Conf => configuration(&self.settings, &report),
+            Word::Conf => configuration(&self.settings, &report, driver.places.client_port()),
             Word::Other(_) => format!("{} is not supported by this server.\n", word.name()),
         }
     }
@@ -182,14 +182,14 @@ fn monitor(driver: &Driver, report: &Report, mode: &str) -> String {
     text + &driver.metrics.monitor(report)
 }
 
-fn configuration(settings: &Settings, report: &Report) -> String {
+fn configuration(settings: &Settings, report: &Report, client_port: Option<u16>) -> String {
     let directory_bytes = |path: &std::path::Path| -> u64 {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
     };
     let data = settings.directories.data.join("version-2");
     let log = settings.directories.log.join("version-2");
-    let port = settings.client.as_ref().map_or(-1, |client| i32::from(client.port));
+    let port = client_port.map_or(-1, i32::from);
     let mut text = format!(
         "clientPort={port}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={}\ndataLogDir={}\ndataLogSize={}\n\
          tickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog={}\n\

@@ -7,16 +7,18 @@
 use crate::admin::{self, Command, Grant};
 use crate::client_port::{self, ClientPort, Limits};
 use crate::clock::Clock;
-use crate::config::{ConfigError, Endpoint, Settings};
+use crate::config::{ConfigError, Settings};
 use crate::disk_thread::{DiskThread, Patience};
 use crate::driver::{Driver, Parts};
 use crate::election_port::{self, ElectionPort};
 use crate::four_letter::Words;
+use crate::listening::{Listener, Listeners, Places, Ports};
 use crate::metrics::Metrics;
 use crate::no_quorum;
 use crate::pause_monitor;
 use crate::quorum_port;
 use crate::report::{Bootstrap, Identity, Report};
+use crate::roster::Roster;
 use crate::snapshots;
 use crate::{exit, random};
 use ensemble_datatree::{DataTree, DigestMismatch};
@@ -32,7 +34,6 @@ use std::sync::mpsc as threads;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
@@ -40,8 +41,6 @@ use tokio::task::LocalSet;
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between looks for room on a full disk.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
-/// Pause between attempts to bind a port.
-const BIND_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a server does not run, or not any more.
 #[derive(Debug, Error)]
@@ -185,9 +184,10 @@ fn run(
         };
         // First, and before anything in the directories is repaired: a port that is taken tells of a server that runs on them
         // and locks nothing, as ZooKeeper's do.
-        let bound = runtime.block_on(Ports::bind(&settings)).map_err(MemberError::Port)?;
+        let places = Places::new(&settings);
+        let bound = runtime.block_on(Ports::bind(&settings, &places)).map_err(MemberError::Port)?;
         let built = build(&settings, &shared, clock)?;
-        let served = serve(built, bound, &settings, &shared, stopped.clone(), listening);
+        let served = serve(built, (bound, places), &settings, &shared, stopped.clone(), listening);
         let end = LocalSet::new().block_on(&runtime, served);
         shared.route(None);
         match end? {
@@ -354,14 +354,14 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
 /// Listens, runs every task until the server is stopped or granted, and takes everything down.
 async fn serve(
     built: Built,
-    ports: Ports,
+    (ports, places): (Ports, Places),
     settings: &Settings,
     shared: &admin::Shared,
     mut stopped: watch::Receiver<bool>,
     listening: impl FnOnce(Option<SocketAddr>),
 ) -> Result<End, MemberError> {
     let Built { peer, disk, identity, clock } = built;
-    let listeners = ports.listen().map_err(MemberError::Port)?;
+    let listeners = ports.listen(&places).map_err(MemberError::Port)?;
     let election = &settings.election;
     let limits = Limits {
         per_address: settings.max_client_cnxns,
@@ -374,13 +374,14 @@ async fn serve(
         metrics: shared.metrics.clone(),
         disk,
         clients: ClientPort::new(limits, Words::new(settings.clone(), identity.clone())),
-        election: ElectionPort::new(settings.id, settings.ensemble.membership.clone(), election.clone()),
-        quorum: quorum_port::Connections::new(settings.ensemble.membership.clone(), election),
+        election: ElectionPort::new(Roster::new(settings), election.clone()),
+        quorum: quorum_port::Connections::new(election),
+        places,
         last_turn_ms: shared.last_turn_ms.clone(),
     });
     let (commands, mut asked) = mpsc::channel(admin::COMMANDS_WAITING_MAX);
     shared.route(Some(commands));
-    let client = listeners.client.as_ref().and_then(|listener| listener.local_addr().ok());
+    let client = listeners.client.as_ref().and_then(Listener::local_addr);
     let mut tasks = spawn(&driver, settings, listeners);
     tasks.push(tokio::task::spawn_local(no_quorum::run(driver.clone(), settings.clone(), identity.clone())));
     // What the new peer wants first.
@@ -460,110 +461,6 @@ fn check_grant(grant: &Grant, report: &Report, settings: &Settings) -> Result<bo
         Bootstrap::Granted => Ok(false),
         Bootstrap::Closed => Err("the store is not empty any more: there is nothing to grant".into()),
     }
-}
-
-/// The ports, bound. Connections are refused until [`Ports::listen`]: nobody waits for a store that is being read.
-struct Ports {
-    client: Option<Bound>,
-    quorum: Option<Bound>,
-    election: Option<Bound>,
-}
-
-struct Listeners {
-    client: Option<TcpListener>,
-    quorum: Option<TcpListener>,
-    election: Option<TcpListener>,
-}
-
-impl Ports {
-    async fn bind(settings: &Settings) -> io::Result<Ports> {
-        let client = match &settings.client {
-            Some(endpoint) => {
-                let socket = Socket { backlog: settings.client_backlog, keepalive: settings.client_keepalive };
-                Some(bind(endpoint, socket, 1, "clientPort").await?)
-            }
-            None => None,
-        };
-        let Some(member) = settings.ensemble.own.as_ref().filter(|_| !settings.standalone) else {
-            return Ok(Ports { client, quorum: None, election: None });
-        };
-        let socket = Socket { backlog: 128, keepalive: settings.election.keepalive };
-        let host = if settings.election.listen_on_all_ips { "0.0.0.0" } else { &member.host };
-        let attempts = settings.election.bind_retries;
-        let quorum = Endpoint { host: host.to_owned(), port: member.quorum_port };
-        let election = Endpoint { host: host.to_owned(), port: member.election_port };
-        Ok(Ports {
-            client,
-            quorum: Some(bind(&quorum, socket, attempts, "quorum port").await?),
-            election: Some(bind(&election, socket, attempts, "election port").await?),
-        })
-    }
-
-    fn listen(self) -> io::Result<Listeners> {
-        let Ports { client, quorum, election } = self;
-        Ok(Listeners {
-            client: client.map(Bound::listen).transpose()?,
-            quorum: quorum.map(Bound::listen).transpose()?,
-            election: election.map(Bound::listen).transpose()?,
-        })
-    }
-}
-
-struct Bound {
-    socket: TcpSocket,
-    backlog: u32,
-    /// For messages.
-    name: String,
-}
-
-impl Bound {
-    fn listen(self) -> io::Result<TcpListener> {
-        self.socket.listen(self.backlog).map_err(|error| named(&self.name, &error))
-    }
-}
-
-fn named(port: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{port}: {error}"))
-}
-
-/// How a listening socket is set up.
-#[derive(Clone, Copy)]
-struct Socket {
-    backlog: u32,
-    /// `SO_KEEPALIVE`, which accepted connections inherit.
-    keepalive: bool,
-}
-
-/// Binds a port, trying `attempts` times, or for ever if that is 0.
-async fn bind(endpoint: &Endpoint, options: Socket, attempts: u32, what: &str) -> io::Result<Bound> {
-    let name = format!("{what} {}:{}", endpoint.host, endpoint.port);
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        match try_bind(endpoint, options).await {
-            Ok(socket) => return Ok(Bound { socket, backlog: options.backlog, name }),
-            Err(error) if attempt == attempts => return Err(named(&name, &error)),
-            Err(error) => {
-                tracing::warn!(host = endpoint.host, port = endpoint.port, %error, "cannot bind the {what}, trying again");
-                tokio::time::sleep(BIND_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Linux refuses to bind a port on which somebody listens, also with `SO_REUSEADDR`.
-async fn try_bind(endpoint: &Endpoint, options: Socket) -> io::Result<TcpSocket> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.set_keepalive(options.keepalive)?;
-        match socket.bind(address) {
-            Ok(()) => return Ok(socket),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// Starts everything that goes on until the server ends.

@@ -37,9 +37,10 @@ fn warn(driver: &Driver, report: &Report, elapsed: Duration) {
         return;
     }
     let voters = report.status.quorum_size;
-    let needed = voters / 2 + 1;
+    // Of groups and weights no number tells.
+    let needed = (!report.is_hierarchical).then_some(voters / 2 + 1);
     let unreached: Vec<_> = driver.election.unreached_voters().iter().map(unreached).collect();
-    let reached = voters - unreached.len();
+    let reached = voters.saturating_sub(unreached.len());
     let unreached = (!unreached.is_empty()).then(|| unreached.join("; "));
     tracing::warn!(
         server,

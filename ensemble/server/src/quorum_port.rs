@@ -2,13 +2,14 @@
 //!
 //! A server that cannot be reached, or whose name does not exist yet, is just another failed attempt.
 
-use crate::config::{Election, Endpoint};
+use crate::config::Election;
 use crate::connection::{Connection, ReadHalf};
 use crate::dial::connect;
 use crate::driver::{Driver, Shared};
+use crate::listening::Listener;
+use crate::roster;
 use bytes::{Bytes, BytesMut};
 use ensemble_peer::Peer;
-use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{Decoded, PacketDecoder, QuorumPacket};
 use ensemble_proto::{DecodeError, Now, ServerId};
 use ensemble_zab::ConnId;
@@ -17,7 +18,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 /// Attempts to reach a leader (`Learner.connectToLeader`).
 const CONNECT_ATTEMPTS_MAX: u32 = 5;
@@ -34,7 +35,6 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The quorum connections, both ways.
 pub(crate) struct Connections {
-    membership: Membership,
     connect_timeout: Duration,
     retry_delay: Duration,
     keepalive: bool,
@@ -46,9 +46,8 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn new(membership: Membership, config: &Election) -> Connections {
+    pub(crate) fn new(config: &Election) -> Connections {
         Connections {
-            membership,
             connect_timeout: config.leader_connect_timeout.min(config.connect_timeout),
             retry_delay: config.leader_retry_delay,
             keepalive: config.keepalive,
@@ -104,28 +103,19 @@ impl Connections {
 ///
 /// ZooKeeper listens only while it leads, and learners try several times. Here a connection that comes a little too early
 /// waits as long as those attempts would take; then it is closed.
-pub(crate) async fn listen(driver: Rc<Driver>, listener: TcpListener) {
+pub(crate) async fn listen(driver: Rc<Driver>, mut listener: Listener) {
     loop {
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                let driver = driver.clone();
-                tokio::task::spawn_local(async move {
-                    let patience = driver.quorum.retry_delay * CONNECT_ATTEMPTS_MAX;
-                    match tokio::time::timeout(patience, driver.until_leading()).await {
-                        Ok(()) => attach(&driver, stream, address, Side::Learner, |peer, now, conn| {
-                            peer.handle_learner_accepted(now, conn)
-                        }),
-                        Err(_) => {
-                            tracing::debug!(%address, "closing a learner's connection: this server does not lead")
-                        }
-                    }
-                });
+        let (stream, address) = listener.accept().await;
+        let driver = driver.clone();
+        tokio::task::spawn_local(async move {
+            let patience = driver.quorum.retry_delay * CONNECT_ATTEMPTS_MAX;
+            match tokio::time::timeout(patience, driver.until_leading()).await {
+                Ok(()) => attach(&driver, stream, address, Side::Learner, |peer, now, conn| {
+                    peer.handle_learner_accepted(now, conn)
+                }),
+                Err(_) => tracing::debug!(%address, "closing a learner's connection: this server does not lead"),
             }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept on the quorum port");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        });
     }
 }
 
@@ -134,17 +124,17 @@ pub(crate) fn dial(driver: &Rc<Driver>, leader: ServerId, attempt: u64) {
     let driver = driver.clone();
     tokio::task::spawn_local(async move {
         let quorum = &driver.quorum;
-        let Some(member) = quorum.membership.servers.get(&leader) else {
+        let places = driver.election.quorum_places(leader);
+        if places.is_empty() {
             tracing::warn!(server = leader.0, "the leader is not in the configuration");
-            return driver.turn(|peer, now| peer.handle_leader_unreachable(now, attempt));
-        };
-        let endpoint = Endpoint { host: member.host.clone(), port: member.quorum_port };
-        for round in 0..CONNECT_ATTEMPTS_MAX {
+        }
+        // In turn, where a reconfiguration that is under way moves it.
+        for (round, endpoint) in places.iter().cycle().take(CONNECT_ATTEMPTS_MAX as usize).enumerate() {
             if round > 0 {
                 tokio::time::sleep(quorum.retry_delay).await;
             }
             let known = driver.election.last_address(leader);
-            match connect(&endpoint, known, quorum.connect_timeout, quorum.keepalive).await {
+            match connect(endpoint, known, quorum.connect_timeout, quorum.keepalive).await {
                 Ok((stream, address)) => {
                     return attach(&driver, stream, address, Side::Leader, |peer, now, conn| {
                         peer.handle_leader_connected(now, attempt, conn)
@@ -153,7 +143,8 @@ pub(crate) fn dial(driver: &Rc<Driver>, leader: ServerId, attempt: u64) {
                 Err(error) => tracing::debug!(server = leader.0, %error, "cannot reach the leader's quorum port"),
             }
         }
-        tracing::info!(server = leader.0, host = endpoint.host, port = endpoint.port, "cannot reach the leader");
+        let tried: Vec<_> = places.iter().map(|place| roster::address(&place.host, place.port)).collect();
+        tracing::info!(server = leader.0, tried = tried.join(" and "), "cannot reach the leader");
         driver.turn(|peer, now| peer.handle_leader_unreachable(now, attempt));
     });
 }
@@ -252,7 +243,6 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let quorum = Connections {
-                membership: Membership::default(),
                 connect_timeout: Duration::ZERO,
                 retry_delay: Duration::ZERO,
                 keepalive: false,
@@ -261,7 +251,7 @@ mod tests {
                 open: Shared::default(),
                 encoded: RefCell::default(),
             };
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut learners = Vec::new();
             let mut connect = async || {
                 learners.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());

@@ -33,6 +33,8 @@ pub(crate) struct Report {
     /// This server's line; the one it began with while it has none in the active configuration.
     pub(crate) own: Option<Member>,
     pub(crate) config_version: i64,
+    /// Whether quorums are counted by groups.
+    pub(crate) is_hierarchical: bool,
     pub(crate) config_hash: String,
     pub(crate) uptime: Duration,
     /// How long this server has been the leader.
@@ -61,6 +63,7 @@ impl Report {
             servers,
             own,
             config_version: membership.version.0,
+            is_hierarchical: membership.is_hierarchical(),
             config_hash: settings.config_hash.clone(),
             uptime: elapsed,
             leading_for: driver.leading_since.get().map(|since| elapsed.saturating_sub(since)),
