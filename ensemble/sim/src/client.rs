@@ -59,6 +59,10 @@ pub(crate) struct Client {
     child_watches: BTreeSet<String>,
     writes: u64,
     asked_timeout: Duration,
+    /// The server that gave it its session last.
+    pub(crate) server: Option<usize>,
+    /// Whether it lost its last connection with a request on its way.
+    pub(crate) was_asking: bool,
 }
 
 /// What a client wants from the world.
@@ -94,6 +98,8 @@ impl Client {
             child_watches: BTreeSet::new(),
             writes: 0,
             asked_timeout: Duration::ZERO,
+            server: None,
+            was_asking: false,
         }
     }
 
@@ -183,6 +189,7 @@ impl Client {
         self.connection = None;
         self.link = Link::Down;
         self.inbox.clear();
+        self.was_asking |= !self.pending.is_empty();
         self.pending.clear();
     }
 

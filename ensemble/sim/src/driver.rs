@@ -1,8 +1,11 @@
 //! What the shell of a server does, in virtual time: feed the peer, carry out its effects, run its disk.
 
+use crate::faults;
 use crate::invariants::{i1_epochs, i5_completeness, i6_acks, i7_digest, i8_indices};
+use crate::marks::Mark;
 use crate::network::{Message, Place};
 use crate::server::{self, Process};
+use crate::sightings;
 use crate::trace::{Verdict, Violation};
 use crate::world::{Ear, Event, World};
 use bytes::BytesMut;
@@ -74,6 +77,7 @@ impl World {
         let records: Vec<Zxid> = recovered.tail.iter().map(|(zxid, _)| *zxid).collect();
         let (accepted, current) = (recovered.accepted_epoch, recovered.current_epoch);
         i6_acks::recovered(&self.ledger, server, base, &records, accepted, current)?;
+        sightings::recovered(self, recovered);
         let log = crate::ledger::Log { base, records, accepted, current };
         let observed = &mut self.ledger.servers[server];
         (observed.requested, observed.durable) = (log.clone(), log);
@@ -82,13 +86,17 @@ impl World {
 
     /// Stops a server's process; `tears` is whether its page cache goes too.
     pub(crate) fn crash(&mut self, server: usize) -> Verdict {
+        sightings::crash(self, server);
         let Some(mut process) = self.servers[server].process.take() else { return Ok(()) };
         self.trace.line(self.now, || format!("server {server} crashes"));
         self.servers[server].life += 1;
         self.servers[server].paused_until = self.now;
         if process.group > 0 && self.random.bool() {
             // The power goes in the middle of a group: so many calls are still carried out.
-            self.servers[server].disk.cut_power_after(self.random.u64(0..12));
+            self.marks.hit(Mark::CrashInGroup);
+            // Most groups are a write and a sync.
+            let calls_max = if self.random.bool() { 3 } else { 12 };
+            self.servers[server].disk.cut_power_after(self.random.u64(0..calls_max));
             let _unfinished = process.finish_group();
         }
         drop(process);
@@ -100,7 +108,9 @@ impl World {
             }
         }
         for connection in self.network.connections_of(Place::Server(server)) {
+            sightings::ended(self, connection);
             if self.random.u8(0..100) < self.swarm.half_open {
+                self.marks.hit(Mark::HalfOpen);
                 self.network.drop_connection(connection);
             } else {
                 self.reset(connection)?;
@@ -152,6 +162,7 @@ impl World {
                 self.trace.line(self.now, || {
                     format!("server {server} sends {:?} {} on {}", packet.kind, packet.zxid, conn.0)
                 });
+                sightings::sent(self, conn.0, &packet);
                 if packet.kind == PacketType::Ack {
                     i6_acks::sent(&self.ledger, server, packet.zxid)?;
                 }
@@ -162,6 +173,7 @@ impl World {
             Effect::SendBytes { conn, bytes } => self.send(conn.0, here, Message::Bytes(bytes.to_vec())),
             Effect::Close { conn } => {
                 self.trace.line(self.now, || format!("server {server} closes {}", conn.0));
+                sightings::ended(self, conn.0);
                 self.send(conn.0, here, Message::Closed);
                 if let Some(process) = &mut self.servers[server].process {
                     process.decoders.remove(&conn.0);
@@ -169,6 +181,8 @@ impl World {
             }
             Effect::Persist { ticket, write } => {
                 self.trace.line(self.now, || format!("server {server} writes {}", describe(&write)));
+                sightings::asked(self, server, &write);
+                faults::tempt(self, server, &write);
                 self.ledger.requested(server, &write, self.now)?;
                 if let Some(process) = &mut self.servers[server].process {
                     if matches!(write, Write::InstallSnapshot { .. }) {
@@ -198,7 +212,7 @@ impl World {
         let (applied, digest) = process.peer.applied();
         let epoch = process.peer.zab().epoch();
         let quorum = self.servers.len() / 2 + 1;
-        let before = self.ledger.servers[server].applied;
+        let (before, known) = (self.ledger.servers[server].applied, self.ledger.committed.len());
         self.ledger.applied(server, applied, quorum)?;
         if applied != before {
             self.trace.mix(&[server as u64, applied.0 as u64, digest]);
@@ -208,6 +222,7 @@ impl World {
             i7_digest::applied(&mut self.ledger, server, applied, digest)?;
         }
         for office in offices {
+            sightings::office(self, server, *office, epoch, known);
             if let Some(process) = &mut self.servers[server].process {
                 process.office = *office;
             }
@@ -288,8 +303,12 @@ impl World {
             return Ok(());
         }
         let Some(process) = &mut machine.process else { return Ok(()) };
+        let before = sightings::before_truncation(process);
         let failed = |error: StorageError| Violation::new("I-6", format!("server {server}'s store: {error}"));
         let group = process.finish_group().map_err(failed)?;
+        if let Some(before) = before {
+            sightings::truncated(&mut self.marks, process, before);
+        }
         let is_due = process.storage.snapshot_due().map_err(failed)? && process.snapshot.is_none();
         if is_due && !process.is_installing() {
             process.begin_snapshot().map_err(failed)?;
@@ -316,6 +335,11 @@ impl World {
         let goes_on = process
             .continue_snapshot(SNAPSHOT_SLICE_BYTES)
             .map_err(|error| Violation::new("I-6", format!("server {server}'s snapshot: {error}")))?;
+        if !goes_on {
+            let is_fuzzy = process.peer.applied().0 > process.snapshot_from;
+            self.marks.hit(Mark::SnapshotTaken);
+            self.marks.sometimes(Mark::SnapshotFuzzy, is_fuzzy);
+        }
         if goes_on {
             let at = self.now + self.swarm.fsync.mul_f64(self.random.f64() * 5.0);
             self.schedule(at, Event::Snapshot { server, life });
@@ -341,6 +365,7 @@ impl World {
         for (from, to) in [(a, b), (b, a)] {
             let held = self.elections.get_mut(&(a, b)).and_then(|link| link.held.remove(&to));
             if let Some(notification) = held {
+                self.marks.hit(Mark::VoteHeldBack);
                 self.transmit(from, to, notification);
             }
         }
@@ -467,6 +492,7 @@ impl World {
             return self.client_is_gone(server, connection);
         }
         process.decoders.remove(&connection);
+        sightings::ended(self, connection);
         self.input(server, |peer, now| peer.handle_closed(now, ConnId(connection)))
     }
 

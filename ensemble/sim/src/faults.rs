@@ -1,8 +1,10 @@
 //! What goes wrong, and when it stops.
 
+use crate::marks::Mark;
 use crate::network::Place;
 use crate::trace::Verdict;
 use crate::world::{Event, World};
+use ensemble_proto::durable::Write;
 use ensemble_storage::sim_disk::SimDisk;
 use ensemble_storage::{Dir, Disk};
 
@@ -89,10 +91,12 @@ pub(crate) fn strike(world: &mut World, fault: Fault) -> Verdict {
             }
         }
         Fault::SlowDisk => {
+            world.marks.sometimes(Mark::LeaderSlow, world.is_leading(server));
             world.servers[server].slow_until = world.now + world.swarm.tick * world.random.u32(1..20);
             Ok(())
         }
         Fault::Pause => {
+            world.marks.sometimes(Mark::LeaderPaused, world.is_leading(server));
             // Some are long enough for a new leader to be at work meanwhile.
             let most = if world.random.u8(0..3) == 0 { 5.0 } else { 1.5 };
             let ticks = world.random.f64() * most * f64::from(world.swarm.sync_limit);
@@ -102,6 +106,7 @@ pub(crate) fn strike(world: &mut World, fault: Fault) -> Verdict {
             Ok(())
         }
         Fault::Clock => {
+            world.marks.sometimes(Mark::LeaderClockJumps, world.is_leading(server));
             world.servers[server].clock_error_ms = world.random.i64(-3_600_000..3_600_000);
             Ok(())
         }
@@ -129,6 +134,30 @@ fn crash(world: &mut World, server: usize) -> Verdict {
     Ok(())
 }
 
+/// A server asks its disk for this. Where servers crash at all, some do before the disk is done, and more often where more depends
+/// on it: a crash at random hardly ever comes in the few milliseconds of a truncation.
+pub(crate) fn tempt(world: &mut World, server: usize, write: &Write) {
+    if world.swarm.faults.crash.is_none() || !world.is_stormy {
+        return;
+    }
+    let one_in = match write {
+        Write::Append { .. } => 2000,
+        _ => 40,
+    };
+    if world.random.u32(0..one_in) == 0 {
+        let at = world.now + world.swarm.fsync.mul_f64(3.0 * world.random.f64());
+        world.schedule(at, Event::Crash { server, life: world.servers[server].life });
+    }
+}
+
+/// The power of this life of a server goes.
+pub(crate) fn crash_in(world: &mut World, server: usize, life: u64) -> Verdict {
+    match world.is_stormy && world.servers[server].life == life {
+        true => crash(world, server),
+        false => Ok(()),
+    }
+}
+
 fn cut(world: &mut World, server: usize) {
     let other = (server + world.random.usize(1..world.servers.len())) % world.servers.len();
     let (here, there) = (Place::Server(server), Place::Server(other));
@@ -142,6 +171,8 @@ fn cut(world: &mut World, server: usize) {
     let heal_at = world.now + world.swarm.tick.mul_f64(world.random.f64() * 2.0 * f64::from(world.swarm.init_limit));
     world.trace.line(world.now, || format!("cut {directions:?} until {heal_at:?}"));
     for (from, to) in directions {
+        let is_leader = |place| matches!(place, Place::Server(server) if world.is_leading(server));
+        world.marks.sometimes(Mark::LeaderCutOff, is_leader(from) || is_leader(to));
         world.network.cut(from, to);
         world.schedule(heal_at, Event::Heal { from, to });
     }

@@ -4,6 +4,7 @@ use crate::invariants::{i4_durability, i7_digest, i10_bounds, i13_files};
 use crate::model::Model;
 use crate::rules;
 use crate::server;
+use crate::sightings;
 use crate::trace::{Verdict, Violation};
 use crate::world::{Event, World};
 use ensemble_datatree::DataTree;
@@ -84,6 +85,7 @@ pub(crate) fn check(world: &mut World) -> Verdict {
         replay: &replay,
         word: world.word(),
     })?;
+    sightings::history(&mut world.marks, &world.history, &replay);
     for server in &world.servers {
         if let Some(process) = &server.process {
             compare(process.peer.tree(), &replay.model)?;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use ensemble_sim::marks::Mark;
 use ensemble_sim::mutants::Mutant;
 use ensemble_sim::world::Summary;
 use std::cell::Cell;
@@ -41,6 +42,9 @@ struct Arguments {
     /// Stop at the first failure.
     #[arg(long)]
     stop: bool,
+    /// Print in how many seeds each situation came up.
+    #[arg(long)]
+    marks: bool,
     #[command(subcommand)]
     command: Option<Subject>,
 }
@@ -80,13 +84,13 @@ fn main() -> Result<ExitCode> {
         Some(name) => Mutant::by_name(name).with_context(|| format!("{name} is no mutant"))?,
     };
     report_panics(mutant);
-    let seeds = match (arguments.seed, arguments.seeds) {
+    let seeds = match (arguments.seed, &arguments.seeds) {
         (Some(seed), _) => seed..seed + 1,
-        (None, Some(seeds)) => seeds,
+        (None, Some(seeds)) => seeds.clone(),
         (None, None) => bail!("give --seeds START..END, --seed N, or mutants"),
     };
     let deadline = arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(minutes * 60.0));
-    Ok(run(seeds, mutant, arguments.jobs, deadline, arguments.verbose, arguments.stop))
+    Ok(run(seeds, mutant, deadline, &arguments))
 }
 
 /// Where a panic aborts the process, it still says which seed it was.
@@ -110,14 +114,8 @@ fn fail(seed: u64, mutant: Mutant, check: &str, message: &str) {
     println!("  replay: cargo run --release -p ensemble-sim -- --seed {seed}{switch} --verbose");
 }
 
-fn run(
-    seeds: Range<u64>,
-    mutant: Mutant,
-    jobs: usize,
-    deadline: Option<Instant>,
-    verbose: bool,
-    stop: bool,
-) -> ExitCode {
+fn run(seeds: Range<u64>, mutant: Mutant, deadline: Option<Instant>, arguments: &Arguments) -> ExitCode {
+    let Arguments { jobs, verbose, stop, marks, .. } = *arguments;
     let started = Instant::now();
     let next = AtomicU64::new(seeds.start);
     let failed = AtomicU64::new(0);
@@ -152,6 +150,7 @@ fn run(
     });
     let (passed, failed) = (PASSED.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
     let minutes = started.elapsed().as_secs_f64() / 60.0;
+    let mut unseen = Vec::new();
     if let Ok(total) = total.lock() {
         let hours = total.virtual_time.as_secs_f64() / 3600.0;
         println!(
@@ -162,9 +161,20 @@ fn run(
             total.committed,
             total.leaders
         );
+        if marks {
+            Mark::ALL.iter().for_each(|(mark, text)| println!("{:>8}  {text}", total.marks.count(*mark)));
+        }
+        let seen = Mark::ALL.iter().filter(|(mark, _)| total.marks.count(*mark) > 0).count();
+        println!("{seen} of {} situations came up", Mark::ALL.len());
+        if mutant == Mutant::None {
+            unseen = total.marks.unseen(passed + failed);
+        }
+    }
+    for text in &unseen {
+        println!("NEVER SEEN: {text}");
     }
     println!("{passed} passed, {failed} failed");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 && unseen.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn add(total: &Mutex<Summary>, summary: &Summary) {
@@ -174,6 +184,7 @@ fn add(total: &Mutex<Summary>, summary: &Summary) {
         total.answered += summary.answered;
         total.committed += summary.committed;
         total.leaders += summary.leaders;
+        total.marks.add_seed(&summary.marks);
     }
 }
 

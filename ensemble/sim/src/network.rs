@@ -91,6 +91,11 @@ impl Network {
         self.cut.contains(&(from, to))
     }
 
+    /// Whether anything is cut.
+    pub fn has_cuts(&self) -> bool {
+        !self.cut.is_empty()
+    }
+
     /// Whether both directions are open, as dialling needs.
     pub fn is_open(&self, a: Place, b: Place) -> bool {
         !self.is_cut(a, b) && !self.is_cut(b, a)

@@ -58,6 +58,8 @@ pub(crate) struct Process {
     pub(crate) wake_at: Option<Duration>,
     /// A snapshot being written.
     pub(crate) snapshot: Option<SnapshotWriter<SimDisk>>,
+    /// Where that was begun.
+    pub(crate) snapshot_from: Zxid,
     /// Which office it holds.
     pub(crate) office: Option<Role>,
     /// Quorum connections: half-received messages; `None` while one is being handled.
@@ -152,6 +154,7 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
         init_limit: swarm.init_limit,
         sync_limit: swarm.sync_limit,
         committed_log_max: swarm.committed_log,
+        zxid_counter_max: swarm.zxid_counter_max,
         notification_interval_max: Duration::from_secs(2),
         mutants: mutant.zab(),
         ..ensemble_zab::Config::new(id, membership(swarm.servers))
@@ -184,6 +187,7 @@ impl Process {
             group: 0,
             wake_at: None,
             snapshot: None,
+            snapshot_from: Zxid::ZERO,
             office: None,
             decoders: BTreeMap::new(),
             unread: BTreeMap::new(),
@@ -217,6 +221,7 @@ impl Process {
     /// The disk's.
     pub(crate) fn begin_snapshot(&mut self) -> Result<(), StorageError> {
         let zxid = self.peer.begin_snapshot();
+        self.snapshot_from = zxid;
         self.snapshot = Some(SnapshotWriter::begin(self.storage.disk(), zxid, Compression::Plain)?);
         Ok(())
     }

@@ -66,6 +66,8 @@ pub struct Swarm {
     pub faults: Faults,
     /// How likely the peer of a crashed process hears nothing, in percent.
     pub half_open: u8,
+    /// The last counter of an epoch: small, so that epochs end (ZOOKEEPER-1277).
+    pub zxid_counter_max: u32,
 }
 
 impl Swarm {
@@ -91,7 +93,15 @@ impl Swarm {
             storm: Duration::from_secs(random.u64(60..150)),
             faults: Faults::draw(random),
             half_open: [0, 30][random.usize(0..2)],
+            zxid_counter_max: [150, u32::MAX - 1, u32::MAX - 1][random.usize(0..3)],
         }
+    }
+}
+
+impl Swarm {
+    /// Whether leaders use their zxids up.
+    pub fn has_short_epochs(&self) -> bool {
+        self.zxid_counter_max < u32::MAX - 1
     }
 }
 

@@ -10,9 +10,11 @@
 use crate::client::{Action, Client};
 use crate::history::History;
 use crate::ledger::Ledger;
+use crate::marks::Marks;
 use crate::mutants::Mutant;
 use crate::network::{End, Message, Network, Place};
 use crate::server::Server;
+use crate::sightings::{self, Syncing};
 use crate::swarm::Swarm;
 use crate::trace::{Trace, Verdict, Violation};
 use ensemble_proto::quorum::Notification;
@@ -52,6 +54,8 @@ pub(crate) enum Event {
     ClientDial { client: usize, life: u64, server: usize },
     /// A fault strikes.
     Fault(crate::faults::Fault),
+    /// A server's power goes, at a moment that was chosen.
+    Crash { server: usize, life: u64 },
     /// A direction heals.
     Heal { from: Place, to: Place },
     /// What would every server find after a power cut now?
@@ -120,6 +124,10 @@ pub struct World {
     pub(crate) office_changed: Duration,
     /// When a session was heard of, or its client asked anybody for another timeout.
     pub(crate) heard: BTreeMap<SessionId, Vec<Heard>>,
+    /// What the run has come across.
+    pub(crate) marks: Marks,
+    /// Synchronisations under way, by connection.
+    pub(crate) syncing: BTreeMap<u64, Syncing>,
 }
 
 /// A session's client spoke.
@@ -169,6 +177,8 @@ pub struct Summary {
     pub committed: usize,
     /// Established leaders.
     pub leaders: usize,
+    /// What it came across.
+    pub marks: Marks,
 }
 
 impl World {
@@ -191,6 +201,8 @@ impl World {
             may_ask: true,
             office_changed: Duration::ZERO,
             heard: BTreeMap::new(),
+            marks: Marks::default(),
+            syncing: BTreeMap::new(),
             now: Duration::ZERO,
             queue: BinaryHeap::new(),
             scheduled: 0,
@@ -229,7 +241,7 @@ impl World {
     pub fn run(&mut self) -> Result<Summary, Violation> {
         let heal = self.heal_time();
         self.run_until(self.swarm.storm + heal)?;
-        self.check_liveness(heal / 3)?;
+        self.await_liveness(heal / 3)?;
         self.may_ask = false;
         self.run_until(self.now + self.swarm.tick * 4)?;
         self.settle()?;
@@ -252,6 +264,7 @@ impl World {
             answered: self.history.ops.iter().filter(|op| op.reply.is_some()).count(),
             committed: self.ledger.committed.len(),
             leaders: self.ledger.leaders.len(),
+            marks: self.marks,
         }
     }
 
@@ -296,6 +309,18 @@ impl World {
         Err(Violation::new("I-12", "the servers do not come to the same transaction"))
     }
 
+    /// An ensemble whose epochs are short elects a leader now and then, healed or not: it is looked at more than once.
+    fn await_liveness(&mut self, limit: Duration) -> Verdict {
+        const LOOKS_MAX: u32 = 5;
+        for _ in 1..LOOKS_MAX {
+            if !self.swarm.has_short_epochs() || self.check_liveness(limit).is_ok() {
+                break;
+            }
+            self.run_until(self.now + self.swarm.tick * 3)?;
+        }
+        self.check_liveness(limit)
+    }
+
     fn check_liveness(&self, limit: Duration) -> Verdict {
         let serving = |server: &Server| server.process.as_ref().and_then(|process| process.office);
         let index = |wanted: &dyn Fn(&Server) -> bool| {
@@ -309,7 +334,7 @@ impl World {
             leaders: index(&|server| serving(server) == Some(ensemble_zab::Role::Leading)),
             idle: index(&|server| serving(server).is_none()),
             oldest_request: self.clients.iter().filter_map(age).max(),
-            quiet: self.now - self.office_changed,
+            quiet: if self.swarm.has_short_epochs() { limit } else { self.now - self.office_changed },
             limit,
         })
     }
@@ -335,6 +360,7 @@ impl World {
             Event::ClientTurn { client } => self.client_turn(client),
             Event::ClientDial { client, life, server } => self.client_dial(client, life, server),
             Event::Fault(fault) => crate::faults::strike(self, fault),
+            Event::Crash { server, life } => crate::faults::crash_in(self, server, life),
             Event::Heal { from, to } => {
                 self.network.heal(from, to);
                 Ok(())
@@ -479,9 +505,12 @@ impl World {
     }
 
     fn client_receives(&mut self, client: usize, bytes: &[u8]) -> Verdict {
-        let before = self.clients[client].session();
+        let (before, was_attached) = (self.clients[client].session(), self.clients[client].is_attached());
         let answer = self.clients[client].receive(bytes, self.now, &mut self.history)?;
         let after = self.clients[client].session();
+        if !was_attached {
+            sightings::handshake(self, client, before);
+        }
         if after != before {
             self.trace.line(self.now, || format!("client {client} had session {before:?}, has {after:?}"));
         }

@@ -21,20 +21,38 @@ struct Ticket {
 
 /// A client that saw itself first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Holder {
+pub struct Holder {
     /// In which state.
-    state: Zxid,
+    pub state: Zxid,
     /// Its fencing token.
-    token: Zxid,
+    pub token: Zxid,
     /// By which request.
-    op: usize,
+    pub op: usize,
 }
+
+/// By parent, and by its lifetime: who saw itself first, in the order of states.
+pub type Holders<'a> = BTreeMap<(&'a str, Zxid), Vec<Holder>>;
 
 /// Checks every parent that clients have listed.
 pub fn check(history: &History, replay: &Replay) -> Verdict {
+    for ((path, _), held) in holders(history, replay) {
+        for pair in held.windows(2) {
+            let (before, after) = (&pair[0], &pair[1]);
+            let is_shared = before.state == after.state && before.token != after.token;
+            if after.token < before.token || is_shared {
+                let (op, Holder { state, token, .. }) = (&history.ops[after.op], after);
+                let message = format!("{op:?} holds {path} at {state} with {token}; {} held it", before.token);
+                return Err(Violation::new("H-11", message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Everyone that saw itself first.
+pub fn holders<'a>(history: &'a History, replay: &Replay) -> Holders<'a> {
     let tickets = tickets(history, replay);
-    // By parent and its lifetime.
-    let mut holders: BTreeMap<(&str, Zxid), Vec<Holder>> = BTreeMap::new();
+    let mut holders = Holders::new();
     for (index, op) in history.ops.iter().enumerate() {
         let Request::GetChildren { path, .. } = &op.request else { continue };
         let Some(reply) = &op.reply else { continue };
@@ -53,19 +71,8 @@ pub fn check(history: &History, replay: &Replay) -> Verdict {
             holders.entry((path, stat.czxid)).or_default().push(holder);
         }
     }
-    for ((path, _), mut held) in holders {
-        held.sort_unstable();
-        for pair in held.windows(2) {
-            let (before, after) = (&pair[0], &pair[1]);
-            let is_shared = before.state == after.state && before.token != after.token;
-            if after.token < before.token || is_shared {
-                let (op, Holder { state, token, .. }) = (&history.ops[after.op], after);
-                let message = format!("{op:?} holds {path} at {state} with {token}; {} held it", before.token);
-                return Err(Violation::new("H-11", message));
-            }
-        }
-    }
-    Ok(())
+    holders.values_mut().for_each(|held| held.sort_unstable());
+    holders
 }
 
 /// Every ephemeral sequential znode that was made, by path.

@@ -26,6 +26,8 @@ pub struct Replay {
     pub missed: BTreeMap<usize, Vec<Trigger>>,
     /// Every firing, in order.
     pub triggers: Vec<(Zxid, Trigger)>,
+    /// When each session began.
+    pub begun: BTreeMap<SessionId, Zxid>,
     /// Sessions that the leader ended, with the transaction.
     pub expired: Vec<(SessionId, Zxid)>,
     /// What the log says became of a request, by its index.
@@ -114,6 +116,7 @@ fn apply(
     let triggers = match (&record.txn, asked) {
         (Txn::CreateSession { .. }, _) => {
             replay.model.create_session(header.session);
+            replay.begun.insert(header.session, zxid);
             Vec::new()
         }
         (txn, Some(index)) if let Some(answer) = refusal(txn) => {
