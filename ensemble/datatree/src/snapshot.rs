@@ -7,6 +7,9 @@
 //! end        "/"
 //! ```
 //!
+//! Several may be under way, each at its own pace: this server's own, and one for each learner that is being sent the tree. What one of
+//! them keeps is a position, and the head until that is taken.
+//!
 //! A snapshot is *fuzzy*: it is written in slices while transactions go on. It holds every effect of the transactions up
 //! to the zxid at which it was begun, and any effects of later ones; applying those again afterwards gives the tree that was
 //! meant, because applying is idempotent (see `apply`). Three rules make the first half true:
@@ -27,6 +30,10 @@ use bytes::Bytes;
 use ensemble_proto::jute::{Reader, Writer};
 use ensemble_proto::{Acl, DecodeError, SessionId, StatPersisted, Zxid, decode_acl_list, encode_acl_list};
 
+/// Names a snapshot that is under way; whoever begins it chooses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Walk(pub u64);
+
 /// How far a snapshot has come.
 pub(crate) struct Cursor {
     stage: Stage,
@@ -39,20 +46,20 @@ enum Stage {
     Head(Vec<u8>),
     /// The next znode to write; [`NONE`] after the last.
     Znodes(Position),
-    Finished,
 }
 
 impl DataTree {
-    /// Begins a snapshot of the tree as it is now, and gives its zxid. A snapshot that was under way is given up.
-    pub fn begin_snapshot(&mut self) -> Zxid {
-        self.cursor = Some(Cursor { stage: Stage::Head(self.head()), acl_end: self.acls.next_id() });
+    /// Begins a snapshot of the tree as it is now, and gives its zxid. One of the same name that was under way is given up.
+    pub fn begin_snapshot(&mut self, walk: Walk) -> Zxid {
+        let cursor = Cursor { stage: Stage::Head(self.head()), acl_end: self.acls.next_id() };
+        self.cursors.insert(walk, cursor);
         self.last_zxid
     }
 
     /// The next bytes of the snapshot: about `budget_bytes` of znodes, but whole ones and at least one. `None` when the
     /// snapshot is finished, or none was begun.
-    pub fn snapshot_slice(&mut self, budget_bytes: usize) -> Option<Bytes> {
-        let mut cursor = self.cursor.take()?;
+    pub fn snapshot_slice(&mut self, walk: Walk, budget_bytes: usize) -> Option<Bytes> {
+        let mut cursor = self.cursors.remove(&walk)?;
         let mut out = Vec::new();
         match cursor.stage {
             Stage::Head(head) => {
@@ -61,24 +68,23 @@ impl DataTree {
             }
             Stage::Znodes(next) => {
                 let next = self.write_znodes(next, cursor.acl_end, budget_bytes, &mut out);
-                cursor.stage = Stage::Znodes(next);
                 if next == NONE {
                     out.string(path::ROOT);
-                    cursor.stage = Stage::Finished;
+                    return Some(out.into());
                 }
+                cursor.stage = Stage::Znodes(next);
             }
-            Stage::Finished => return None,
         }
-        self.cursor = Some(cursor);
+        self.cursors.insert(walk, cursor);
         Some(out.into())
     }
 
-    /// Gives up the snapshot that is under way, if there is one.
-    pub fn abort_snapshot(&mut self) {
-        self.cursor = None;
+    /// Gives up a snapshot, if it is under way.
+    pub fn abort_snapshot(&mut self, walk: Walk) {
+        self.cursors.remove(&walk);
     }
 
-    /// The whole tree as it is now, in the form of a snapshot, beside any snapshot that is under way.
+    /// The whole tree as it is now, in the form of a snapshot, beside those that are under way.
     pub fn serialize(&self) -> Vec<u8> {
         let mut out = self.head();
         self.write_znodes(ROOT, self.acls.next_id(), usize::MAX, &mut out);
@@ -153,16 +159,23 @@ impl DataTree {
         NONE
     }
 
-    /// A znode is about to be removed with everything below it: the cursor must not point there.
-    pub(crate) fn move_cursor_off(&mut self, doomed: Position) {
-        let Some(Cursor { stage: Stage::Znodes(next), .. }) = self.cursor else { return };
-        if next == NONE || !self.is_at_or_below(next, doomed) {
+    /// A znode is about to be removed with everything below it: no cursor must point there.
+    pub(crate) fn move_cursors_off(&mut self, doomed: Position) {
+        let points_there = |cursor: &Cursor| match cursor.stage {
+            Stage::Znodes(next) => next != NONE && self.is_at_or_below(next, doomed),
+            Stage::Head(_) => false,
+        };
+        let walks: Vec<Walk> =
+            self.cursors.iter().filter(|(_, cursor)| points_there(cursor)).map(|(walk, _)| *walk).collect();
+        if walks.is_empty() {
             return;
         }
         let mut path = self.path_of(doomed);
         let successor = self.successor_beside(doomed, &mut path);
-        if let Some(cursor) = &mut self.cursor {
-            cursor.stage = Stage::Znodes(successor);
+        for walk in walks {
+            if let Some(cursor) = self.cursors.get_mut(&walk) {
+                cursor.stage = Stage::Znodes(successor);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use crate::apply::DigestCheck;
 use crate::index::ChildIndex;
 use crate::quota::Quotas;
 use crate::slab::{NONE, Position, Slab, Znode};
-use crate::snapshot::Cursor;
+use crate::snapshot::{Cursor, Walk};
 use crate::{digest, path};
 use ensemble_proto::{Acl, AclList, SessionId, StatPersisted, ZnodeKind, Zxid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,8 @@ pub struct DataTree {
     pub(crate) last_zxid: Zxid,
     pub(crate) digest: u64,
     pub(crate) data_bytes: usize,
-    pub(crate) cursor: Option<Cursor>,
+    /// Snapshots under way.
+    pub(crate) cursors: BTreeMap<Walk, Cursor>,
     pub(crate) digest_check: DigestCheck,
     pub(crate) quotas: Quotas,
 }
@@ -60,7 +61,7 @@ impl DataTree {
             last_zxid: zxid,
             digest: 0,
             data_bytes: 0,
-            cursor: None,
+            cursors: BTreeMap::new(),
             digest_check: DigestCheck::On,
             quotas: Quotas::default(),
         }
@@ -200,7 +201,7 @@ impl DataTree {
 
     /// Removes a znode that is not the root, with everything below it. `path` is the znode's.
     pub(crate) fn detach(&mut self, position: Position, path: &str) {
-        self.move_cursor_off(position);
+        self.move_cursors_off(position);
         let (parent, next, previous) = {
             let znode = &self.slab[position];
             (znode.parent, znode.next_sibling, znode.previous_sibling)

@@ -4,7 +4,7 @@ use crate::client::{Phase, Slot};
 use crate::session::Owner;
 use crate::{ClientId, Effect, LocalWrite, Peer};
 use bytes::Bytes;
-use ensemble_datatree::{Access, DigestMismatch, Event, EventKind, Outcome, acl};
+use ensemble_datatree::{Access, DigestMismatch, Event, EventKind, Outcome, Walk, acl};
 use ensemble_proto::client::{EventType, MultiResult, OpCode, WatcherEvent, reply};
 use ensemble_proto::jute::Writer;
 use ensemble_proto::quorum::SNAPSHOT_SIGNATURE;
@@ -34,9 +34,12 @@ impl Peer {
             Zab::Notify { to, notification } => self.effects.push_back(Effect::Notify { to, notification }),
             Zab::Connect { leader, attempt } => self.effects.push_back(Effect::Connect { leader, attempt }),
             Zab::Send { conn, packet } => self.effects.push_back(Effect::Send { conn, packet }),
-            Zab::Close { conn } => self.effects.push_back(Effect::Close { conn }),
+            Zab::Close { conn } => {
+                self.end_stream(conn);
+                self.effects.push_back(Effect::Close { conn });
+            }
             Zab::Persist { ticket, write } => self.effects.push_back(Effect::Persist { ticket, write }),
-            Zab::SendSnapshot { conn } => self.send_snapshot(conn),
+            Zab::SendSnapshot { conn } => self.send_snapshot(now, conn),
             Zab::Deliver { zxid, payload } => self.deliver(now, zxid, &payload),
             Zab::Install { zxid, .. } => self.install(zxid),
             Zab::Role(role) => self.take_office(now, role),
@@ -60,10 +63,34 @@ impl Peer {
         }
     }
 
-    fn send_snapshot(&mut self, conn: ConnId) {
-        let mut stream = self.tree.serialize();
-        stream.string(SNAPSHOT_SIGNATURE);
-        self.effects.push_back(Effect::SendBytes { conn, bytes: Bytes::from(stream) });
+    fn send_snapshot(&mut self, now: Now, conn: ConnId) {
+        self.tree.begin_snapshot(walk(conn));
+        self.streams.insert(conn);
+        self.send_slice(now, conn);
+    }
+
+    /// Sends the next slice of the snapshot for this learner, if it is sent one.
+    pub(crate) fn send_slice(&mut self, now: Now, conn: ConnId) {
+        if !self.streams.contains(&conn) {
+            return;
+        }
+        match self.tree.snapshot_slice(walk(conn), self.config.snapshot_slice_bytes) {
+            Some(bytes) => self.effects.push_back(Effect::SendBytes { conn, bytes }),
+            None => {
+                self.end_stream(conn);
+                let mut signature = Vec::new();
+                signature.string(SNAPSHOT_SIGNATURE);
+                self.effects.push_back(Effect::SendBytes { conn, bytes: Bytes::from(signature) });
+                self.zab.handle_snapshot_sent(now, conn);
+            }
+        }
+    }
+
+    /// No more is sent to this learner of a snapshot.
+    pub(crate) fn end_stream(&mut self, conn: ConnId) {
+        if self.streams.remove(&conn) {
+            self.tree.abort_snapshot(walk(conn));
+        }
     }
 
     fn install(&mut self, zxid: Zxid) {
@@ -227,6 +254,10 @@ impl Peer {
         self.counters.latency.record(now.elapsed.saturating_sub(since));
         self.drain(now, id);
     }
+}
+
+fn walk(conn: ConnId) -> Walk {
+    Walk(conn.0 + 1)
 }
 
 /// Whose refusal a client is told.

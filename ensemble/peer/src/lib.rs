@@ -43,7 +43,7 @@ pub use status::{ClientStatus, Status};
 
 use bytes::Bytes;
 use client::Clients;
-use ensemble_datatree::DataTree;
+use ensemble_datatree::{DataTree, Walk};
 use ensemble_proto::durable::{Ticket, Write};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{Notification, PacketType, QuorumPacket};
@@ -53,7 +53,7 @@ use expiry::ExpiryQueue;
 use leader::Leader;
 use local::LocalSessions;
 use session::SessionIds;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 use watch::Watches;
@@ -83,6 +83,8 @@ pub struct Config {
     pub local_sessions: bool,
     /// `localSessionsUpgradingEnabled`: a local session that creates an ephemeral znode becomes one of the ensemble.
     pub local_sessions_upgrading: bool,
+    /// Bytes of a snapshot that are made at once for a learner, about; a znode is not cut, and sessions and ACLs come as a whole.
+    pub snapshot_slice_bytes: usize,
     /// How long a connection may exist without a session (`zookeeper.nio.sessionlessCnxnTimeout`).
     pub sessionless_timeout: Duration,
     /// When empty containers go.
@@ -162,11 +164,12 @@ pub enum Effect {
         /// The packet.
         packet: QuorumPacket,
     },
-    /// Send raw bytes on a quorum connection: the snapshot that follows a SNAP packet.
+    /// Send raw bytes on a quorum connection: a slice of the snapshot that follows a SNAP packet. When they have been taken, or nearly,
+    /// report [`Peer::handle_writable`]: the next slice is made then.
     SendBytes {
         /// The connection.
         conn: ConnId,
-        /// The stream, signature included.
+        /// The slice.
         bytes: Bytes,
     },
     /// Close a quorum connection, after sending what was queued on it.
@@ -205,6 +208,9 @@ struct LocalWrite {
     /// [`Peer::deliver`].
     after: Zxid,
 }
+
+/// This server's own snapshot; those for learners are named after their connections.
+const LOCAL_WALK: Walk = Walk(0);
 
 /// Target of log lines that a client can cause as often as it likes: whoever prints them limits them.
 const CLIENTS: &str = "ensemble_peer::clients";
@@ -250,6 +256,8 @@ pub struct Peer {
     /// A received snapshot, decoded and not installed yet.
     incoming: Option<DataTree>,
     incoming_zxid: Zxid,
+    /// Learners that are being sent the tree.
+    streams: BTreeSet<ConnId>,
     /// The office in which clients are served.
     office: Option<Role>,
     /// What only a leader keeps; emptied whenever an office ends.
@@ -295,6 +303,7 @@ impl Peer {
             tree: recovered.tree,
             incoming: None,
             incoming_zxid: Zxid::ZERO,
+            streams: BTreeSet::new(),
             office: None,
             leader: Leader::new(tick, sync_limit, seed),
             clients: Clients::new(seed),
@@ -387,8 +396,16 @@ impl Peer {
         }
     }
 
+    /// Most of what was queued on a quorum connection has been taken: there is room for the next slice of a snapshot. Nothing happens
+    /// when none is being sent there.
+    pub fn handle_writable(&mut self, now: Now, conn: ConnId) {
+        self.send_slice(now, conn);
+        self.pump(now);
+    }
+
     /// A quorum connection ended.
     pub fn handle_closed(&mut self, now: Now, conn: ConnId) {
+        self.end_stream(conn);
         self.zab.handle_closed(now, conn);
         self.pump(now);
     }
@@ -463,12 +480,12 @@ impl Peer {
 
     /// Begins a fuzzy snapshot of the present state; returns the zxid that names it. Replaces one in progress.
     pub fn begin_snapshot(&mut self) -> Zxid {
-        self.tree.begin_snapshot()
+        self.tree.begin_snapshot(LOCAL_WALK)
     }
 
     /// The next bytes of the snapshot, about `budget_bytes` of them; `None` when it is complete.
     pub fn snapshot_slice(&mut self, budget_bytes: usize) -> Option<Bytes> {
-        self.tree.snapshot_slice(budget_bytes)
+        self.tree.snapshot_slice(LOCAL_WALK, budget_bytes)
     }
 
     /// The last applied transaction and the tree's digest after it: what a snapshot's trailer says.

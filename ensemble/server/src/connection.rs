@@ -23,6 +23,9 @@ use tokio::time::Instant;
 /// How long a connection that is to end may take to deliver what is queued on it.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What may be left of a block when the next one is asked for, so that the other side does not wait for it.
+const BLOCK_REST_BYTES: usize = 64 << 10;
+
 /// The incoming half.
 pub(crate) enum ReadHalf {
     Plain(OwnedReadHalf),
@@ -47,6 +50,8 @@ pub(crate) struct Connection {
     write: WriteHalf,
     /// Bytes that the kernel did not take yet.
     waiting: RefCell<Outgoing>,
+    /// A block was queued, and nobody has asked since whether there is room for the next.
+    is_fed: Cell<bool>,
     waiting_bytes_max: usize,
     /// Unsent bytes of the turn that found the connection idle; all of them until it is flushed.
     burst_bytes: Cell<usize>,
@@ -92,6 +97,7 @@ impl Connection {
             address,
             write: WriteHalf::Plain(write),
             waiting: RefCell::default(),
+            is_fed: Cell::new(false),
             waiting_bytes_max,
             burst_bytes: Cell::new(0),
             paused: Cell::new(false),
@@ -107,9 +113,9 @@ impl Connection {
         self.waiting.borrow().len()
     }
 
-    /// Whether a block is on its way that the other side has not taken entirely.
-    pub(crate) fn has_block(&self) -> bool {
-        self.waiting.borrow().block_count() > 0
+    /// Whether it is time for the block after the one that was queued last: little of that is left. Says so once a block.
+    pub(crate) fn takes_next_block(&self) -> bool {
+        self.waiting_bytes() <= BLOCK_REST_BYTES && self.is_fed.take()
     }
 
     /// Appends to what is sent by the next [`Connection::flush`].
@@ -122,6 +128,7 @@ impl Connection {
     /// As [`Connection::queue`], for something large that need not be copied.
     pub(crate) fn queue_block(&self, block: Bytes) {
         if self.may_queue() {
+            self.is_fed.set(true);
             self.waiting.borrow_mut().push_block(block);
         }
     }
@@ -202,6 +209,9 @@ impl Connection {
         if waiting.is_empty() {
             if self.ending.get() == Ending::AfterFlush {
                 self.end();
+            }
+            if self.is_fed.get() {
+                self.attention.notify_one();
             }
         } else {
             self.attention.notify_one();
@@ -295,7 +305,7 @@ mod tests {
             connection.queue(|waiting| waiting.push(3));
             connection.flush();
             let burst = connection.waiting_bytes();
-            assert!(burst > LARGE && connection.has_block());
+            assert!(burst > LARGE && !connection.takes_next_block());
             for _later_turn in 0..2 {
                 connection.queue(|waiting| waiting.resize(waiting.len() + LIMIT, 4));
                 assert!(!connection.is_ended());
@@ -303,6 +313,20 @@ mod tests {
             connection.queue(|waiting| waiting.push(5));
             assert!(connection.is_ended());
             assert_eq!(connection.waiting_bytes(), burst + 2 * LIMIT, "nothing is queued on what has ended");
+        });
+    }
+
+    #[test]
+    fn the_next_block_is_asked_for_when_little_is_left_of_the_last() {
+        with_silent_peer(|connection| async move {
+            assert!(!connection.takes_next_block(), "nobody has begun");
+            connection.queue_block(Bytes::from(vec![1; 100]));
+            connection.flush();
+            assert!(connection.takes_next_block(), "the kernel took it");
+            assert!(!connection.takes_next_block(), "it was asked for");
+            connection.queue_block(Bytes::from(vec![2; LARGE]));
+            connection.flush();
+            assert!(!connection.takes_next_block(), "{} bytes wait", connection.waiting_bytes());
         });
     }
 

@@ -212,7 +212,7 @@ impl Driver {
                 }
             }
             Effect::SendBytes { conn, bytes } => {
-                if self.quorum.queue_snapshot(conn, bytes) {
+                if self.quorum.queue_slice(conn, bytes) {
                     turn.learners.push(conn);
                 }
             }

@@ -332,6 +332,8 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
     zab.sync_limit = settings.sync_limit;
     zab.standalone = settings.standalone;
     zab.committed_log_max = settings.committed_log_max;
+    zab.snap_syncs_max = settings.election.snap_syncs_max;
+    zab.diff_syncs_max = settings.election.diff_syncs_max;
     zab.outstanding_max = settings.global_outstanding_limit;
     zab.notification_interval_min = settings.election.notification_interval_min;
     zab.notification_interval_max = settings.election.notification_interval_max;
@@ -346,6 +348,7 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
         read_only: settings.read_only,
         local_sessions: settings.local_sessions,
         local_sessions_upgrading: settings.local_sessions_upgrading,
+        snapshot_slice_bytes: snapshots::SLICE_BYTES,
         sessionless_timeout: settings.sessionless_timeout,
         reaping: settings.reaping.clone(),
     }

@@ -1,6 +1,6 @@
 //! Bytes on their way out: what is queued on a connection and not taken by the kernel yet.
 //!
-//! Small things are copied together, so that a turn's packets leave in one write call. A **block** (a snapshot) is kept as it is,
+//! Small things are copied together, so that a turn's packets leave in one write call. A **block** (a slice of a snapshot) is kept as it is,
 //! in its place among them.
 
 use bytes::{Buf, Bytes};
@@ -29,11 +29,6 @@ impl Outgoing {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
-    }
-
-    /// Blocks not sent, or not wholly.
-    pub(crate) fn block_count(&self) -> usize {
-        self.blocks.len()
     }
 
     /// Appends what `encode` appends.
@@ -106,7 +101,7 @@ mod tests {
             queue.advance(piece.len());
             taken.extend(piece);
         }
-        assert_eq!((queue.front().len(), queue.block_count()), (0, 0));
+        assert_eq!((queue.front().len(), queue.blocks.len()), (0, 0));
         taken
     }
 
@@ -121,7 +116,7 @@ mod tests {
             queue.push_block(Bytes::from_static(b" another"));
             queue.push_block(Bytes::from_static(b" and another"));
             queue.extend(|out| out.push(b'.'));
-            assert_eq!((queue.len(), queue.block_count()), (43, 3));
+            assert_eq!((queue.len(), queue.blocks.len()), (43, 3));
             assert_eq!(drain(&mut queue, step), b"snapshot then packets, another and another.");
             queue.extend(|out| out.extend_from_slice(b"more"));
             assert_eq!(drain(&mut queue, step), b"more");

@@ -38,8 +38,6 @@ pub(crate) struct Connections {
     connect_timeout: Duration,
     retry_delay: Duration,
     keepalive: bool,
-    /// Snapshots on their way at once (`leader.maxConcurrentSnapSyncs`).
-    snapshots_max: usize,
     next: Cell<u64>,
     open: Shared<ConnId, Connection>,
     encoded: RefCell<BytesMut>,
@@ -51,7 +49,6 @@ impl Connections {
             connect_timeout: config.leader_connect_timeout.min(config.connect_timeout),
             retry_delay: config.leader_retry_delay,
             keepalive: config.keepalive,
-            snapshots_max: config.snapshots_max,
             next: Cell::new(1),
             open: Shared::default(),
             encoded: RefCell::default(),
@@ -69,18 +66,11 @@ impl Connections {
         is_first
     }
 
-    /// Queues a snapshot; whether the connection had nothing queued before. One too many at once ends its connection: that
-    /// learner tries again (`LearnerSyncThrottler.java`).
-    pub(crate) fn queue_snapshot(&self, conn: ConnId, stream: Bytes) -> bool {
-        let open = self.open.borrow();
-        let Some(connection) = open.get(&conn) else { return false };
+    /// Queues a slice of a snapshot; whether the connection had nothing queued before.
+    pub(crate) fn queue_slice(&self, conn: ConnId, slice: Bytes) -> bool {
+        let Some(connection) = self.open.borrow().get(&conn).cloned() else { return false };
         let is_first = connection.waiting_bytes() == 0;
-        if open.values().filter(|other| other.has_block()).count() >= self.snapshots_max {
-            tracing::warn!(address = %connection.address, max = self.snapshots_max, "too many snapshots are on their way: sending a learner away");
-            connection.end();
-        } else {
-            connection.queue_block(stream);
-        }
+        connection.queue_block(slice);
         is_first
     }
 
@@ -182,6 +172,12 @@ async fn serve(driver: &Rc<Driver>, conn: ConnId, connection: &Connection, side:
     let snapshot_bytes_max = if side == Side::Leader { SNAPSHOT_BYTES_MAX } else { 0 };
     let mut decoder = PacketDecoder::new(PACKET_BYTES_MAX, snapshot_bytes_max);
     while !connection.is_ended() {
+        if connection.takes_next_block() {
+            driver.turn(|peer, now| peer.handle_writable(now, conn));
+            // Clients are served between two slices.
+            tokio::task::yield_now().await;
+            continue;
+        }
         let unsent = connection.waiting_bytes();
         // A learner's packets cause no record here that is not bounded already, and its acknowledgements are what makes room.
         let is_disk_full = side == Side::Leader && driver.disk.progress.is_full();
@@ -232,46 +228,4 @@ fn deliver(driver: &Rc<Driver>, conn: ConnId, decoder: &mut PacketDecoder) -> Re
         true
     });
     result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_snapshot_too_many_sends_its_learner_away() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let quorum = Connections {
-                connect_timeout: Duration::ZERO,
-                retry_delay: Duration::ZERO,
-                keepalive: false,
-                snapshots_max: 2,
-                next: Cell::new(1),
-                open: Shared::default(),
-                encoded: RefCell::default(),
-            };
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut learners = Vec::new();
-            let mut connect = async || {
-                learners.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
-                let (stream, address) = listener.accept().await.unwrap();
-                let connection = Rc::new(Connection::new(stream, address, WAITING_BYTES_MAX).0);
-                quorum.open.borrow_mut().insert(ConnId(learners.len() as u64), connection.clone());
-                connection
-            };
-            // More than the kernel takes for somebody who does not read.
-            let stream = Bytes::from(vec![7; 64 << 20]);
-            for (conn, is_sent) in [(1, true), (2, true), (3, false)] {
-                let connection = connect().await;
-                assert!(quorum.queue_snapshot(ConnId(conn), stream.clone()), "nothing was queued before");
-                quorum.flush(ConnId(conn));
-                assert_eq!((connection.has_block(), connection.is_ended()), (is_sent, !is_sent), "learner {conn}");
-            }
-            quorum.open.borrow_mut().remove(&ConnId(1));
-            let connection = connect().await;
-            quorum.queue_snapshot(ConnId(4), stream);
-            assert!(connection.has_block(), "a place is free again");
-        });
-    }
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Bytes of a slice: about a millisecond of walking.
-const SLICE_BYTES: usize = 256 << 10;
+pub(crate) const SLICE_BYTES: usize = 256 << 10;
 /// Slices that wait for the disk; then the walk waits.
 const SLICES_WAITING_MAX: usize = 8;
 

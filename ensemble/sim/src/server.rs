@@ -171,6 +171,7 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
         read_only: false,
         local_sessions: false,
         local_sessions_upgrading: false,
+        snapshot_slice_bytes: 300,
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
     }

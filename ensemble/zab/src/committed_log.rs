@@ -17,12 +17,14 @@ pub(crate) struct CommittedLog {
     records: VecDeque<(Zxid, Bytes)>,
     bytes: usize,
     count_max: usize,
+    /// Records after it stay, whatever their number, as long as their bytes allow it.
+    pinned: Option<Zxid>,
 }
 
 impl CommittedLog {
     /// Nothing but a state at `base`.
     pub(crate) fn new(base: Zxid, count_max: usize) -> CommittedLog {
-        CommittedLog { base, records: VecDeque::new(), bytes: 0, count_max }
+        CommittedLog { base, records: VecDeque::new(), bytes: 0, count_max, pinned: None }
     }
 
     /// The position just before the first record.
@@ -32,6 +34,11 @@ impl CommittedLog {
 
     pub(crate) fn records(&self) -> impl Iterator<Item = &(Zxid, Bytes)> {
         self.records.iter()
+    }
+
+    /// How many are kept for whoever comes: all but those that a snapshot on its way needs behind it.
+    pub(crate) fn len(&self) -> usize {
+        self.records.partition_point(|(zxid, _)| self.pinned.is_none_or(|pinned| *zxid <= pinned))
     }
 
     fn last(&self) -> Zxid {
@@ -47,10 +54,24 @@ impl CommittedLog {
     pub(crate) fn push_unchecked(&mut self, zxid: Zxid, payload: Bytes) {
         self.bytes += payload.len();
         self.records.push_back((zxid, payload));
-        while self.records.len() > self.count_max || self.bytes > COMMITTED_LOG_BYTES_MAX {
-            let Some((zxid, payload)) = self.records.pop_front() else { break };
+        self.shed();
+    }
+
+    /// Keeps what follows `pinned` for learners that will ask for it; nothing beyond the usual number for `None`.
+    pub(crate) fn pin(&mut self, pinned: Option<Zxid>) {
+        self.pinned = pinned;
+        self.shed();
+    }
+
+    fn shed(&mut self) {
+        while let Some((zxid, payload)) = self.records.front() {
+            let is_spare = self.records.len() > self.count_max && self.pinned.is_none_or(|pinned| *zxid <= pinned);
+            if !is_spare && self.bytes <= COMMITTED_LOG_BYTES_MAX {
+                break;
+            }
             self.bytes -= payload.len();
-            self.base = zxid;
+            self.base = *zxid;
+            self.records.pop_front();
         }
     }
 
@@ -72,6 +93,22 @@ mod tests {
         }
         assert_eq!(log.base(), Zxid(2));
         assert_eq!(log.records().map(|(zxid, _)| zxid.0).collect::<Vec<_>>(), [3, 4]);
+    }
+
+    #[test]
+    fn what_is_pinned_stays_as_long_as_its_bytes_allow() {
+        let mut log = CommittedLog::new(Zxid(0), 2);
+        log.push(Zxid(1), Bytes::from_static(b"x"));
+        log.pin(Some(Zxid(1)));
+        let part = Bytes::from(vec![0; COMMITTED_LOG_BYTES_MAX / 4]);
+        for counter in 2..=5 {
+            log.push(Zxid(counter), part.clone());
+        }
+        assert_eq!((log.base(), log.len()), (Zxid(1), 0));
+        log.push(Zxid(6), part);
+        assert_eq!(log.base(), Zxid(2), "more bytes than may be kept");
+        log.pin(None);
+        assert_eq!((log.base(), log.len()), (Zxid(4), 2));
     }
 
     #[test]

@@ -28,6 +28,11 @@ pub struct Config {
     pub standalone: bool,
     /// `zookeeper.commitLogCount`: committed transactions kept in memory to bring learners up to date.
     pub committed_log_max: usize,
+    /// `leader.maxConcurrentSnapSyncs`: learners that are sent a snapshot at once. One more observer is sent away to try again; a
+    /// follower is not, because a quorum may wait for it.
+    pub snap_syncs_max: usize,
+    /// `leader.maxConcurrentDiffSyncs`: the same for learners that are sent transactions only.
+    pub diff_syncs_max: usize,
     /// `globalOutstandingLimit`: proposals that may be uncommitted at once.
     pub outstanding_max: usize,
     /// The last counter of an epoch: a leader that has used it steps down. At most `u32::MAX - 1`; tests lower it.
@@ -56,6 +61,8 @@ impl Config {
             connect_limit: 0,
             standalone: false,
             committed_log_max: 500,
+            snap_syncs_max: 10,
+            diff_syncs_max: 100,
             outstanding_max: 1000,
             zxid_counter_max: u32::MAX - 1,
             notification_interval_min: Duration::from_millis(200),

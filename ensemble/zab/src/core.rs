@@ -266,6 +266,12 @@ impl Core {
         }
     }
 
+    /// What this server remembers of its history up to `end`, after the base of the committed log and without a gap.
+    pub(crate) fn history_to(&self, end: Zxid) -> impl Iterator<Item = &(Zxid, Bytes)> {
+        let open = self.tail.partition_point(|(zxid, _)| *zxid <= end);
+        self.committed_log.records().chain(self.tail.range(..open))
+    }
+
     /// Replaces everything by a leader's snapshot.
     pub(crate) fn install(&mut self, zxid: Zxid, snapshot: Bytes) {
         self.tail.clear();

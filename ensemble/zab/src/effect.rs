@@ -92,8 +92,9 @@ pub enum Effect {
         /// The packet.
         packet: QuorumPacket,
     },
-    /// Serialise the tree as it is now and send it, with its signature, on this connection: a SNAP packet whose zxid is
-    /// that of the last delivered transaction has just been sent.
+    /// Send the tree, with its signature, on this connection: a SNAP packet whose zxid is that of the last delivered transaction
+    /// has just been sent. It may be sent in slices while transactions are delivered, whose effects may be in it then; nothing else
+    /// is sent on the connection meanwhile. When the last slice is handed over, report `handle_snapshot_sent`.
     SendSnapshot {
         /// The connection.
         conn: ConnId,

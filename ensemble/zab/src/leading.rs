@@ -16,6 +16,7 @@
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
 use crate::learner::{Hello, Learner, Marks, Stage, Summary};
+use crate::sync_plan::Plan;
 use crate::sync_queue::SyncQueue;
 use crate::zab::Verdict;
 use bytes::Bytes;
@@ -199,6 +200,7 @@ impl Leading {
         let Some(learner) = self.learners.remove(&conn) else { return };
         let Some(hello) = learner.hello else { return };
         self.hellos.remove(&hello.id);
+        self.pin_committed_log(core);
         #[cfg(feature = "mutants")]
         if core.mutants().stale_ack() && hello.voter {
             self.former_acks.insert(hello.id, learner.acked);
@@ -215,7 +217,8 @@ impl Leading {
     ///
     /// Differs from ZooKeeper: where the whole of a synchronisation must fit into `initLimit`.
     pub(crate) fn handle_progress(&mut self, core: &Core, conn: ConnId) {
-        let learner = self.learners.get_mut(&conn).filter(|learner| learner.stage == Stage::Synchronising);
+        let is_synchronising = |stage| matches!(stage, Stage::Streaming { .. } | Stage::Synchronising);
+        let learner = self.learners.get_mut(&conn).filter(|learner| is_synchronising(learner.stage));
         let Some(learner) = learner else { return };
         let deadline = core.now + core.config.init_time();
         learner.read_deadline = Some(deadline);
@@ -238,6 +241,7 @@ impl Leading {
         for conn in std::mem::take(&mut self.learners).into_keys() {
             core.close(conn, "leader steps down");
         }
+        self.pin_committed_log(core);
     }
 
     // ---- packets ----
@@ -248,7 +252,8 @@ impl Leading {
             Stage::AwaitHello => self.handle_hello(core, conn, &packet),
             Stage::AwaitAckEpoch => self.handle_ack_epoch(core, conn, &packet),
             Stage::Synchronising => self.handle_ack_leader(core, conn, &packet),
-            Stage::AwaitEpoch | Stage::AwaitPlan { .. } => Err("learner spoke out of turn"),
+            Stage::Streaming { .. } if core.mutants().zkb_13() => self.handle_ack_leader(core, conn, &packet),
+            Stage::AwaitEpoch | Stage::AwaitPlan { .. } | Stage::Streaming { .. } => Err("learner spoke out of turn"),
             Stage::Acknowledged => match packet.kind {
                 PacketType::Ping | PacketType::Ack => Ok(()),
                 _ => Err("learner asked for service before UPTODATE"),
@@ -338,12 +343,52 @@ impl Leading {
         }
     }
 
+    /// Where a synchronisation that ends now ends.
+    fn sync_end(&self, core: &Core) -> Zxid {
+        if self.phase == Phase::Broadcast { self.committed } else { core.last }
+    }
+
     fn synchronise(&mut self, core: &mut Core, conn: ConnId) {
-        let end = if self.phase == Phase::Broadcast { self.committed } else { core.last };
-        let Some(learner) = self.learners.get_mut(&conn) else { return };
-        if let Stage::AwaitPlan { last } = learner.stage {
-            learner.synchronise(core, self.epoch, last, end);
+        let end = self.sync_end(core);
+        let Some(Stage::AwaitPlan { last }) = self.learners.get(&conn).map(|learner| learner.stage) else { return };
+        let plan = Learner::plan(core, last, end);
+        if self.has_too_many(core, plan) && self.learners.get(&conn).is_some_and(Learner::is_observer) {
+            return self.close(core, conn, "too many learners are being synchronised");
         }
+        if let Some(learner) = self.learners.get_mut(&conn) {
+            learner.synchronise(core, self.epoch, plan, last, end);
+        }
+        self.pin_committed_log(core);
+    }
+
+    /// Whether as many learners as may be are being synchronised in this way (`LearnerSyncThrottler`).
+    fn has_too_many(&self, core: &Core, plan: Plan) -> bool {
+        let by_snapshot = plan == Plan::Snap;
+        let max = if by_snapshot { core.config.snap_syncs_max } else { core.config.diff_syncs_max };
+        let is_like_this = |learner: &&Learner| {
+            matches!(learner.stage, Stage::Streaming { .. } | Stage::Synchronising)
+                && learner.by_snapshot == by_snapshot
+        };
+        self.learners.values().filter(is_like_this).count() >= max
+    }
+
+    /// Everything of the snapshot for this learner has been handed over.
+    pub(crate) fn handle_snapshot_sent(&mut self, core: &mut Core, conn: ConnId) {
+        let end = self.sync_end(core);
+        let Some(learner) = self.learners.get_mut(&conn) else { return };
+        if !learner.snapshot_sent(core, self.epoch, end) {
+            self.close(core, conn, "more was committed while a snapshot was sent than is remembered");
+        }
+        self.pin_committed_log(core);
+    }
+
+    /// What follows the snapshots that are being sent must be remembered.
+    fn pin_committed_log(&self, core: &mut Core) {
+        let after = self.learners.values().filter_map(|learner| match learner.stage {
+            Stage::Streaming { after } => Some(after),
+            _ => None,
+        });
+        core.committed_log.pin(after.min());
     }
 
     fn handle_ack_leader(&mut self, core: &mut Core, conn: ConnId, packet: &QuorumPacket) -> Result<(), &'static str> {

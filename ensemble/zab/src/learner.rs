@@ -1,7 +1,10 @@
 //! One learner as its leader sees it (`LearnerHandler.java`).
 //!
 //! Its synchronisation ends at a position that every learner may apply, then NEWLEADER follows; live traffic is held back
-//! until UPTODATE has been sent. ZooKeeper sends live traffic in between, which its own learners before 3.9.3 answer with a
+//! from then until UPTODATE has been sent. A snapshot is sent while transactions go on, and may hold effects of each that is committed
+//! before its last byte is read from the tree. So what follows it, and where the synchronisation ends, is decided then: a
+//! learner never serves a tree that holds a part of what it has yet to learn.
+//! ZooKeeper sends live traffic in between, which its own learners before 3.9.3 answer with a
 //! crash (ZOOKEEPER-4394).
 
 use crate::core::Core;
@@ -59,6 +62,8 @@ pub(crate) enum Stage {
     AwaitAckEpoch,
     /// Waits for a quorum to accept the epoch.
     AwaitPlan { last: Zxid },
+    /// Is sent the tree; the transactions after `after` follow.
+    Streaming { after: Zxid },
     /// Receives what it lacks.
     Synchronising,
     /// Has the leader's history; waits for a quorum to have it.
@@ -76,6 +81,8 @@ pub(crate) struct Learner {
     pub(crate) read_deadline: Option<Duration>,
     /// Counts as connected until then.
     pub(crate) alive_until: Duration,
+    /// Whether it was sent the tree.
+    pub(crate) by_snapshot: bool,
     /// Everything up to here is on its disk.
     pub(crate) acked: Zxid,
     /// The last proposal sent.
@@ -98,6 +105,7 @@ impl Learner {
             stage: Stage::AwaitHello,
             read_deadline: Some(core.now + core.config.init_time()),
             alive_until: core.now + core.config.init_time() + core.config.sync_time(),
+            by_snapshot: false,
             acked: Zxid::ZERO,
             sent: Zxid::ZERO,
             held: Vec::new(),
@@ -142,23 +150,24 @@ impl Learner {
         self.read_deadline = Some(core.now + core.config.init_time());
     }
 
-    /// Sends what the learner lacks up to `end`, then NEWLEADER. Until this leader is established `end` is the end of its
+    /// What the learner must be sent to have this server's history up to `end`, when `peer` is its last logged zxid.
+    pub(crate) fn plan(core: &Core, peer: Zxid, end: Zxid) -> Plan {
+        if core.mutants().zkb_16() && peer == Zxid::ZERO {
+            return Plan::Diff { after: core.committed_log.base() };
+        }
+        let zxids: Vec<_> = core.history_to(end).map(|(zxid, _)| *zxid).collect();
+        plan(peer, core.committed_log.base(), &zxids)
+    }
+
+    /// Sends what the learner lacks up to `end`, then NEWLEADER; after a snapshot, [`Learner::snapshot_sent`] does. Until this leader is established `end` is the end of its
     /// log; from then on everything committed, whether it is on this server's own disk and in its tree or not: a learner
     /// must never be told to cut what is committed, for it may be one of the few that have it.
     ///
     /// Differs from ZooKeeper: which plans with what it has applied, so a follower may be told to truncate a transaction
     /// that is committed and not applied yet.
-    pub(crate) fn synchronise(&mut self, core: &mut Core, epoch: Epoch, peer: Zxid, end: Zxid) {
+    pub(crate) fn synchronise(&mut self, core: &mut Core, epoch: Epoch, plan: Plan, peer: Zxid, end: Zxid) {
         let conn = self.conn;
-        let open = core.tail.partition_point(|(zxid, _)| *zxid <= end);
-        let history: Vec<_> = core.committed_log.records().chain(core.tail.range(..open)).cloned().collect();
-        let zxids: Vec<_> = history.iter().map(|(zxid, _)| *zxid).collect();
-        let end = zxids.last().copied().unwrap_or(core.committed_log.base());
-        let new_leader = QuorumPacket::with_data(PacketType::NewLeader, Zxid::new(epoch, 0), core.config_text());
-        let mut plan = plan(peer, core.committed_log.base(), &zxids);
-        if core.mutants().zkb_16() && peer == Zxid::ZERO {
-            plan = Plan::Diff { after: core.committed_log.base() };
-        }
+        let end = core.history_to(end).last().map_or(core.committed_log.base(), |(zxid, _)| *zxid);
         let learner = self.hello.map(|hello| hello.id.0);
         tracing::info!(server = core.id().0, learner, ?plan, zxid = %peer, end = %end, "synchronising a learner");
         let after = match plan {
@@ -173,26 +182,47 @@ impl Learner {
             }
             Plan::Snap => {
                 if core.mutants().zkb_13() {
-                    core.send(conn, new_leader.clone());
+                    core.send(conn, new_leader(core, epoch));
                 }
                 core.send(conn, QuorumPacket::new(PacketType::Snap, core.delivered));
                 core.effects.push_back(Effect::SendSnapshot { conn });
-                core.delivered
+                self.by_snapshot = true;
+                self.stage = Stage::Streaming { after: core.delivered };
+                self.read_deadline = Some(core.now + core.config.init_time());
+                return;
             }
         };
-        for (zxid, payload) in history.into_iter().filter(|(zxid, _)| *zxid > after) {
-            core.send(conn, QuorumPacket::with_data(PacketType::Proposal, zxid, payload));
-            core.send(conn, QuorumPacket::new(PacketType::Commit, zxid));
+        self.finish(core, epoch, after, end);
+    }
+
+    /// The tree is sent: what was committed since follows. False when this server does not remember all of that.
+    pub(crate) fn snapshot_sent(&mut self, core: &mut Core, epoch: Epoch, end: Zxid) -> bool {
+        let Stage::Streaming { after } = self.stage else { return true };
+        if after < core.committed_log.base() {
+            return false;
+        }
+        self.finish(core, epoch, after, end);
+        true
+    }
+
+    /// Sends the transactions after `after` up to `end`, then NEWLEADER; later ones are live traffic.
+    fn finish(&mut self, core: &mut Core, epoch: Epoch, after: Zxid, end: Zxid) {
+        let lacking: Vec<_> = core.history_to(end).filter(|(zxid, _)| *zxid > after).cloned().collect();
+        let end = lacking.last().map_or(after, |(zxid, _)| *zxid);
+        for (zxid, payload) in lacking {
+            core.send(self.conn, QuorumPacket::with_data(PacketType::Proposal, zxid, payload));
+            core.send(self.conn, QuorumPacket::new(PacketType::Commit, zxid));
         }
         (self.acked, self.sent) = (end, end);
         self.stage = Stage::Synchronising;
         self.read_deadline = Some(core.now + core.config.init_time());
         if !self.is_observer() {
+            let open = core.tail.partition_point(|(zxid, _)| *zxid <= end);
             for (zxid, payload) in core.tail.range(open..).cloned().collect::<Vec<_>>() {
                 self.live(core, QuorumPacket::with_data(PacketType::Proposal, zxid, payload));
             }
         }
-        core.send(conn, new_leader);
+        core.send(self.conn, new_leader(core, epoch));
     }
 
     /// Sends live traffic, or holds it back.
@@ -263,6 +293,10 @@ impl Learner {
     pub(crate) fn is_lagging(&mut self, since: Duration) -> bool {
         !self.is_observer() && self.marks.is_lagging(self.acked, since)
     }
+}
+
+fn new_leader(core: &Core, epoch: Epoch) -> QuorumPacket {
+    QuorumPacket::with_data(PacketType::NewLeader, Zxid::new(epoch, 0), core.config_text())
 }
 
 /// Remembers how far something had been sent at some times, to tell when the oldest part that is not answered was sent.

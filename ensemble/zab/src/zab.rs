@@ -123,9 +123,9 @@ impl Zab {
         self.core.delivered
     }
 
-    /// How many committed records it keeps to bring learners up to date.
+    /// How many committed records it keeps to bring learners up to date, beside those that follow a snapshot on its way.
     pub fn committed_log_len(&self) -> usize {
-        self.core.committed_log.records().count()
+        self.core.committed_log.len()
     }
 
     /// The ensemble.
@@ -239,6 +239,14 @@ impl Zab {
         {
             let verdict = following.handle_snapshot(&mut self.core, snapshot);
             self.judge(verdict);
+        }
+    }
+
+    /// Leader: everything of the snapshot that [`Effect::SendSnapshot`] asked for has been handed over.
+    pub fn handle_snapshot_sent(&mut self, now: Now, conn: ConnId) {
+        self.at(now);
+        if let State::Leading(leading) = &mut self.state {
+            leading.handle_snapshot_sent(&mut self.core, conn);
         }
     }
 

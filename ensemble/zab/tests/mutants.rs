@@ -5,14 +5,16 @@
 
 mod common;
 
+use common::script::Script;
 use common::{World, chaos, fast_config, membership, ms};
-use ensemble_proto::ServerId;
-use ensemble_zab::Mutants;
+use ensemble_proto::quorum::PacketType;
+use ensemble_proto::{Epoch, ServerId, Zxid};
+use ensemble_zab::{Config, ConnId, History, Mutants};
 
 /// Seeds that a mutant may survive.
 const SEEDS_MAX: u64 = 3000;
 /// Found by a scenario of their own.
-const SCENARIOS: &[&str] = &["no_history_check", "empty_store_votes"];
+const SCENARIOS: &[&str] = &["no_history_check", "empty_store_votes", "zkb_06"];
 
 #[test]
 fn every_mutant_is_found_by_random_faults() {
@@ -36,6 +38,31 @@ fn is_found(name: &str) -> bool {
     }
     println!("{name:24} survived");
     false
+}
+
+/// A follower whose leader, one of Java's, sends live traffic before NEWLEADER, and commits it after UPTODATE.
+fn live_before_new_leader(mutants: Mutants) -> Script {
+    let at = |epoch, counter| Zxid::new(Epoch(epoch), counter);
+    let config = Config { id: ServerId(1), mutants, ..fast_config(membership(3, 0)) };
+    let mut script = Script::start(config, History { trusted: true, ..History::default() });
+    script.find_leader(ServerId(3), Epoch(1));
+    script.connect(7);
+    script.say_with(7, PacketType::LeaderInfo, at(1, 0), &[0, 1, 0, 0]);
+    script.say(7, PacketType::Diff, Zxid::ZERO);
+    script.say_with(7, PacketType::Proposal, at(1, 1), b"live");
+    script.say_with(7, PacketType::NewLeader, at(1, 0), b"config");
+    script.say(7, PacketType::UpToDate, Zxid::NONE);
+    script.say(7, PacketType::Commit, at(1, 1));
+    script
+}
+
+/// Random faults seldom reach it: our own leader sends little between NEWLEADER and UPTODATE, and the way out is a new connection.
+#[test]
+fn a_follower_that_forgets_proposals_at_new_leader_cannot_commit_them() {
+    let mutant = live_before_new_leader(Mutants::only("zkb_06").unwrap());
+    assert_eq!((mutant.delivered.len(), mutant.closed), (0, vec![ConnId(7)]));
+    let sound = live_before_new_leader(Mutants::default());
+    assert_eq!((sound.delivered.len(), sound.closed), (1, vec![]));
 }
 
 /// Server 1 never saw a write, server 3 loses its disk; together they are two of three.

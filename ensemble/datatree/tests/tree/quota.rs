@@ -1,7 +1,7 @@
 //! What is counted below a znode with a quota, live, after a restart, and when transactions are replayed on a fuzzy snapshot.
 
 use bytes::Bytes;
-use ensemble_datatree::DataTree;
+use ensemble_datatree::{DataTree, Walk};
 use ensemble_proto::txn::{CreateTxn, SetDataTxn, Txn, TxnHeader, TxnRecord};
 use ensemble_proto::{Epoch, SessionId, Zxid};
 
@@ -113,15 +113,15 @@ fn a_replay_on_a_fuzzy_snapshot_counts_nothing_twice() {
     for (at, record) in (1..).zip(&records) {
         assert!(tree.apply(record).error.is_ok(), "{record:?}");
         if at == begun {
-            tree.begin_snapshot();
+            tree.begin_snapshot(Walk(0));
         }
         if at >= begun
-            && let Some(slice) = tree.snapshot_slice(1)
+            && let Some(slice) = tree.snapshot_slice(Walk(0), 1)
         {
             fuzzy.extend_from_slice(&slice);
         }
     }
-    while let Some(slice) = tree.snapshot_slice(1) {
+    while let Some(slice) = tree.snapshot_slice(Walk(0), 1) {
         fuzzy.extend_from_slice(&slice);
     }
     let mut replayed = DataTree::load(2, Zxid::new(Epoch(1), begun), &fuzzy).expect("its own snapshot");

@@ -4,7 +4,7 @@
 //! A failure names the seed; `ENSEMBLE_DATATREE_SEED` replays one, `ENSEMBLE_DATATREE_SEEDS` says how many to try.
 
 use crate::common::*;
-use ensemble_datatree::{Access, DataTree, Event, EventKind, Pending, prep};
+use ensemble_datatree::{Access, DataTree, Event, EventKind, Pending, Walk, prep};
 use ensemble_proto::client::{AclEntry, MultiOp};
 use ensemble_proto::txn::{Txn, TxnRecord};
 use ensemble_proto::{Acl, Epoch, SessionId, Zxid};
@@ -161,11 +161,18 @@ fn run(seed: u64) -> usize {
     }
     world.assert_sound();
 
-    let begun = world.tree.begin_snapshot();
+    let begun = world.tree.begin_snapshot(Walk(0));
     let mut snapshot = Vec::new();
     let mut later = Vec::new();
     let pace = 1 + world.random.below(4);
+    // Another snapshot goes its own way beside it.
+    let (mut beside_begun, mut beside) = (None, Vec::new());
     loop {
+        if beside_begun.is_none() && world.random.below(4) == 0 {
+            beside_begun = Some(world.tree.begin_snapshot(Walk(1)));
+        }
+        let budget = world.random.below(200) as usize;
+        beside.extend(world.tree.snapshot_slice(Walk(1), budget).into_iter().flatten());
         for _ in 0..world.random.below(pace + 1) {
             world.propose();
         }
@@ -173,13 +180,16 @@ fn run(seed: u64) -> usize {
             later.extend(world.commit());
         }
         let budget = world.random.below(300) as usize;
-        match world.tree.snapshot_slice(budget) {
+        match world.tree.snapshot_slice(Walk(0), budget) {
             Some(slice) => snapshot.extend_from_slice(&slice),
             None => break,
         }
     }
-    assert_eq!(world.tree.snapshot_slice(1), None, "a finished snapshot stays finished");
+    assert_eq!(world.tree.snapshot_slice(Walk(0), 1), None, "a finished snapshot stays finished");
     let complete = (world.tree.last_zxid(), world.tree.digest());
+    while let Some(slice) = world.tree.snapshot_slice(Walk(1), 100) {
+        beside.extend_from_slice(&slice);
+    }
     for _ in 0..world.random.below(20) {
         world.propose();
     }
@@ -202,6 +212,14 @@ fn run(seed: u64) -> usize {
     assert_eq!(contents(&copy), contents(&world.tree));
     assert_eq!(copy.digest(), world.tree.digest());
     assert_eq!(copy.recount(), Ok(()));
+    if let Some(begun) = beside_begun {
+        let mut copy = DataTree::load(seed + 3, begun, &beside).expect("the snapshot beside it loads");
+        for record in later.iter().filter(|record| record.header.zxid > begun) {
+            copy.apply(record);
+        }
+        assert_eq!(contents(&copy), contents(&world.tree));
+        assert_eq!(copy.digest(), world.tree.digest());
+    }
     world.failures
 }
 
@@ -212,16 +230,16 @@ fn replay_with_a_snapshot(random: &mut Random, copy: &mut DataTree, records: &[T
     let mut snapshot = Vec::new();
     for at in 0..=records.len() {
         if at == begin_at {
-            begun = copy.begin_snapshot();
+            begun = copy.begin_snapshot(Walk(0));
         }
         if at >= begin_at {
-            snapshot.extend(copy.snapshot_slice(random.below(300) as usize).into_iter().flatten());
+            snapshot.extend(copy.snapshot_slice(Walk(0), random.below(300) as usize).into_iter().flatten());
         }
         if let Some(record) = records.get(at) {
             assert_eq!(copy.apply(record).digest_mismatch, None, "{record:?}");
         }
     }
-    while let Some(slice) = copy.snapshot_slice(100) {
+    while let Some(slice) = copy.snapshot_slice(Walk(0), 100) {
         snapshot.extend_from_slice(&slice);
     }
     (begun, snapshot)

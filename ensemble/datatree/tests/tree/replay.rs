@@ -2,7 +2,7 @@
 
 use crate::common::contents;
 use bytes::Bytes;
-use ensemble_datatree::{DataTree, Event, EventKind};
+use ensemble_datatree::{DataTree, Event, EventKind, Walk};
 use ensemble_proto::client::MultiResult;
 use ensemble_proto::txn::{CreateTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, TxnRecord};
 use ensemble_proto::{Acl, AclList, Epoch, ErrorCode, SessionId, Zxid};
@@ -166,17 +166,17 @@ fn a_parent_that_is_behind_its_child_catches_up_whatever_kind_of_create_it_was()
 #[test]
 fn a_deletion_that_is_applied_again_takes_later_children_along() {
     let mut tree = tree([create("/p", 1), create("/p/c", 1), ephemeral("/p/c/e", 1), create("/q", 2)]);
-    tree.begin_snapshot();
+    tree.begin_snapshot(Walk(0));
     let mut snapshot = Vec::new();
     for _ in 0..4 {
-        snapshot.extend(tree.snapshot_slice(1).into_iter().flatten());
+        snapshot.extend(tree.snapshot_slice(Walk(0), 1).into_iter().flatten());
     }
     let written = |path: &[u8]| snapshot.windows(path.len()).any(|window| window == path);
     assert!(written(b"\0\0\0\x02/p") && !written(b"/p/c"), "the cursor is below /p");
     assert!(tree.apply(&record(5, delete("/p"))).error.is_ok());
     assert_eq!(tree.recount(), Ok(()));
     assert_eq!((tree.node_count(), tree.ephemeral_count()), (5, 0));
-    while let Some(slice) = tree.snapshot_slice(1) {
+    while let Some(slice) = tree.snapshot_slice(Walk(0), 1) {
         snapshot.extend_from_slice(&slice);
     }
     DataTree::load(6, at(4), &snapshot).expect("the snapshot is whole");

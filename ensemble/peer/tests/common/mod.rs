@@ -24,9 +24,14 @@ pub(crate) const RECORD_BYTES_MAX: usize = 2000;
 /// What is on its way to a peer.
 enum Mail {
     Notification(ServerId, Notification),
-    Dial { from: usize, attempt: u64 },
+    Dial {
+        from: usize,
+        attempt: u64,
+    },
     Packet(ConnId, QuorumPacket),
     Snapshot(ConnId, bytes::Bytes),
+    /// To the sender: there is room for more.
+    Writable(ConnId),
     Closed(ConnId),
 }
 
@@ -45,6 +50,8 @@ pub(crate) struct World {
     next_client: u64,
     /// The newest write of each peer's disk that has not been synced.
     unsynced: Vec<Option<Ticket>>,
+    /// Snapshots on their way, as far as they have been sent.
+    streams: BTreeMap<(usize, ConnId), Vec<u8>>,
     /// Disks sync at once.
     pub(crate) sync: bool,
     /// What each client has received, in order.
@@ -117,6 +124,7 @@ impl World {
             next_conn: 1,
             next_client: 1,
             unsynced,
+            streams: BTreeMap::new(),
             sync: true,
             inbox: BTreeMap::new(),
             closed: Vec::new(),
@@ -215,8 +223,14 @@ impl World {
             }
             Effect::Send { conn, packet } => self.post(index, conn, |conn| Mail::Packet(conn, packet)),
             Effect::SendBytes { conn, bytes } => {
-                let stream = bytes.slice(..bytes.len() - SNAPSHOT_SIGNATURE.len() - 4);
-                self.post(index, conn, |conn| Mail::Snapshot(conn, stream));
+                let stream = self.streams.entry((index, conn)).or_default();
+                stream.extend_from_slice(&bytes);
+                if stream.ends_with(SNAPSHOT_SIGNATURE.as_bytes()) {
+                    stream.truncate(stream.len() - SNAPSHOT_SIGNATURE.len() - 4);
+                    let stream = std::mem::take(stream).into();
+                    self.post(index, conn, |conn| Mail::Snapshot(conn, stream));
+                }
+                self.mail.push_back((index, Mail::Writable(conn)));
             }
             Effect::Close { conn } => {
                 self.post(index, conn, Mail::Closed);
@@ -262,6 +276,7 @@ impl World {
             }
             Mail::Packet(conn, packet) => self.peers[to].handle_packet(now, conn, packet),
             Mail::Snapshot(conn, stream) => self.peers[to].handle_snapshot(now, conn, stream),
+            Mail::Writable(conn) => self.peers[to].handle_writable(now, conn),
             Mail::Closed(conn) => self.peers[to].handle_closed(now, conn),
         }
     }
@@ -383,6 +398,7 @@ fn peer(id: i64, membership: &Membership, now: Now, trusted: bool, change: &impl
         read_only: false,
         local_sessions: false,
         local_sessions_upgrading: false,
+        snapshot_slice_bytes: 300,
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
     };

@@ -130,8 +130,11 @@ pub struct Election {
     pub leader_retry_delay: Duration,
     /// How long connecting to a leader may take in all (`connectToLearnerMasterLimit`).
     pub leader_connect_timeout: Duration,
-    /// Snapshots that a leader sends at once; one more learner is sent away to try again (`leader.maxConcurrentSnapSyncs`).
-    pub snapshots_max: usize,
+    /// Learners that a leader sends snapshots to at once; one more observer is sent away to try again
+    /// (`leader.maxConcurrentSnapSyncs`).
+    pub snap_syncs_max: usize,
+    /// The same for those that are sent transactions only (`leader.maxConcurrentDiffSyncs`).
+    pub diff_syncs_max: usize,
     /// `tcpKeepAlive`. Differs from ZooKeeper: on quorum connections too.
     pub keepalive: bool,
 }
@@ -399,7 +402,8 @@ fn election(values: &Values, tick: Duration, init_limit: u32, sync_limit: u32) -
         )?,
         leader_retry_delay: milliseconds(values, "leaderConnectDelayDuringRetryMs", 100)?,
         leader_connect_timeout: tick * if connect_ticks == 0 { init_limit } else { connect_ticks },
-        snapshots_max: values.number("leader.maxConcurrentSnapSyncs", 10, 1, usize::MAX, POSITIVE)?,
+        snap_syncs_max: values.number("leader.maxConcurrentSnapSyncs", 10, 1, usize::MAX, POSITIVE)?,
+        diff_syncs_max: values.number("leader.maxConcurrentDiffSyncs", 100, 1, usize::MAX, POSITIVE)?,
         keepalive: values.flag("tcpKeepAlive", false)?,
     })
 }

@@ -187,13 +187,39 @@ pub struct Server {
 
 #[derive(Debug)]
 enum Event {
-    Notify { from: ServerId, to: ServerId, notification: Notification },
-    Accept { conn: u64 },
-    Connected { conn: u64, attempt: u64 },
-    Unreachable { id: ServerId, attempt: u64 },
-    Packet { to: ConnId, payload: Delivery },
-    Closed { to: ConnId },
-    Synced { id: ServerId, incarnation: u64, count: usize },
+    Notify {
+        from: ServerId,
+        to: ServerId,
+        notification: Notification,
+    },
+    Accept {
+        conn: u64,
+    },
+    Connected {
+        conn: u64,
+        attempt: u64,
+    },
+    Unreachable {
+        id: ServerId,
+        attempt: u64,
+    },
+    Packet {
+        to: ConnId,
+        payload: Delivery,
+    },
+    Closed {
+        to: ConnId,
+    },
+    Synced {
+        id: ServerId,
+        incarnation: u64,
+        count: usize,
+    },
+    /// The last slice of a snapshot is read from the tree.
+    TreeRead {
+        id: ServerId,
+        conn: ConnId,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -541,8 +567,8 @@ impl World {
                 self.transmit(id, conn, Delivery::Packet(packet));
             }
             Effect::SendSnapshot { conn } => {
-                let bytes = encode_tree(&self.servers[&id].tree);
-                self.transmit(id, conn, Delivery::Snapshot(bytes));
+                let at = self.now + self.latency() * self.random.below(20) as u32;
+                self.schedule(at, Event::TreeRead { id, conn });
             }
             Effect::Close { conn } => {
                 if self.owner(conn).is_some() {
@@ -676,6 +702,13 @@ impl World {
                         Delivery::Packet(packet) => zab.handle_packet(now, to, packet),
                         Delivery::Snapshot(bytes) => zab.handle_snapshot(now, to, bytes),
                     });
+                }
+            }
+            Event::TreeRead { id, conn } => {
+                if self.owner(conn).is_some() && self.servers[&id].zab.is_some() {
+                    let bytes = encode_tree(&self.servers[&id].tree);
+                    self.transmit(id, conn, Delivery::Snapshot(bytes));
+                    self.with(id, |zab, now| zab.handle_snapshot_sent(now, conn));
                 }
             }
             Event::Closed { to } => {

@@ -10,6 +10,8 @@ pub struct Script {
     pub zab: Zab,
     pub now: u64,
     pub sent: Vec<QuorumPacket>,
+    /// On which connection each was sent.
+    pub sent_to: Vec<ConnId>,
     pub closed: Vec<ConnId>,
     pub writes: Vec<Write>,
     pub delivered: Vec<Zxid>,
@@ -27,6 +29,7 @@ impl Script {
             sent: vec![],
             closed: vec![],
             writes: vec![],
+            sent_to: vec![],
             delivered: vec![],
             installed: vec![],
             roles: vec![],
@@ -40,7 +43,10 @@ impl Script {
         let mut last = None;
         while let Some(effect) = self.zab.poll_effect() {
             match effect {
-                Effect::Send { packet, .. } => self.sent.push(packet),
+                Effect::Send { conn, packet } => {
+                    self.sent_to.push(conn);
+                    self.sent.push(packet);
+                }
                 Effect::Close { conn } => self.closed.push(conn),
                 Effect::Persist { ticket, write } => {
                     self.writes.push(write);
@@ -111,6 +117,7 @@ impl Script {
 
     /// What was sent since the last call: kind and zxid.
     pub fn take_sent(&mut self) -> Vec<(PacketType, Zxid)> {
+        self.sent_to.clear();
         std::mem::take(&mut self.sent).into_iter().map(|packet| (packet.kind, packet.zxid)).collect()
     }
 }
