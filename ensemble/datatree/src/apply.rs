@@ -163,6 +163,12 @@ impl DataTree {
         !matches!(self.digest_check, DigestCheck::Off)
     }
 
+    /// The tree's digest, when digests are on and have shown that the tree is what its transactions make of it: not while effects of
+    /// transactions may be in it that are still to be applied again.
+    pub fn proven_digest(&self) -> Option<u64> {
+        matches!(self.digest_check, DigestCheck::On).then_some(self.digest)
+    }
+
     fn check_digest(&mut self, zxid: Zxid, digest: Option<TxnDigest>) -> Option<DigestMismatch> {
         let txn_digest = digest.filter(|digest| digest.version == TxnDigest::VERSION).map(|digest| digest.tree_digest);
         let expected = match self.digest_check {

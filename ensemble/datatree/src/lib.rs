@@ -48,5 +48,5 @@ pub use acl::Access;
 pub use apply::{DigestMismatch, Event, EventKind, Outcome};
 pub use pending::Pending;
 pub use read::NodeRef;
-pub use snapshot::Walk;
+pub use snapshot::{Loader, Walk};
 pub use tree::DataTree;

@@ -184,26 +184,67 @@ impl DataTree {
         std::iter::successors(Some(position), up).any(|position| position == ancestor)
     }
 
-    // ---- loading ----
-
     /// Reads a snapshot named after `zxid`, up to and including the terminating "/"; what follows is ignored. See
     /// [`DataTree::new`] for `hash_seed`.
     ///
     /// # Errors
     /// When the bytes end early, a znode comes before its parent or twice, or has an ACL id that the table does not have.
     pub fn load(hash_seed: u64, zxid: Zxid, bytes: &[u8]) -> Result<DataTree, DecodeError> {
+        let mut loader = Loader::new(hash_seed, zxid);
         let mut reader = Reader::new(bytes);
+        loader.read_head(&mut reader)?;
+        loader.tree.reserve(count_znodes(reader.rest()));
+        loader.read_znodes(&mut reader)?;
+        loader.finish()
+    }
+}
+
+/// Reads a snapshot that comes in parts.
+pub struct Loader {
+    tree: DataTree,
+    part: Part,
+    ancestors: Ancestors,
+}
+
+/// What comes next, and how many of it are left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    SessionCount,
+    Sessions(usize),
+    ListCount,
+    Lists(usize),
+    Znodes,
+    End,
+}
+
+impl Loader {
+    /// For a snapshot named after `zxid`. See [`DataTree::new`] for `hash_seed`.
+    pub fn new(hash_seed: u64, zxid: Zxid) -> Loader {
         let mut tree = DataTree::without_znodes(hash_seed, zxid);
         tree.digest_check = DigestCheck::UntilEqual;
-        tree.read_head(&mut reader)?;
-        tree.reserve(count_znodes(reader.rest()));
-        let mut ancestors = Ancestors { previous: "", znodes: Vec::new() };
-        loop {
-            let path = read_path(&mut reader)?;
-            if path == path::ROOT {
-                break;
-            }
-            tree.read_znode(path, &mut ancestors, &mut reader)?;
+        let ancestors = Ancestors { previous: String::new(), znodes: Vec::new() };
+        Loader { tree, part: Part::SessionCount, ancestors }
+    }
+
+    /// Takes in the next part: whole elements, that is counts, sessions, ACL lists and znodes. What comes after the terminating "/"
+    /// is ignored.
+    ///
+    /// # Errors
+    /// As [`DataTree::load`]; the snapshot is then good for nothing.
+    pub fn feed(&mut self, part: &[u8]) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(part);
+        self.read_head(&mut reader)?;
+        self.read_znodes(&mut reader)
+    }
+
+    /// The tree, complete.
+    ///
+    /// # Errors
+    /// When the snapshot is not: the terminating "/" has not come, or no znode has.
+    pub fn finish(self) -> Result<DataTree, DecodeError> {
+        let mut tree = self.tree;
+        if self.part != Part::End {
+            return Err(DecodeError::value("snapshot", "the end of its bytes", "a terminating \"/\""));
         }
         if tree.slab.len() == 0 {
             return Err(DecodeError::value("snapshot", "no znode", "a tree with a root"));
@@ -215,57 +256,78 @@ impl DataTree {
     }
 
     fn read_head(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        const SESSION_BYTES: usize = 12;
-        const LIST_BYTES_MIN: usize = 12;
-        for _ in 0..reader.count("sessions", SESSION_BYTES)?.unwrap_or(0) {
-            let session = SessionId(reader.long("session.id")?);
-            self.sessions.insert(session, reader.int("session.timeout")?);
+        while !reader.is_empty() {
+            self.part = match self.part {
+                Part::SessionCount => Part::Sessions(reader.count("sessions", 0)?.unwrap_or(0)),
+                Part::Sessions(0) => Part::ListCount,
+                Part::Sessions(left) => {
+                    let session = SessionId(reader.long("session.id")?);
+                    self.tree.sessions.insert(session, reader.int("session.timeout")?);
+                    Part::Sessions(left - 1)
+                }
+                Part::ListCount => Part::Lists(reader.count("acl table", 0)?.unwrap_or(0)),
+                Part::Lists(0) => Part::Znodes,
+                Part::Lists(left) => {
+                    self.read_list(reader)?;
+                    Part::Lists(left - 1)
+                }
+                Part::Znodes | Part::End => break,
+            };
         }
-        for _ in 0..reader.count("acl table", LIST_BYTES_MIN)?.unwrap_or(0) {
-            let id = AclId::from_disk(reader.long("acl.id")?)?;
-            let list = decode_acl_list(reader)?.unwrap_or_else(|| [Acl::world(Acl::ALL)].into());
-            if id == AclId::NULL || !self.acls.load(id, list) {
-                return Err(DecodeError::value("acl id", id.on_disk(), "an id that did not come before"));
+        Ok(())
+    }
+
+    fn read_list(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let id = AclId::from_disk(reader.long("acl.id")?)?;
+        let list = decode_acl_list(reader)?.unwrap_or_else(|| [Acl::world(Acl::ALL)].into());
+        match id != AclId::NULL && self.tree.acls.load(id, list) {
+            true => Ok(()),
+            false => Err(DecodeError::value("acl id", id.on_disk(), "an id that did not come before")),
+        }
+    }
+
+    fn read_znodes(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        while self.part == Part::Znodes && !reader.is_empty() {
+            let path = read_path(reader)?;
+            match path == path::ROOT {
+                true => self.part = Part::End,
+                false => self.read_znode(path, reader)?,
             }
         }
         Ok(())
     }
 
-    fn read_znode<'a>(
-        &mut self,
-        path: &'a str,
-        ancestors: &mut Ancestors<'a>,
-        reader: &mut Reader<'a>,
-    ) -> Result<(), DecodeError> {
+    fn read_znode(&mut self, path: &str, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         let data = reader.buffer("znode.data")?;
         let acl = AclId::from_disk(reader.long("znode.acl")?)?;
         let stat = StatPersisted::decode(reader)?;
         let (parent, name) = match path {
-            "" if self.slab.len() == 0 => (NONE, ""),
-            _ => self.place(path, ancestors)?,
+            "" if self.tree.slab.len() == 0 => (NONE, ""),
+            _ => self.place(path)?,
         };
-        let position = self.attach(parent, name, data, None, stat, if path.is_empty() { path::ROOT } else { path });
-        if !self.acls.add_use(acl) {
+        let full = if path.is_empty() { path::ROOT } else { path };
+        let position = self.tree.attach(parent, name, data, None, stat, full);
+        if !self.tree.acls.add_use(acl) {
             return Err(DecodeError::value("znode.acl", acl.on_disk(), "an id of the snapshot's ACL table"));
         }
-        self.slab[position].acl = acl;
-        ancestors.znodes.push((position, path.len()));
-        ancestors.previous = path;
+        self.tree.slab[position].acl = acl;
+        self.ancestors.push(position, path);
         Ok(())
     }
 
     /// The parent of a new znode, which must be there, and its name, which must be new.
-    fn place<'a>(&self, path: &'a str, ancestors: &mut Ancestors<'a>) -> Result<(Position, &'a str), DecodeError> {
+    fn place<'a>(&mut self, path: &'a str) -> Result<(Position, &'a str), DecodeError> {
         let misplaced = |expected| DecodeError::value("znode.path", path, expected);
         let (parent_path, name) = path.rsplit_once('/').ok_or_else(|| misplaced("an absolute path"))?;
-        if name.is_empty() || self.slab.len() == 0 {
+        if name.is_empty() || self.tree.slab.len() == 0 {
             return Err(misplaced("a path with a name, after the root"));
         }
-        let parent = ancestors
+        let parent = self
+            .ancestors
             .find(parent_path)
-            .or_else(|| self.find(if parent_path.is_empty() { path::ROOT } else { parent_path }))
+            .or_else(|| self.tree.find(if parent_path.is_empty() { path::ROOT } else { parent_path }))
             .ok_or_else(|| misplaced("below a znode that came before"))?;
-        if self.child(parent, name).is_some() {
+        if self.tree.child(parent, name).is_some() {
             return Err(misplaced("a path that did not come before"));
         }
         Ok((parent, name))
@@ -273,13 +335,13 @@ impl DataTree {
 }
 
 /// The znode read last and those above it: in pre-order the next one's parent is among them.
-struct Ancestors<'a> {
-    previous: &'a str,
+struct Ancestors {
+    previous: String,
     /// With the length of their paths.
     znodes: Vec<(Position, usize)>,
 }
 
-impl Ancestors<'_> {
+impl Ancestors {
     fn find(&mut self, path: &str) -> Option<Position> {
         while let Some((position, path_bytes)) = self.znodes.last() {
             if self.previous.get(..*path_bytes) == Some(path) {
@@ -288,6 +350,12 @@ impl Ancestors<'_> {
             self.znodes.pop();
         }
         None
+    }
+
+    fn push(&mut self, position: Position, path: &str) {
+        self.znodes.push((position, path.len()));
+        self.previous.clear();
+        self.previous.push_str(path);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::client::{Phase, Slot};
 use crate::session::Owner;
 use crate::{ClientId, Effect, LocalWrite, Peer};
 use bytes::Bytes;
-use ensemble_datatree::{Access, DigestMismatch, Event, EventKind, Outcome, Walk, acl};
+use ensemble_datatree::{Access, DigestMismatch, Event, EventKind, Loader, Outcome, Walk, acl};
 use ensemble_proto::client::{EventType, MultiResult, OpCode, WatcherEvent, reply};
 use ensemble_proto::jute::Writer;
 use ensemble_proto::quorum::SNAPSHOT_SIGNATURE;
@@ -35,13 +35,14 @@ impl Peer {
             Zab::Connect { leader, attempt } => self.effects.push_back(Effect::Connect { leader, attempt }),
             Zab::Send { conn, packet } => self.effects.push_back(Effect::Send { conn, packet }),
             Zab::Close { conn } => {
-                self.end_stream(conn);
+                self.forget_transfer(conn);
                 self.effects.push_back(Effect::Close { conn });
             }
             Zab::Persist { ticket, write } => self.effects.push_back(Effect::Persist { ticket, write }),
             Zab::SendSnapshot { conn } => self.send_snapshot(now, conn),
             Zab::Deliver { zxid, payload } => self.deliver(now, zxid, &payload),
-            Zab::Install { zxid, .. } => self.install(zxid),
+            Zab::ReceiveSnapshot { conn, zxid } => self.loading = Some((conn, Loader::new(self.seed, zxid))),
+            Zab::Install { zxid } => self.install(zxid),
             Zab::Role(role) => self.take_office(now, role),
             Zab::Stopped => self.leave_office(),
             Zab::Forwarded { learner, request, auth, .. } => self.forwarded(now, learner, &request, auth),
@@ -86,8 +87,14 @@ impl Peer {
         }
     }
 
+    /// No more of a snapshot is sent or received here.
+    pub(crate) fn forget_transfer(&mut self, conn: ConnId) {
+        self.end_stream(conn);
+        self.loading.take_if(|(from, _)| *from == conn);
+    }
+
     /// No more is sent to this learner of a snapshot.
-    pub(crate) fn end_stream(&mut self, conn: ConnId) {
+    fn end_stream(&mut self, conn: ConnId) {
         if self.streams.remove(&conn) {
             self.tree.abort_snapshot(walk(conn));
         }

@@ -173,6 +173,8 @@ impl Peer {
     /// This server took office: every session starts afresh.
     pub(crate) fn take_office(&mut self, now: Now, role: Role) {
         self.leader.reset();
+        // Received, and not needed: this server's log went further.
+        self.incoming = None;
         self.office = Some(role);
         if role == Role::Leading {
             self.leader.next_reaping = now.elapsed + self.config.reaping.interval;

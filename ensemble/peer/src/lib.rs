@@ -43,11 +43,11 @@ pub use status::{ClientStatus, Status};
 
 use bytes::Bytes;
 use client::Clients;
-use ensemble_datatree::{DataTree, Walk};
+use ensemble_datatree::{DataTree, Loader, Walk};
 use ensemble_proto::durable::{Ticket, Write};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{Notification, PacketType, QuorumPacket};
-use ensemble_proto::{Now, ServerId, SessionId, Zxid};
+use ensemble_proto::{DecodeError, Now, ServerId, SessionId, Zxid};
 use ensemble_zab::{ConnId, History, HistoryError, Role, Zab};
 use expiry::ExpiryQueue;
 use leader::Leader;
@@ -253,9 +253,10 @@ pub struct Peer {
     seed: u64,
     zab: Zab,
     tree: DataTree,
-    /// A received snapshot, decoded and not installed yet.
+    /// A snapshot that is being received, and from where.
+    loading: Option<(ConnId, Loader)>,
+    /// A received snapshot that is not installed yet.
     incoming: Option<DataTree>,
-    incoming_zxid: Zxid,
     /// Learners that are being sent the tree.
     streams: BTreeSet<ConnId>,
     /// The office in which clients are served.
@@ -301,8 +302,8 @@ impl Peer {
             seed,
             zab,
             tree: recovered.tree,
+            loading: None,
             incoming: None,
-            incoming_zxid: Zxid::ZERO,
             streams: BTreeSet::new(),
             office: None,
             leader: Leader::new(tick, sync_limit, seed),
@@ -363,9 +364,6 @@ impl Peer {
 
     /// A packet on a quorum connection.
     pub fn handle_packet(&mut self, now: Now, conn: ConnId, packet: QuorumPacket) {
-        if packet.kind == PacketType::Snap {
-            self.incoming_zxid = packet.zxid;
-        }
         if packet.kind == PacketType::Ping {
             self.speak_for_paused(now);
         }
@@ -379,21 +377,35 @@ impl Peer {
         self.zab.handle_progress(now, conn);
     }
 
-    /// The snapshot stream that followed a SNAP packet, complete. One that does not decode ends the connection
-    /// before it could replace anything.
-    pub fn handle_snapshot(&mut self, now: Now, conn: ConnId, stream: Bytes) {
-        match DataTree::load(self.seed, self.incoming_zxid, &stream) {
+    /// A part of the snapshot that followed a SNAP packet, of whole elements. One that does not decode ends the connection; what
+    /// this server has stays as it is until the snapshot is whole.
+    pub fn handle_snapshot_part(&mut self, now: Now, conn: ConnId, part: Bytes) {
+        let Some((_, loader)) = self.loading.as_mut().filter(|(from, _)| *from == conn) else { return };
+        match loader.feed(&part) {
+            Ok(()) => self.zab.handle_snapshot_part(now, conn, part),
+            Err(error) => return self.refuse_snapshot(now, conn, &error),
+        }
+        self.pump(now);
+    }
+
+    /// The snapshot that followed a SNAP packet is complete. One that is no tree ends the connection before it could replace
+    /// anything.
+    pub fn handle_snapshot_end(&mut self, now: Now, conn: ConnId) {
+        let Some((_, loader)) = self.loading.take_if(|(from, _)| *from == conn) else { return };
+        match loader.finish() {
             Ok(tree) => {
                 self.incoming = Some(if self.tree.has_digests() { tree } else { tree.without_digests() });
-                self.zab.handle_snapshot(now, conn, stream);
+                self.zab.handle_snapshot_end(now, conn);
                 self.pump(now);
             }
-            Err(error) => {
-                tracing::debug!(%error, "snapshot from the leader does not decode");
-                self.effects.push_back(Effect::Close { conn });
-                self.handle_closed(now, conn);
-            }
+            Err(error) => self.refuse_snapshot(now, conn, &error),
         }
+    }
+
+    fn refuse_snapshot(&mut self, now: Now, conn: ConnId, error: &DecodeError) {
+        tracing::debug!(%error, "snapshot from the leader does not decode");
+        self.effects.push_back(Effect::Close { conn });
+        self.handle_closed(now, conn);
     }
 
     /// Most of what was queued on a quorum connection has been taken: there is room for the next slice of a snapshot. Nothing happens
@@ -405,7 +417,7 @@ impl Peer {
 
     /// A quorum connection ended.
     pub fn handle_closed(&mut self, now: Now, conn: ConnId) {
-        self.end_stream(conn);
+        self.forget_transfer(conn);
         self.zab.handle_closed(now, conn);
         self.pump(now);
     }

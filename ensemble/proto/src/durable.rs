@@ -33,12 +33,23 @@ pub enum Write {
     AcceptedEpoch(Epoch),
     /// Record that the log holds the whole initial history of the leader of this epoch.
     CurrentEpoch(Epoch),
-    /// Replace snapshot and log by a snapshot received from a leader. Older snapshots and every log record are superseded.
+    /// A snapshot begins to arrive from a leader: keep its parts beside everything that there is. One that is being received already
+    /// is forgotten.
+    ReceiveSnapshot {
+        /// Every transaction up to it is in the snapshot.
+        zxid: Zxid,
+    },
+    /// The next part of the snapshot that is being received.
+    SnapshotPart {
+        /// Sessions, ACL table and nodes up to the terminating "/", as on the wire, in any number of parts.
+        bytes: Bytes,
+    },
+    /// Forget the snapshot that is being received.
+    AbandonSnapshot,
+    /// Replace snapshot and log by the snapshot that was received. Older snapshots and every log record are superseded.
     InstallSnapshot {
         /// Every transaction up to it is in the snapshot.
         zxid: Zxid,
-        /// Sessions, ACL table and nodes up to the terminating "/", as on the wire.
-        bytes: Bytes,
     },
     /// Remember this configuration as the last seen: proposed, and perhaps committed (`zoo.cfg.dynamic.next`). Replaces the one
     /// remembered before. Until a configuration of its version or a later one is active, this server counts quorums in both, after a

@@ -209,18 +209,19 @@ impl Worker {
 /// Bytes that a write brings to the disk, about.
 fn bytes(write: &Write) -> usize {
     match write {
-        Write::Append { payload, .. } => payload.len(),
-        Write::InstallSnapshot { bytes, .. } => bytes.len(),
+        Write::Append { payload: bytes, .. } | Write::SnapshotPart { bytes } => bytes.len(),
         Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Truncate { .. } => 0,
+        Write::ReceiveSnapshot { .. } | Write::AbandonSnapshot | Write::InstallSnapshot { .. } => 0,
         Write::LastSeen(_) | Write::Membership(_) => 0,
     }
 }
 
-/// What a group counts towards [`WAITING_BYTES_MAX`]. A snapshot does not: it is one, and its leader must be heard meanwhile.
+/// What a group counts towards [`WAITING_BYTES_MAX`].
 fn weight(group: &Group) -> usize {
     let record = |write: &Write| match write {
-        Write::Append { payload, .. } => payload.len() + RECORD_BYTES,
-        Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Truncate { .. } | Write::InstallSnapshot { .. } => 0,
+        Write::Append { payload: bytes, .. } | Write::SnapshotPart { bytes } => bytes.len() + RECORD_BYTES,
+        Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Truncate { .. } => 0,
+        Write::ReceiveSnapshot { .. } | Write::AbandonSnapshot | Write::InstallSnapshot { .. } => 0,
         Write::LastSeen(_) | Write::Membership(_) => 0,
     };
     group.iter().map(|(_, write)| record(write)).sum()

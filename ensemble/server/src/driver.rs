@@ -223,6 +223,7 @@ impl Driver {
                     Write::LastSeen(membership) => self.election.expect(membership.clone()),
                     Write::Append { .. } | Write::Truncate { .. } | Write::Membership(_) => {}
                     Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) => {}
+                    Write::ReceiveSnapshot { .. } | Write::SnapshotPart { .. } | Write::AbandonSnapshot => {}
                 }
                 self.issued.set(ticket);
                 turn.group.push((ticket, write));

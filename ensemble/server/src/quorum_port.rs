@@ -27,8 +27,8 @@ const CONNECT_ATTEMPTS_MAX: u32 = 5;
 const WAITING_BYTES_MAX: usize = 64 << 20;
 /// The longest packet: PINGs carry 12 bytes a session, proposals a little more than a client's frame.
 const PACKET_BYTES_MAX: usize = 64 << 20;
-/// The longest snapshot that a leader may send; a longer one ends the connection, and this server stays out. It is in memory as a
-/// whole, and then once more as a tree.
+/// The longest snapshot that a leader may send; a longer one ends the connection, and this server stays out. Its tree is in
+/// memory beside the present one until it is whole.
 const SNAPSHOT_BYTES_MAX: usize = 8 << 30;
 /// Pause after an error of `accept`, which is nearly always a lack of file descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -213,7 +213,8 @@ fn deliver(driver: &Rc<Driver>, conn: ConnId, decoder: &mut PacketDecoder) -> Re
     driver.turn_while(|peer, now| {
         match decoder.next() {
             Ok(Some(Decoded::Packet(packet))) => peer.handle_packet(now, conn, packet),
-            Ok(Some(Decoded::Snapshot(stream))) => peer.handle_snapshot(now, conn, stream),
+            Ok(Some(Decoded::SnapshotPart(part))) => peer.handle_snapshot_part(now, conn, part),
+            Ok(Some(Decoded::SnapshotEnd)) => peer.handle_snapshot_end(now, conn),
             Ok(None) => {
                 if !decoder.is_empty() {
                     peer.handle_progress(now, conn);

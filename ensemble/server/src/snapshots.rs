@@ -134,10 +134,7 @@ async fn take(driver: &Rc<Driver>) {
         }
         tokio::task::yield_now().await;
     }
-    let (last_processed, digest) = driver.look(|peer| {
-        let (last_processed, digest) = peer.applied();
-        (last_processed, peer.tree().has_digests().then_some(digest))
-    });
+    let (last_processed, digest) = driver.look(|peer| (peer.applied().0, peer.tree().proven_digest()));
     driver.snapshots.until_durable(driver.issued()).await;
     if pieces.send(Piece::End { digest, last_processed }).await.is_ok() {
         let _ = finished.await;

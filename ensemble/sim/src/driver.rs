@@ -493,8 +493,11 @@ impl World {
                 Ok(Some(Decoded::Packet(packet))) => {
                     self.input(server, |peer, now| peer.handle_packet(now, conn, packet))?;
                 }
-                Ok(Some(Decoded::Snapshot(body))) => {
-                    self.input(server, |peer, now| peer.handle_snapshot(now, conn, body))?;
+                Ok(Some(Decoded::SnapshotPart(part))) => {
+                    self.input(server, |peer, now| peer.handle_snapshot_part(now, conn, part))?;
+                }
+                Ok(Some(Decoded::SnapshotEnd)) => {
+                    self.input(server, |peer, now| peer.handle_snapshot_end(now, conn))?;
                 }
                 Err(error) => {
                     return Err(Violation::new("I-2", format!("server {server} cannot read a packet: {error}")));
@@ -640,7 +643,10 @@ fn describe(write: &Write) -> String {
         Write::Truncate { to } => format!("truncation to {to}"),
         Write::AcceptedEpoch(epoch) => format!("acceptedEpoch {epoch}"),
         Write::CurrentEpoch(epoch) => format!("currentEpoch {epoch}"),
-        Write::InstallSnapshot { zxid, bytes } => format!("snapshot of {zxid}, {} bytes", bytes.len()),
+        Write::ReceiveSnapshot { zxid } => format!("the beginning of a snapshot of {zxid}"),
+        Write::SnapshotPart { bytes } => format!("{} bytes of it", bytes.len()),
+        Write::AbandonSnapshot => "an end to it".to_string(),
+        Write::InstallSnapshot { zxid } => format!("snapshot of {zxid}"),
         Write::LastSeen(membership) => format!("last seen configuration {}", membership.version),
         Write::Membership(membership) => format!("active configuration {}", membership.version),
     }

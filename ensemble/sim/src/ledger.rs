@@ -49,10 +49,11 @@ impl Log {
             }
             Write::AcceptedEpoch(epoch) => self.accepted = *epoch,
             Write::CurrentEpoch(epoch) => self.current = *epoch,
-            Write::InstallSnapshot { zxid, .. } => {
+            Write::InstallSnapshot { zxid } => {
                 self.records.clear();
                 self.base = *zxid;
             }
+            Write::ReceiveSnapshot { .. } | Write::SnapshotPart { .. } | Write::AbandonSnapshot => {}
             Write::LastSeen(_) | Write::Membership(_) => {}
         }
     }

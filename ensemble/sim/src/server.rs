@@ -240,9 +240,9 @@ impl Process {
                 Ok(true)
             }
             None => {
-                let (last, digest) = self.peer.applied();
+                let (last, digest) = (self.peer.applied().0, self.peer.tree().proven_digest());
                 if let Some(writer) = self.snapshot.take() {
-                    writer.finish(Some(digest), last)?;
+                    writer.finish(digest, last)?;
                 }
                 ensemble_storage::purge(&mut self.storage.disk(), ensemble_storage::SNAPSHOTS_RETAINED_MIN)?;
                 Ok(false)

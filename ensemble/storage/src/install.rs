@@ -1,9 +1,9 @@
 //! A snapshot received from a leader replaces everything a store holds, in one step or not at all.
 //!
-//! The old log may have records that the leader never had; the new snapshot together with one of them would be a
+//! Its parts are written to a temporary file as they arrive; as long as they do, the store is what it was. The old log may have records that the leader never had; the new snapshot together with one of them would be a
 //! state that no server ever was in. So the snapshot does not become visible beside the old files:
 //!
-//! 1. `installing.<zxid>.tmp` is written and synced;
+//! 1. `installing.<zxid>.tmp` is complete and synced;
 //! 2. it is renamed to `installing.<zxid>`, and the directory synced: **from here on the new state holds**;
 //! 3. every log and every older snapshot is removed, and the directories synced;
 //! 4. it is renamed to `snapshot.<zxid>`, and the directory synced.
@@ -20,11 +20,19 @@ use crate::names;
 use crate::snapshot::{self, SnapshotWriter};
 use ensemble_proto::Zxid;
 
-/// Replaces snapshot and log; durable on return.
-pub(crate) fn install<D: Disk>(disk: &mut D, zxid: Zxid, body: &[u8], mutants: Mutants) -> Result<(), StorageError> {
-    let mut writer = SnapshotWriter::begin_as(disk.clone(), names::installing(zxid), Compression::Plain)?;
-    writer.slice(body)?;
-    writer.finish_without_digest()?;
+/// Where the parts of a snapshot go that is being received.
+pub(crate) fn receive<D: Disk>(disk: &D, zxid: Zxid) -> Result<SnapshotWriter<D>, StorageError> {
+    SnapshotWriter::begin_as(disk.clone(), names::installing(zxid), Compression::Plain)
+}
+
+/// Replaces snapshot and log by what was received; durable on return.
+pub(crate) fn install<D: Disk>(
+    disk: &mut D,
+    zxid: Zxid,
+    received: SnapshotWriter<D>,
+    mutants: Mutants,
+) -> Result<(), StorageError> {
+    received.finish_without_digest()?;
     complete(disk, zxid, mutants)
 }
 

@@ -12,6 +12,7 @@ use crate::inventory::Inventory;
 use crate::mutants::Mutants;
 use crate::recover::{self, Recovered};
 use crate::small_file;
+use crate::snapshot::SnapshotWriter;
 use crate::truncate;
 use crate::txn_log::{SyncReport, TxnLog};
 use ensemble_proto::Zxid;
@@ -91,6 +92,8 @@ pub struct Storage<D> {
     log: TxnLog,
     inventory: Inventory,
     cadence: Cadence,
+    /// A snapshot that is being received from a leader.
+    receiving: Option<(Zxid, SnapshotWriter<D>)>,
     /// What the next record must follow.
     last: Last,
     /// Whether what it holds may vote.
@@ -120,18 +123,19 @@ impl<D: Disk> Storage<D> {
         let last = if recovered.snapshot.is_some() { Last::Record(recovered.last_zxid()) } else { Last::Nothing };
         let log = TxnLog::new(options.preallocate, options.log_len_max.unwrap_or(u64::MAX), options.mutants);
         let cadence = Cadence::new(&options);
-        Ok((Storage { disk, options, log, inventory, cadence, last, trusted }, recovered))
+        Ok((Storage { disk, options, log, inventory, cadence, receiving: None, last, trusted }, recovered))
     }
 
-    /// Performs one write. A record is only buffered until [`Storage::sync`]; every other write is durable on return, and so
-    /// is everything performed before it.
+    /// Performs one write. A record is only buffered until [`Storage::sync`], and what is being received of a snapshot is nothing until it is
+    /// installed; every other write is durable on return, and so is everything performed before it.
     ///
     /// # Errors
     /// [`StorageError::Io`], [`StorageError::NoRecord`] for a truncation to nowhere, or [`StorageError::Layout`] for a configuration
     /// where there is no place for one.
     ///
     /// # Panics
-    /// When a record does not follow the last one: its owner must never ask for a gap.
+    /// When a record does not follow the last one, or a snapshot is continued or installed that was not begun: its owner must never
+    /// ask for that.
     pub fn perform(&mut self, write: &Write) -> Result<(), StorageError> {
         match write {
             Write::Append { zxid, payload } => return self.append(*zxid, payload),
@@ -158,14 +162,26 @@ impl<D: Disk> Storage<D> {
                 }
                 self.last = Last::Record(*to);
             }
-            Write::InstallSnapshot { zxid, bytes } => {
+            Write::ReceiveSnapshot { zxid } => {
+                self.abandon_snapshot()?;
+                self.receiving = Some((*zxid, install::receive(&self.disk, *zxid)?));
+            }
+            Write::SnapshotPart { bytes } => match &mut self.receiving {
+                Some((_, received)) => received.slice(bytes)?,
+                None => panic!("a part of a snapshot follows its beginning"),
+            },
+            Write::AbandonSnapshot => self.abandon_snapshot()?,
+            Write::InstallSnapshot { zxid } => {
+                let Some((_, received)) = self.receiving.take_if(|(receiving, _)| receiving == zxid) else {
+                    panic!("the snapshot {zxid} is installed when it was received")
+                };
                 self.sync()?;
                 self.log.roll();
                 if !self.trusted {
                     self.mark_untrusted()?;
                 }
                 self.inventory.remove_log(&mut self.disk)?;
-                install::install(&mut self.disk, *zxid, bytes, self.options.mutants)?;
+                install::install(&mut self.disk, *zxid, received, self.options.mutants)?;
                 self.last = Last::Snapshot(*zxid);
             }
             Write::LastSeen(membership) => {
@@ -241,6 +257,10 @@ impl<D: Disk> Storage<D> {
     fn configuration(&self) -> Result<ConfigurationFiles, StorageError> {
         let nowhere = || StorageError::layout("configuration", "it cannot be kept: this store has no place for it");
         self.options.configuration.clone().ok_or_else(nowhere)
+    }
+
+    fn abandon_snapshot(&mut self) -> Result<(), StorageError> {
+        self.receiving.take().map_or(Ok(()), |(_, received)| received.discard())
     }
 
     /// Makes durable that what comes next is not the whole history until an epoch is entered. A marker that is there stays: it

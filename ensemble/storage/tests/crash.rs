@@ -118,7 +118,7 @@ fn perform(
             }
             most.push(after.clone());
             *snapshot_floor = after.history.len();
-            storage.perform(&Write::InstallSnapshot { zxid: after.last(), bytes: body(&after.history) })?;
+            receive(storage, after.last(), body(&after.history))?;
         }
         Step::Snapshot => {
             *snapshot_floor = after.history.len();

@@ -43,6 +43,35 @@ const SNAPSHOT: &str = "snapshot.100000003";
 /// A record with 40 bytes of filler, framed.
 const RECORD: usize = 13 + 32 + 40;
 
+#[test]
+fn a_snapshot_that_is_being_received_changes_nothing_until_it_is_installed() {
+    let disk = SimDisk::new();
+    let (mut storage, _) = open(&disk).unwrap();
+    storage.perform(&Write::AcceptedEpoch(Epoch(1))).unwrap();
+    storage.perform(&append(zxid(1, 1), 40)).unwrap();
+    storage.sync().unwrap();
+    let names = || disk.clone().list(Dir::Data).unwrap().into_iter().map(|entry| entry.name).collect::<Vec<_>>();
+    let before = names();
+    let begin = |storage: &mut Storage<SimDisk>, at| {
+        storage.perform(&Write::ReceiveSnapshot { zxid: zxid(1, at) }).unwrap();
+        storage.perform(&Write::SnapshotPart { bytes: body(&[zxid(1, 1), zxid(1, 2)]) }).unwrap();
+    };
+    begin(&mut storage, 3);
+    begin(&mut storage, 2);
+    assert_eq!(names().len(), before.len() + 1, "the first is forgotten: {:?}", names());
+    let (_, recovered) = open(&disk).unwrap();
+    assert_eq!(history(&recovered), [zxid(1, 1)]);
+    assert_eq!(names(), before, "what a crash left is gone");
+
+    let (mut storage, _) = open(&disk).unwrap();
+    begin(&mut storage, 2);
+    storage.perform(&Write::AbandonSnapshot).unwrap();
+    assert_eq!(names(), before);
+    begin(&mut storage, 2);
+    storage.perform(&Write::InstallSnapshot { zxid: zxid(1, 2) }).unwrap();
+    assert_eq!(history(&open(&disk).unwrap().1), [zxid(1, 1), zxid(1, 2)]);
+}
+
 /// A store that was empty and untrusted received a snapshot and one record of what it may have acked before.
 #[test]
 fn a_received_history_is_trusted_once_its_epoch_is_entered() {
@@ -52,7 +81,7 @@ fn a_received_history_is_trusted_once_its_epoch_is_entered() {
     assert!(!recovered.trusted);
     storage.perform(&Write::AcceptedEpoch(Epoch(2))).unwrap();
     let received = [zxid(1, 1), zxid(1, 2), zxid(1, 3)];
-    storage.perform(&Write::InstallSnapshot { zxid: zxid(1, 3), bytes: body(&received) }).unwrap();
+    receive(&mut storage, zxid(1, 3), body(&received)).unwrap();
     storage.perform(&append(zxid(1, 4), 40)).unwrap();
     storage.sync().unwrap();
 
@@ -507,7 +536,7 @@ fn a_damaged_store_is_set_aside_and_does_not_vote_until_it_is_filled() {
         assert!(!again.trusted && again.set_aside.as_ref() == Some(&set_aside), "{reason}");
         storage.perform(&Write::AcceptedEpoch(Epoch(2))).unwrap();
         let received = [zxid(1, 1), zxid(1, 2)];
-        storage.perform(&Write::InstallSnapshot { zxid: zxid(1, 2), bytes: body(&received) }).unwrap();
+        receive(&mut storage, zxid(1, 2), body(&received)).unwrap();
         let (_, halfway) = Storage::open(disk.clone(), options()).unwrap();
         assert!(!halfway.trusted && halfway.set_aside.as_ref() == Some(&set_aside), "{reason}");
         storage.perform(&Write::CurrentEpoch(Epoch(2))).unwrap();

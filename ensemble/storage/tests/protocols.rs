@@ -254,7 +254,7 @@ fn protocols() -> Vec<Protocol> {
             before: nine,
             run: |disk| {
                 let bytes = body(&counters(1..=5));
-                open(disk)?.0.perform(&Write::InstallSnapshot { zxid: zxid(1, 5), bytes })
+                receive(&mut open(disk)?.0, zxid(1, 5), bytes)
             },
             options,
             legal: vec![up_to(9), up_to(5)],
@@ -274,7 +274,7 @@ fn protocols() -> Vec<Protocol> {
                 let mut storage = Storage::open(disk.clone(), closed())?.0;
                 storage.perform(&Write::AcceptedEpoch(Epoch(2)))?;
                 let bytes = body(&counters(1..=3));
-                storage.perform(&Write::InstallSnapshot { zxid: zxid(1, 3), bytes })?;
+                receive(&mut storage, zxid(1, 3), bytes)?;
                 group(&mut storage, 4..=5)?;
                 storage.perform(&Write::CurrentEpoch(Epoch(2)))
             },

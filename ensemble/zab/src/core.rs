@@ -49,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) effects: VecDeque<Effect>,
     /// Whether [`Effect::Role`] was the last of Role and Stopped.
     serving: bool,
+    /// Whether the disk keeps parts of a snapshot that is neither installed nor abandoned.
+    receiving: bool,
     attempts: u64,
     random: u64,
     #[cfg(feature = "mutants")]
@@ -92,6 +94,7 @@ impl Core {
             held: VecDeque::new(),
             effects: VecDeque::new(),
             serving: false,
+            receiving: false,
             attempts: 0,
             random: seed,
             #[cfg(feature = "mutants")]
@@ -189,6 +192,7 @@ impl Core {
     /// The role is over. What was held back for its connections is void; what was written stays written.
     pub(crate) fn stop(&mut self) {
         self.held.clear();
+        self.abandon_snapshot();
         #[cfg(feature = "mutants")]
         self.flush_deferred();
         if self.serving {
@@ -272,17 +276,36 @@ impl Core {
         self.committed_log.records().chain(self.tail.range(..open))
     }
 
-    /// Replaces everything by a leader's snapshot.
-    pub(crate) fn install(&mut self, zxid: Zxid, snapshot: Bytes) {
+    /// A snapshot begins to arrive.
+    pub(crate) fn receive_snapshot(&mut self, conn: ConnId, zxid: Zxid) {
+        self.receiving = true;
+        self.persist(Write::ReceiveSnapshot { zxid });
+        self.effects.push_back(Effect::ReceiveSnapshot { conn, zxid });
+    }
+
+    pub(crate) fn receive_part(&mut self, bytes: Bytes) {
+        self.persist(Write::SnapshotPart { bytes });
+    }
+
+    /// What has been received of a snapshot will not be needed.
+    pub(crate) fn abandon_snapshot(&mut self) {
+        if std::mem::take(&mut self.receiving) {
+            self.persist(Write::AbandonSnapshot);
+        }
+    }
+
+    /// Replaces everything by the snapshot that was received.
+    pub(crate) fn install(&mut self, zxid: Zxid) {
+        self.receiving = false;
         self.tail.clear();
         self.appending.clear();
         self.last = zxid;
         self.delivered = zxid;
         self.durable = Zxid::ZERO;
         self.committed_log.reset(zxid);
-        let ticket = self.persist(Write::InstallSnapshot { zxid, bytes: snapshot.clone() });
+        let ticket = self.persist(Write::InstallSnapshot { zxid });
         self.appending.push_back((ticket, zxid));
-        self.effects.push_back(Effect::Install { zxid, snapshot });
+        self.effects.push_back(Effect::Install { zxid });
     }
 
     /// Pretends to hold a snapshot that has not arrived.

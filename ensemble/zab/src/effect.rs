@@ -118,12 +118,19 @@ pub enum Effect {
         /// The proposal's bytes.
         payload: Bytes,
     },
-    /// Replace the tree. Nobody is being served. Transactions delivered next may already be in it: applying is idempotent.
+    /// A snapshot follows on this connection: report its parts (`handle_snapshot_part`) and its end (`handle_snapshot_end`), and keep the
+    /// tree that they make beside the present one.
+    ReceiveSnapshot {
+        /// The connection.
+        conn: ConnId,
+        /// Everything up to it is in the snapshot.
+        zxid: Zxid,
+    },
+    /// Replace the tree by the one received. Nobody is being served. Transactions delivered next may already be in it: applying is
+    /// idempotent.
     Install {
         /// Everything up to it is in the snapshot.
         zxid: Zxid,
-        /// The stream up to the terminating "/".
-        snapshot: Bytes,
     },
     /// Serve clients in this role from now on. What was to be delivered before has been.
     Role(Role),

@@ -11,11 +11,10 @@ use bytes::Bytes;
 use ensemble_proto::Zxid;
 use ensemble_proto::quorum::{PacketType, QuorumPacket};
 
-/// A snapshot and what followed it.
+/// A snapshot that the disk keeps, and what followed it.
 #[derive(Debug)]
 pub(crate) struct Offered {
     pub(crate) zxid: Zxid,
-    pub(crate) snapshot: Bytes,
     pub(crate) records: Vec<(Zxid, Bytes)>,
 }
 
@@ -45,6 +44,7 @@ impl Following {
                 if core.mutants().zkb_12() {
                     core.claim_snapshot(packet.zxid);
                 }
+                core.receive_snapshot(conn, packet.zxid);
                 self.stage = Stage::AwaitSnapshot { zxid: packet.zxid };
                 Verdict::Stay
             }
@@ -88,16 +88,26 @@ impl Following {
         Verdict::Stay
     }
 
+    /// The disk keeps a snapshot beside everything else until it is whole.
+    pub(crate) fn handle_snapshot_part(&mut self, core: &mut Core, bytes: Bytes) -> Verdict {
+        let Stage::AwaitSnapshot { .. } = self.stage else {
+            return Verdict::Look("leader sent a snapshot without SNAP");
+        };
+        self.handle_progress(core);
+        core.receive_part(bytes);
+        Verdict::Stay
+    }
+
     /// A snapshot replaces log and tree at once, unless the log holds its position and goes on: see [`Following::merge`].
-    pub(crate) fn handle_snapshot(&mut self, core: &mut Core, snapshot: Bytes) -> Verdict {
+    pub(crate) fn handle_snapshot_end(&mut self, core: &mut Core) -> Verdict {
         let Stage::AwaitSnapshot { zxid } = self.stage else {
             return Verdict::Look("leader sent a snapshot without SNAP");
         };
         self.handle_progress(core);
         self.covered = zxid;
         match zxid < core.last && (zxid <= core.delivered || core.can_truncate(zxid)) {
-            true => self.offered = Some(Offered { zxid, snapshot, records: Vec::new() }),
-            false => core.install(zxid, snapshot),
+            true => self.offered = Some(Offered { zxid, records: Vec::new() }),
+            false => core.install(zxid),
         }
         let verdict = self.receive(core);
         self.committed = zxid;
@@ -109,11 +119,14 @@ impl Following {
     /// histories have the snapshot's position in common, so the log is cut to the last record that they share, and goes
     /// on from there. Only when they share nothing any more (see [`Following::resynchronise`]) is the snapshot installed.
     fn merge(&mut self, core: &mut Core) {
-        let Some(Offered { zxid, snapshot, records }) = self.offered.take() else { return };
+        let Some(Offered { zxid, records }) = self.offered.take() else { return };
         let positions = std::iter::once(zxid).chain(records.iter().map(|(zxid, _)| *zxid));
         match positions.filter(|zxid| core.can_truncate(*zxid)).last() {
-            Some(shared) => core.truncate(shared),
-            None => core.install(zxid, snapshot),
+            Some(shared) => {
+                core.abandon_snapshot();
+                core.truncate(shared);
+            }
+            None => core.install(zxid),
         }
         let from = records.partition_point(|(zxid, _)| *zxid <= core.last);
         for (zxid, payload) in records.into_iter().skip(from) {

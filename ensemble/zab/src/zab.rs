@@ -231,13 +231,24 @@ impl Zab {
         }
     }
 
-    /// The snapshot stream after SNAP arrived, whole, its signature checked; up to the terminating "/".
-    pub fn handle_snapshot(&mut self, now: Now, conn: ConnId, snapshot: Bytes) {
+    /// A part of the snapshot after SNAP arrived: the bytes up to the terminating "/" in any number of parts.
+    pub fn handle_snapshot_part(&mut self, now: Now, conn: ConnId, bytes: Bytes) {
         self.at(now);
         if let State::Following(following) = &mut self.state
             && following.conn() == Some(conn)
         {
-            let verdict = following.handle_snapshot(&mut self.core, snapshot);
+            let verdict = following.handle_snapshot_part(&mut self.core, bytes);
+            self.judge(verdict);
+        }
+    }
+
+    /// The snapshot after SNAP arrived, whole, its signature checked, and it is a tree.
+    pub fn handle_snapshot_end(&mut self, now: Now, conn: ConnId) {
+        self.at(now);
+        if let State::Following(following) = &mut self.state
+            && following.conn() == Some(conn)
+        {
+            let verdict = following.handle_snapshot_end(&mut self.core);
             self.judge(verdict);
         }
     }

@@ -107,11 +107,17 @@ fn what_a_leader_must_not_send_ends_the_connection_and_nothing_else() {
     check(&[(NewLeader, at(2, 0)), (UpToDate, Zxid::NONE), (Commit, at(2, 1))]);
 }
 
+/// What follows SNAP.
+fn snapshot(script: &mut Script, conn: u64, body: &'static [u8]) {
+    script.with(|zab, now| zab.handle_snapshot_part(now, ConnId(conn), Bytes::from_static(body)));
+    script.with(|zab, now| zab.handle_snapshot_end(now, ConnId(conn)));
+}
+
 #[test]
 fn a_snapshot_of_a_leader_that_came_to_nothing_gives_way_to_another_leaders_history() {
     let mut script = discovered(history(3, 5));
     script.say(7, Snap, at(1, 9));
-    script.with(|zab, now| zab.handle_snapshot(now, ConnId(7), Bytes::from_static(b"tree at 1.9")));
+    snapshot(&mut script, 7, b"tree at 1.9");
     script.say_with(7, NewLeader, at(2, 0), b"config");
     assert_eq!(script.installed, [at(1, 9)]);
     script.with(|zab, now| zab.handle_closed(now, ConnId(7)));
@@ -130,7 +136,7 @@ fn a_snapshot_of_a_leader_that_came_to_nothing_gives_way_to_another_leaders_hist
     let last = script.sent.last().unwrap();
     assert_eq!((last.kind, last.zxid, last.payload()), (AckEpoch, Zxid::NONE, &[255u8; 4][..]), "nothing, not counted");
     script.say(9, Snap, at(1, 7));
-    script.with(|zab, now| zab.handle_snapshot(now, ConnId(9), Bytes::from_static(b"tree at 1.7")));
+    snapshot(&mut script, 9, b"tree at 1.7");
     script.say_with(9, NewLeader, at(3, 0), b"config");
     script.say(9, UpToDate, Zxid::NONE);
     assert_eq!(script.installed, [at(1, 9), at(1, 7)]);
@@ -139,17 +145,32 @@ fn a_snapshot_of_a_leader_that_came_to_nothing_gives_way_to_another_leaders_hist
 }
 
 #[test]
+fn a_snapshot_that_breaks_off_leaves_everything_as_it_was() {
+    let mut script = discovered(history(3, 5));
+    script.say(7, Snap, at(1, 9));
+    script.with(|zab, now| zab.handle_snapshot_part(now, ConnId(7), Bytes::from_static(b"tree")));
+    script.with(|zab, now| zab.handle_closed(now, ConnId(7)));
+    assert_eq!(script.writes.last(), Some(&Write::AbandonSnapshot));
+    script.with(|zab, now| zab.handle_snapshot_end(now, ConnId(7)));
+    assert!(script.installed.is_empty());
+    assert_eq!((script.zab.leader(), script.zab.last_logged()), (None, at(1, 5)));
+}
+
+#[test]
 fn a_snapshot_older_than_the_log_does_not_take_records_away() {
     let mut script = discovered(history(3, 7));
     script.say(7, Snap, at(1, 4));
-    script.with(|zab, now| zab.handle_snapshot(now, ConnId(7), Bytes::from_static(b"tree at 1.4")));
+    snapshot(&mut script, 7, b"tree at 1.4");
     for counter in [5, 6] {
         script.say_with(7, Proposal, at(1, counter), b"x");
         script.say(7, Commit, at(1, counter));
     }
     script.say_with(7, NewLeader, at(2, 0), b"config");
     let log: Vec<_> = script.writes.iter().filter(|write| !matches!(write, Write::AcceptedEpoch(_))).collect();
-    assert_eq!(log, [&Write::Truncate { to: at(1, 6) }, &Write::CurrentEpoch(Epoch(2))]);
+    let parts =
+        [Write::ReceiveSnapshot { zxid: at(1, 4) }, Write::SnapshotPart { bytes: Bytes::from_static(b"tree at 1.4") }];
+    assert_eq!(log[..2], [&parts[0], &parts[1]]);
+    assert_eq!(log[2..], [&Write::AbandonSnapshot, &Write::Truncate { to: at(1, 6) }, &Write::CurrentEpoch(Epoch(2))]);
     script.say(7, UpToDate, Zxid::NONE);
     assert_eq!(script.delivered, [at(1, 4), at(1, 5), at(1, 6)]);
     assert!(script.installed.is_empty());
@@ -329,9 +350,10 @@ fn a_learner_answers_a_recorded_java_leader_as_java_did() {
         for (_, decoded) in conversation.iter().filter(|(by_learner, _)| !by_learner) {
             match decoded {
                 Decoded::Packet(packet) => script.packet(7, packet.clone()),
-                Decoded::Snapshot(stream) => {
-                    script.with(|zab, now| zab.handle_snapshot(now, ConnId(7), stream.clone()));
+                Decoded::SnapshotPart(part) => {
+                    script.with(|zab, now| zab.handle_snapshot_part(now, ConnId(7), part.clone()));
                 }
+                Decoded::SnapshotEnd => script.with(|zab, now| zab.handle_snapshot_end(now, ConnId(7))),
             }
         }
         assert!(script.closed.is_empty(), "{name}: closed the connection");

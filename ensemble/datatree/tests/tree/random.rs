@@ -4,7 +4,7 @@
 //! A failure names the seed; `ENSEMBLE_DATATREE_SEED` replays one, `ENSEMBLE_DATATREE_SEEDS` says how many to try.
 
 use crate::common::*;
-use ensemble_datatree::{Access, DataTree, Event, EventKind, Pending, Walk, prep};
+use ensemble_datatree::{Access, DataTree, Event, EventKind, Loader, Pending, Walk, prep};
 use ensemble_proto::client::{AclEntry, MultiOp};
 use ensemble_proto::txn::{Txn, TxnRecord};
 use ensemble_proto::{Acl, Epoch, SessionId, Zxid};
@@ -165,14 +165,19 @@ fn run(seed: u64) -> usize {
     let mut snapshot = Vec::new();
     let mut later = Vec::new();
     let pace = 1 + world.random.below(4);
-    // Another snapshot goes its own way beside it.
-    let (mut beside_begun, mut beside) = (None, Vec::new());
+    // Another snapshot goes its own way beside it, and is read as it comes.
+    let mut beside: Option<(Zxid, Loader)> = None;
     loop {
-        if beside_begun.is_none() && world.random.below(4) == 0 {
-            beside_begun = Some(world.tree.begin_snapshot(Walk(1)));
+        if beside.is_none() && world.random.below(4) == 0 {
+            let begun = world.tree.begin_snapshot(Walk(1));
+            beside = Some((begun, Loader::new(seed + 3, begun)));
         }
         let budget = world.random.below(200) as usize;
-        beside.extend(world.tree.snapshot_slice(Walk(1), budget).into_iter().flatten());
+        if let Some((_, loader)) = &mut beside
+            && let Some(slice) = world.tree.snapshot_slice(Walk(1), budget)
+        {
+            loader.feed(&slice).expect("a slice loads");
+        }
         for _ in 0..world.random.below(pace + 1) {
             world.propose();
         }
@@ -187,8 +192,10 @@ fn run(seed: u64) -> usize {
     }
     assert_eq!(world.tree.snapshot_slice(Walk(0), 1), None, "a finished snapshot stays finished");
     let complete = (world.tree.last_zxid(), world.tree.digest());
-    while let Some(slice) = world.tree.snapshot_slice(Walk(1), 100) {
-        beside.extend_from_slice(&slice);
+    while let Some((_, loader)) = &mut beside
+        && let Some(slice) = world.tree.snapshot_slice(Walk(1), 100)
+    {
+        loader.feed(&slice).expect("a slice loads");
     }
     for _ in 0..world.random.below(20) {
         world.propose();
@@ -212,8 +219,9 @@ fn run(seed: u64) -> usize {
     assert_eq!(contents(&copy), contents(&world.tree));
     assert_eq!(copy.digest(), world.tree.digest());
     assert_eq!(copy.recount(), Ok(()));
-    if let Some(begun) = beside_begun {
-        let mut copy = DataTree::load(seed + 3, begun, &beside).expect("the snapshot beside it loads");
+    if let Some((begun, loader)) = beside {
+        let mut copy = loader.finish().expect("the snapshot beside it is whole");
+        assert_eq!(copy.proven_digest(), None, "nothing has shown that it is not fuzzy");
         for record in later.iter().filter(|record| record.header.zxid > begun) {
             copy.apply(record);
         }

@@ -11,7 +11,7 @@ use ensemble_proto::client::{
 use ensemble_proto::durable::Ticket;
 use ensemble_proto::jute::Reader;
 use ensemble_proto::membership::Membership;
-use ensemble_proto::quorum::{Notification, QuorumPacket, SNAPSHOT_SIGNATURE};
+use ensemble_proto::quorum::{Decoded, Notification, PacketDecoder, PacketType, QuorumPacket};
 use ensemble_proto::{Acl, Epoch, ErrorCode, Now, ServerId, SessionId, Zxid};
 use ensemble_zab::{ConnId, History, Role};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -29,7 +29,7 @@ enum Mail {
         attempt: u64,
     },
     Packet(ConnId, QuorumPacket),
-    Snapshot(ConnId, bytes::Bytes),
+    Bytes(ConnId, bytes::Bytes),
     /// To the sender: there is room for more.
     Writable(ConnId),
     Closed(ConnId),
@@ -50,8 +50,8 @@ pub(crate) struct World {
     next_client: u64,
     /// The newest write of each peer's disk that has not been synced.
     unsynced: Vec<Option<Ticket>>,
-    /// Snapshots on their way, as far as they have been sent.
-    streams: BTreeMap<(usize, ConnId), Vec<u8>>,
+    /// Snapshots that arrive.
+    decoders: BTreeMap<(usize, ConnId), PacketDecoder>,
     /// Disks sync at once.
     pub(crate) sync: bool,
     /// What each client has received, in order.
@@ -124,7 +124,7 @@ impl World {
             next_conn: 1,
             next_client: 1,
             unsynced,
-            streams: BTreeMap::new(),
+            decoders: BTreeMap::new(),
             sync: true,
             inbox: BTreeMap::new(),
             closed: Vec::new(),
@@ -223,13 +223,7 @@ impl World {
             }
             Effect::Send { conn, packet } => self.post(index, conn, |conn| Mail::Packet(conn, packet)),
             Effect::SendBytes { conn, bytes } => {
-                let stream = self.streams.entry((index, conn)).or_default();
-                stream.extend_from_slice(&bytes);
-                if stream.ends_with(SNAPSHOT_SIGNATURE.as_bytes()) {
-                    stream.truncate(stream.len() - SNAPSHOT_SIGNATURE.len() - 4);
-                    let stream = std::mem::take(stream).into();
-                    self.post(index, conn, |conn| Mail::Snapshot(conn, stream));
-                }
+                self.post(index, conn, |conn| Mail::Bytes(conn, bytes));
                 self.mail.push_back((index, Mail::Writable(conn)));
             }
             Effect::Close { conn } => {
@@ -275,9 +269,29 @@ impl World {
                 self.peers[from].handle_leader_connected(now, attempt, theirs);
             }
             Mail::Packet(conn, packet) => self.peers[to].handle_packet(now, conn, packet),
-            Mail::Snapshot(conn, stream) => self.peers[to].handle_snapshot(now, conn, stream),
+            Mail::Bytes(conn, bytes) => self.receive(to, conn, &bytes),
             Mail::Writable(conn) => self.peers[to].handle_writable(now, conn),
             Mail::Closed(conn) => self.peers[to].handle_closed(now, conn),
+        }
+    }
+
+    /// A slice of a snapshot arrives: the decoder, which has not seen the packet before it, cuts it into parts.
+    fn receive(&mut self, to: usize, conn: ConnId, bytes: &[u8]) {
+        let decoder = self.decoders.entry((to, conn)).or_insert_with(|| {
+            let mut snap = bytes::BytesMut::new();
+            QuorumPacket::new(PacketType::Snap, Zxid::ZERO).encode(&mut snap);
+            let mut decoder = PacketDecoder::new(1 << 20, 1 << 20);
+            decoder.feed(&snap);
+            let _ = decoder.next();
+            decoder
+        });
+        decoder.feed(bytes);
+        while let Some(decoded) = decoder.next().expect("a snapshot") {
+            match decoded {
+                Decoded::SnapshotPart(part) => self.peers[to].handle_snapshot_part(self.now, conn, part),
+                Decoded::SnapshotEnd => self.peers[to].handle_snapshot_end(self.now, conn),
+                Decoded::Packet(packet) => panic!("{packet:?} in a snapshot"),
+            }
         }
     }
 

@@ -11,7 +11,8 @@
 //! signature  ustring "BenWasHere"
 //! ```
 //!
-//! The walk remembers where it stopped, so a stream that arrives in small pieces costs one pass.
+//! A snapshot is handed on as it arrives, in parts of whole elements: a count, a session, an ACL list, a node. What is kept is the
+//! element that has not arrived entirely.
 
 use super::packet::{AUTH_IDS_MAX, AuthId, PacketType, QuorumPacket};
 use crate::{DecodeError, Zxid};
@@ -28,9 +29,11 @@ const SNAPSHOT_TEXT_BYTES_MAX: usize = 4 << 20;
 pub enum Decoded {
     /// A packet.
     Packet(QuorumPacket),
-    /// The snapshot that followed a SNAP packet: sessions, ACL table and nodes up to the terminating "/". The signature
-    /// was there and is cut off.
-    Snapshot(Bytes),
+    /// A part of the snapshot that followed a SNAP packet, of whole elements: all parts together are sessions, ACL table and nodes up
+    /// to the terminating "/".
+    SnapshotPart(Bytes),
+    /// The snapshot is complete: the signature was there.
+    SnapshotEnd,
 }
 
 /// Incremental decoder of one direction of a quorum connection.
@@ -43,7 +46,8 @@ pub struct PacketDecoder {
 }
 
 impl PacketDecoder {
-    /// A packet longer than `packet_bytes_max`, or a snapshot longer than `snapshot_bytes_max`, is an error. A leader's
+    /// A packet or an element of a snapshot longer than `packet_bytes_max`, or a snapshot longer than `snapshot_bytes_max`, is an
+    /// error. A leader's
     /// side passes 0 as `snapshot_bytes_max`: learners never send snapshots.
     pub fn new(packet_bytes_max: usize, snapshot_bytes_max: usize) -> PacketDecoder {
         PacketDecoder { buffer: BytesMut::new(), packet_bytes_max, snapshot_bytes_max, snapshot: None }
@@ -71,10 +75,16 @@ impl PacketDecoder {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Decoded>, DecodeError> {
         if let Some(walk) = &mut self.snapshot {
-            let Some(end) = walk.advance(&self.buffer, self.snapshot_bytes_max)? else { return Ok(None) };
-            self.snapshot = None;
-            let stream = self.buffer.split_to(end.signature_end).freeze();
-            return Ok(Some(Decoded::Snapshot(stream.slice(..end.nodes_end))));
+            let limits = SnapshotLimits { whole: self.snapshot_bytes_max, element: self.packet_bytes_max };
+            return match walk.advance(&self.buffer, limits)? {
+                Advance::Wait => Ok(None),
+                Advance::Part { end } => Ok(Some(Decoded::SnapshotPart(self.buffer.split_to(end).freeze()))),
+                Advance::End { signature_end } => {
+                    self.snapshot = None;
+                    let _ = self.buffer.split_to(signature_end);
+                    Ok(Some(Decoded::SnapshotEnd))
+                }
+            };
         }
         let Some(packet) = self.next_packet()? else { return Ok(None) };
         if packet.kind == PacketType::Snap {
@@ -156,11 +166,18 @@ impl Cursor<'_> {
     }
 }
 
-/// Where the walk through a snapshot stands: everything before `at` has been seen.
+/// Where the walk through a snapshot stands, at the beginning of the buffer.
 #[derive(Debug, Default)]
 struct SnapshotWalk {
-    at: usize,
     part: Part,
+    /// Bytes handed on.
+    taken: usize,
+}
+
+#[derive(Clone, Copy)]
+struct SnapshotLimits {
+    whole: usize,
+    element: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -171,44 +188,52 @@ enum Part {
     AclCount,
     Acls(i32),
     Nodes,
-    Signature {
-        nodes_end: usize,
-    },
+    Signature,
 }
 
-struct SnapshotEnd {
-    nodes_end: usize,
-    signature_end: usize,
+enum Advance {
+    /// No element has arrived entirely.
+    Wait,
+    /// Whole elements up to `end`.
+    Part { end: usize },
+    /// The signature, up to `signature_end`.
+    End { signature_end: usize },
 }
 
 impl SnapshotWalk {
-    fn advance(&mut self, bytes: &[u8], bytes_max: usize) -> Result<Option<SnapshotEnd>, DecodeError> {
-        if bytes.len() > bytes_max && self.at >= bytes_max {
-            return Err(DecodeError::Length { field: "snapshot", length: bytes.len() as i64 });
-        }
-        let mut cursor = Cursor { bytes, at: self.at };
+    fn advance(&mut self, bytes: &[u8], limits: SnapshotLimits) -> Result<Advance, DecodeError> {
+        let mut cursor = Cursor { bytes, at: 0 };
+        let mut end = 0;
         loop {
-            let Some(part) = self.part.step(&mut cursor)? else { return Ok(None) };
-            if cursor.at > bytes_max {
-                return Err(DecodeError::Length { field: "snapshot", length: cursor.at as i64 });
+            // The signature is none of the parts.
+            if matches!(self.part, Part::Signature) && end > 0 {
+                break;
             }
-            self.at = cursor.at;
-            match part {
-                Step::Continue(part) => self.part = part,
-                Step::End { nodes_end } => return Ok(Some(SnapshotEnd { nodes_end, signature_end: self.at })),
+            let Some(step) = self.part.step(&mut cursor, limits.element)? else { break };
+            match step {
+                Step::Continue(part) => (self.part, end) = (part, cursor.at),
+                Step::End => return Ok(Advance::End { signature_end: cursor.at }),
             }
         }
+        self.taken = self.taken.saturating_add(end);
+        if self.taken > limits.whole {
+            return Err(DecodeError::Length { field: "snapshot", length: self.taken as i64 });
+        }
+        if end == 0 && bytes.len() > limits.element {
+            return Err(DecodeError::Length { field: "snapshot element", length: bytes.len() as i64 });
+        }
+        Ok(if end > 0 { Advance::Part { end } } else { Advance::Wait })
     }
 }
 
 enum Step {
     Continue(Part),
-    End { nodes_end: usize },
+    End,
 }
 
 impl Part {
     /// Reads one element; `None` when it has not fully arrived.
-    fn step(self, cursor: &mut Cursor<'_>) -> Result<Option<Step>, DecodeError> {
+    fn step(self, cursor: &mut Cursor<'_>, element_bytes_max: usize) -> Result<Option<Step>, DecodeError> {
         let next = match self {
             Part::SessionCount => match count(cursor, "snapshot sessions")? {
                 Some(count) => Part::Sessions(count),
@@ -228,13 +253,13 @@ impl Part {
                 Some(()) => Part::Acls(left - 1),
                 None => return Ok(None),
             },
-            Part::Nodes => match node(cursor)? {
+            Part::Nodes => match node(cursor, element_bytes_max)? {
                 Some(true) => Part::Nodes,
-                Some(false) => Part::Signature { nodes_end: cursor.at },
+                Some(false) => Part::Signature,
                 None => return Ok(None),
             },
-            Part::Signature { nodes_end } => match cursor.text("snapshot signature", SNAPSHOT_TEXT_BYTES_MAX)? {
-                Some(text) if text == SNAPSHOT_SIGNATURE => return Ok(Some(Step::End { nodes_end })),
+            Part::Signature => match cursor.text("snapshot signature", SNAPSHOT_TEXT_BYTES_MAX)? {
+                Some(text) if text == SNAPSHOT_SIGNATURE => return Ok(Some(Step::End)),
                 Some(text) => return Err(DecodeError::value("snapshot signature", text, SNAPSHOT_SIGNATURE)),
                 None => return Ok(None),
             },
@@ -269,12 +294,12 @@ fn acl_entry(cursor: &mut Cursor<'_>) -> Result<Option<()>, DecodeError> {
 }
 
 /// `Some(false)` is the terminator.
-fn node(cursor: &mut Cursor<'_>) -> Result<Option<bool>, DecodeError> {
+fn node(cursor: &mut Cursor<'_>, data_bytes_max: usize) -> Result<Option<bool>, DecodeError> {
     let Some(path) = cursor.buffer("snapshot path", SNAPSHOT_TEXT_BYTES_MAX)? else { return Ok(None) };
     if path.is_some_and(|range| &cursor.bytes[range] == b"/") {
         return Ok(Some(false));
     }
-    let Some(_) = cursor.buffer("snapshot znode", i32::MAX as usize)? else { return Ok(None) };
+    let Some(_) = cursor.buffer("snapshot znode", data_bytes_max)? else { return Ok(None) };
     Ok(cursor.take(8 + 60).map(|_| true))
 }
 
@@ -320,18 +345,42 @@ mod tests {
         let bytes = with_signature(SNAPSHOT_SIGNATURE);
         for piece in [1, 2, 7, 64, bytes.len()] {
             let mut decoder = PacketDecoder::new(1024, 4096);
-            let mut found = Vec::new();
+            let (mut parts, mut kinds, mut ends) = (Vec::new(), Vec::new(), 0);
             for chunk in bytes.chunks(piece) {
                 decoder.feed(chunk);
                 while let Some(decoded) = decoder.next().unwrap() {
-                    found.push(decoded);
+                    match decoded {
+                        Decoded::Packet(packet) => kinds.push(packet.kind),
+                        Decoded::SnapshotPart(part) => parts.push(part),
+                        Decoded::SnapshotEnd => ends += 1,
+                    }
                 }
+                assert!(decoder.buffer.len() < 128, "no more is kept than an element");
             }
             assert!(decoder.is_empty());
-            assert_eq!(found.len(), 3);
-            assert_eq!(found[1], Decoded::Snapshot(stream().into()));
-            assert!(matches!(&found[2], Decoded::Packet(packet) if packet.kind == PacketType::NewLeader));
+            assert_eq!((kinds, ends), (vec![PacketType::Snap, PacketType::NewLeader], 1));
+            assert_eq!(parts.concat(), stream());
+            assert_eq!(parts.len() > 1, piece < bytes.len());
         }
+    }
+
+    #[test]
+    fn an_element_is_as_long_as_a_packet_at_most() {
+        let mut bytes = with_signature(SNAPSHOT_SIGNATURE)[..20].to_vec();
+        bytes.int(0);
+        bytes.int(1);
+        bytes.long(1);
+        bytes.int(i32::MAX);
+        let mut decoder = PacketDecoder::new(1024, 1 << 20);
+        decoder.feed(&bytes);
+        decoder.next().unwrap();
+        assert!(matches!(decoder.next(), Ok(Some(Decoded::SnapshotPart(counts))) if counts.len() == 8));
+        for _ in 0..100 {
+            decoder.feed(&[0; 10]);
+        }
+        assert_eq!(decoder.next(), Ok(None));
+        decoder.feed(&[0; 100]);
+        assert!(matches!(decoder.next(), Err(DecodeError::Length { field: "snapshot element", .. })));
     }
 
     #[test]
@@ -339,6 +388,7 @@ mod tests {
         let mut decoder = PacketDecoder::new(1024, 4096);
         decoder.feed(&with_signature("BenWasNot!"));
         decoder.next().unwrap();
+        assert!(matches!(decoder.next(), Ok(Some(Decoded::SnapshotPart(_)))));
         assert_eq!(decoder.next(), Err(DecodeError::value("snapshot signature", "BenWasNot!", SNAPSHOT_SIGNATURE)));
     }
 

@@ -22,7 +22,13 @@ fn start_with(extra: &str, digest: u64, complete: Zxid) -> (String, Process) {
     let server = Server::new(&format!("clientPort=0\n{extra}"));
     let disk = RealDisk::open(server.directory(), server.directory(), true).unwrap();
     let (mut storage, _) = Storage::open(disk.clone(), Options::default()).unwrap();
-    storage.perform(&Write::InstallSnapshot { zxid: Zxid(9), bytes: empty_database() }).unwrap();
+    for write in [
+        Write::ReceiveSnapshot { zxid: Zxid(9) },
+        Write::SnapshotPart { bytes: empty_database() },
+        Write::InstallSnapshot { zxid: Zxid(9) },
+    ] {
+        storage.perform(&write).unwrap();
+    }
     for zxid in (10..=complete.0).map(Zxid) {
         let header = TxnHeader { session: SessionId(7), cxid: 0, zxid, time_ms: 0 };
         let record = TxnRecord { header, txn: Txn::CreateSession { timeout_ms: 10_000 }, digest: None };

@@ -24,7 +24,7 @@ pub fn established(ledger: &Ledger, server: usize) -> Verdict {
 pub fn written(ledger: &Ledger, server: usize, write: &Write) -> Verdict {
     let kept = match write {
         Write::Truncate { to } => *to,
-        Write::InstallSnapshot { zxid, .. } => *zxid,
+        Write::InstallSnapshot { zxid } => *zxid,
         _ => return Ok(()),
     };
     let observed = &ledger.servers[server];
@@ -50,8 +50,9 @@ pub fn written(ledger: &Ledger, server: usize, write: &Write) -> Verdict {
 fn name(write: &Write) -> String {
     match write {
         Write::Truncate { to } => format!("a truncation to {to}"),
-        Write::InstallSnapshot { zxid, .. } => format!("a snapshot of {zxid}"),
+        Write::InstallSnapshot { zxid } => format!("a snapshot of {zxid}"),
         Write::Append { .. } | Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) => "a write".to_string(),
+        Write::ReceiveSnapshot { .. } | Write::SnapshotPart { .. } | Write::AbandonSnapshot => "a part".to_string(),
         Write::LastSeen(_) | Write::Membership(_) => "a configuration".to_string(),
     }
 }

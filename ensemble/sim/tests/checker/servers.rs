@@ -56,7 +56,7 @@ fn truncate(to: Zxid) -> Write {
 }
 
 fn install(at: Zxid) -> Write {
-    Write::InstallSnapshot { zxid: at, bytes: Bytes::new() }
+    Write::InstallSnapshot { zxid: at }
 }
 
 /// Records 1 to `count` of epoch 1 on these servers.

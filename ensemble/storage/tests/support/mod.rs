@@ -44,6 +44,15 @@ pub fn body(history: &[Zxid]) -> Bytes {
     bytes.into()
 }
 
+/// Receives a snapshot in parts and installs it.
+pub fn receive(storage: &mut Storage<SimDisk>, zxid: Zxid, body: Bytes) -> Result<(), StorageError> {
+    storage.perform(&Write::ReceiveSnapshot { zxid })?;
+    for part in body.chunks(20) {
+        storage.perform(&Write::SnapshotPart { bytes: Bytes::copy_from_slice(part) })?;
+    }
+    storage.perform(&Write::InstallSnapshot { zxid })
+}
+
 /// Every record that a recovered store stands for, through its snapshot.
 pub fn history(recovered: &Recovered) -> Vec<Zxid> {
     let mut history = match &recovered.snapshot {

@@ -98,6 +98,8 @@ pub struct Disk {
     pub filled: bool,
     /// Received snapshots.
     pub installs: usize,
+    /// What has come of a snapshot; lost in a crash.
+    pub receiving: Option<Vec<u8>>,
 }
 
 impl Disk {
@@ -129,8 +131,11 @@ impl Disk {
                 self.filled = true;
             }
             Write::LastSeen(_) | Write::Membership(_) => panic!("no configuration changes here"),
-            Write::InstallSnapshot { zxid, bytes } => {
-                self.snapshot = decode_tree(&bytes);
+            Write::ReceiveSnapshot { .. } => self.receiving = Some(Vec::new()),
+            Write::SnapshotPart { bytes } => self.receiving.as_mut().unwrap().extend_from_slice(&bytes),
+            Write::AbandonSnapshot => assert!(self.receiving.take().is_some(), "nothing to abandon"),
+            Write::InstallSnapshot { zxid } => {
+                self.snapshot = decode_tree(&self.receiving.take().unwrap());
                 self.snapshot_zxid = zxid;
                 self.log.clear();
                 self.installs += 1;
@@ -174,6 +179,8 @@ pub struct Server {
     pub zab: Option<Zab>,
     pub disk: Disk,
     pub tree: Vec<Record>,
+    /// A snapshot as far as it has come.
+    pub incoming: Vec<u8>,
     pub serving: Option<Role>,
     pub autocreate: bool,
     writing: VecDeque<(Ticket, Write)>,
@@ -225,7 +232,8 @@ enum Event {
 #[derive(Debug, Clone)]
 enum Delivery {
     Packet(QuorumPacket),
-    Snapshot(Bytes),
+    SnapshotPart(Bytes),
+    SnapshotEnd,
 }
 
 struct Conn {
@@ -286,6 +294,7 @@ impl World {
                     zab: None,
                     disk: Disk::default(),
                     tree: Vec::new(),
+                    incoming: Vec::new(),
                     serving: None,
                     autocreate: true,
                     writing: VecDeque::new(),
@@ -368,6 +377,7 @@ impl World {
         let config = Config { id, ..self.config.clone() };
         let server = self.servers.get_mut(&id).unwrap();
         assert!(server.zab.is_none(), "{id} runs already");
+        server.disk.receiving = None;
         server.tree = server.disk.snapshot.clone();
         let zab = Zab::new(config, server.disk.history(server.autocreate), now, seed);
         match zab {
@@ -581,8 +591,9 @@ impl World {
                 self.start_sync(id);
             }
             Effect::Deliver { zxid, payload } => self.deliver(id, zxid, payload),
-            Effect::Install { snapshot, zxid } => {
-                let tree = decode_tree(&snapshot);
+            Effect::ReceiveSnapshot { .. } => self.servers.get_mut(&id).unwrap().incoming.clear(),
+            Effect::Install { zxid } => {
+                let tree = decode_tree(&self.servers[&id].incoming);
                 let serving = self.servers[&id].serving;
                 self.check(serving.is_none(), || format!("{id} installs a snapshot while serving"));
                 self.log(|| format!("{id} installs {zxid}"));
@@ -698,16 +709,25 @@ impl World {
             }
             Event::Packet { to, payload } => {
                 if let Some((id, ..)) = self.owner(to) {
-                    self.with(id, |zab, now| match payload {
-                        Delivery::Packet(packet) => zab.handle_packet(now, to, packet),
-                        Delivery::Snapshot(bytes) => zab.handle_snapshot(now, to, bytes),
-                    });
+                    match payload {
+                        Delivery::Packet(packet) => self.with(id, |zab, now| zab.handle_packet(now, to, packet)),
+                        Delivery::SnapshotPart(part) => {
+                            if let Some(server) = self.servers.get_mut(&id) {
+                                server.incoming.extend_from_slice(&part);
+                            }
+                            self.with(id, |zab, now| zab.handle_snapshot_part(now, to, part));
+                        }
+                        Delivery::SnapshotEnd => self.with(id, |zab, now| zab.handle_snapshot_end(now, to)),
+                    }
                 }
             }
             Event::TreeRead { id, conn } => {
                 if self.owner(conn).is_some() && self.servers[&id].zab.is_some() {
                     let bytes = encode_tree(&self.servers[&id].tree);
-                    self.transmit(id, conn, Delivery::Snapshot(bytes));
+                    let half = bytes.len() / 2;
+                    self.transmit(id, conn, Delivery::SnapshotPart(bytes.slice(..half)));
+                    self.transmit(id, conn, Delivery::SnapshotPart(bytes.slice(half..)));
+                    self.transmit(id, conn, Delivery::SnapshotEnd);
                     self.with(id, |zab, now| zab.handle_snapshot_sent(now, conn));
                 }
             }
@@ -960,7 +980,10 @@ fn describe(write: &Write) -> String {
         Write::Truncate { to } => format!("truncate to {to}"),
         Write::AcceptedEpoch(epoch) => format!("acceptedEpoch {epoch}"),
         Write::CurrentEpoch(epoch) => format!("currentEpoch {epoch}"),
-        Write::InstallSnapshot { zxid, .. } => format!("snapshot {zxid}"),
+        Write::ReceiveSnapshot { zxid } => format!("the beginning of snapshot {zxid}"),
+        Write::SnapshotPart { bytes } => format!("{} bytes of it", bytes.len()),
+        Write::AbandonSnapshot => "an end to it".to_owned(),
+        Write::InstallSnapshot { zxid } => format!("snapshot {zxid}"),
         Write::LastSeen(membership) => format!("last seen {}", membership.version),
         Write::Membership(membership) => format!("active {}", membership.version),
     }
