@@ -71,6 +71,9 @@ impl ConfigurationFiles {
 
     /// Reads what was kept; what it returns survives a power cut.
     ///
+    /// Differs from ZooKeeper, which does not look for a last seen configuration before `zoo.cfg` names an active one: a server that
+    /// is to join acknowledges the configuration that makes it a member before it has kept any other.
+    ///
     /// # Errors
     /// [`StorageError::Io`], or [`StorageError::Layout`] for a file that is no configuration.
     pub fn recover(&self, disk: &mut impl Disk) -> Result<Kept, StorageError> {
@@ -81,12 +84,7 @@ impl ConfigurationFiles {
         };
         let since = active.as_ref().map_or(Zxid::ZERO, |membership| membership.version);
         let next = self.next_name();
-        let last_seen = match read(disk, &next)? {
-            // It counts only beside a configuration that was active before.
-            Some(_) if self.beside.is_some() && self.pointer(disk)?.is_none() => None,
-            Some(text) => Some(parse(&next, &text)?),
-            None => None,
-        };
+        let last_seen = read(disk, &next)?.map(|text| parse(&next, &text)).transpose()?;
         Ok(Kept { active, last_seen: last_seen.filter(|membership| membership.version > since) })
     }
 
