@@ -344,6 +344,12 @@ impl Peer {
         self.pump(now);
     }
 
+    /// The election connection to a server has ended, and no other has taken its place.
+    pub fn handle_election_link_lost(&mut self, now: Now, server: ServerId) {
+        self.zab.handle_election_link_lost(now, server);
+        self.pump(now);
+    }
+
     /// Somebody connected to the quorum port.
     pub fn handle_learner_accepted(&mut self, now: Now, conn: ConnId) {
         self.zab.handle_learner_accepted(now, conn);

@@ -311,6 +311,7 @@ impl ElectionPort {
             if links.get(&server).is_some_and(|current| Rc::ptr_eq(current, &link)) {
                 links.remove(&server);
                 drop(links);
+                driver.turn(|peer, now| peer.handle_election_link_lost(now, server));
                 port.dial(&driver, server);
             }
         });

@@ -101,10 +101,18 @@ impl World {
         }
         drop(process);
         self.servers[server].disk.crash(&mut self.random);
+        let mut unlinked = Vec::new();
         for ((a, b), link) in &mut self.elections {
-            if *a == server || *b == server {
-                link.is_up = false;
+            if (*a == server || *b == server) && std::mem::take(&mut link.is_up) {
                 link.held.clear();
+                unlinked.push(if *a == server { *b } else { *a });
+            }
+        }
+        let id = self.servers[server].id;
+        for other in unlinked {
+            if self.random.u8(0..100) >= self.swarm.half_open {
+                let at = self.now + self.network.delay(&mut self.random);
+                self.schedule(at, Event::Unlinked { server: other, life: self.servers[other].life, other: id });
             }
         }
         for connection in self.network.connections_of(Place::Server(server)) {
@@ -463,6 +471,16 @@ impl World {
             process.decoders.insert(connection, Some(server::decoder()));
         }
         self.input(from, |peer, now| peer.handle_leader_connected(now, attempt, ConnId(connection)))
+    }
+
+    /// A server hears that its election connection to another has ended, unless there is a new one.
+    pub(crate) fn unlinked(&mut self, server: usize, life: u64, other: ServerId) -> Verdict {
+        let Some(index) = self.index(other) else { return Ok(()) };
+        let is_back = self.elections.get(&(server.min(index), server.max(index))).is_some_and(|link| link.is_up);
+        if self.servers[server].life != life || is_back {
+            return Ok(());
+        }
+        self.input(server, |peer, now| peer.handle_election_link_lost(now, other))
     }
 
     /// The other side of a quorum connection has taken what was sent.

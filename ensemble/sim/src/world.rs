@@ -38,6 +38,8 @@ pub(crate) enum Event {
     DiskDone { server: usize, life: u64 },
     /// A server writes a piece of its snapshot.
     Snapshot { server: usize, life: u64 },
+    /// A server's election connection to another has ended.
+    Unlinked { server: usize, life: u64, other: ServerId },
     /// A server may send more on a quorum connection.
     Writable { server: usize, life: u64, connection: u64 },
     /// Two servers try to connect their election ports.
@@ -354,6 +356,7 @@ impl World {
             Event::Wake { server, life } => self.wake(server, life),
             Event::DiskDone { server, life } => self.disk_done(server, life),
             Event::Snapshot { server, life } => self.continue_snapshot(server, life),
+            Event::Unlinked { server, life, other } => self.unlinked(server, life, other),
             Event::Writable { server, life, connection } => self.writable(server, life, connection),
             Event::ElectionDial { a, b } => self.election_dial(a, b),
             Event::Notified { from, to, link, notification } => self.notified(from, to, link, *notification),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ensemble_proto::durable::{Ticket, Write};
 use ensemble_proto::quorum::{NOTIFICATION_VERSION, Notification, PacketType, QuorumPacket, ServerState};
 use ensemble_proto::{Epoch, ServerId, Zxid};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct Core {
     pub(crate) heard_epoch: Epoch,
     /// False while this server's store was empty at start and no leader has filled it.
     pub(crate) trusted: bool,
+    /// Servers whose election connection has ended and is not back: they can be heard of by others only.
+    pub(crate) unlinked: BTreeSet<ServerId>,
     /// The last record appended.
     pub(crate) last: Zxid,
     /// The last record on disk.
@@ -83,6 +85,7 @@ impl Core {
             current_epoch: history.current_epoch,
             heard_epoch: Epoch(0),
             trusted: history.trusted,
+            unlinked: BTreeSet::new(),
             last,
             durable: last,
             delivered: history.snapshot,

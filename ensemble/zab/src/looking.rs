@@ -138,6 +138,11 @@ impl Election {
         }
     }
 
+    /// The election connection to a server has ended: perhaps nobody else is waited for.
+    pub(crate) fn handle_link_lost(&mut self, core: &mut Core) -> Option<Decision> {
+        if matches!(self.stage, Stage::Open) { self.count(core) } else { None }
+    }
+
     /// A notification of a voter.
     pub(crate) fn handle_notification(
         &mut self,
@@ -204,7 +209,9 @@ impl Election {
 
     /// Whether the candidate has won, or will have after a quiet while.
     ///
-    /// Differs from ZooKeeper: when every voter names the candidate, nothing better can come and the wait is skipped.
+    /// Differs from ZooKeeper: nothing better can come, and the wait is skipped, when every voter names the candidate, those apart whose
+    /// election connection has ended: a vote of theirs would have to come by a new one. Whoever comes back within the wait with a better
+    /// history is too late then, as it would be a moment later: what it alone has was never committed.
     fn count(&mut self, core: &mut Core) -> Option<Decision> {
         let supporters = supporters(core, &self.received, &self.proposal);
         if core.voters.active.weight(self.proposal.leader) == 0
@@ -213,7 +220,7 @@ impl Election {
             self.decide_at = None;
             return None;
         }
-        if core.voters.voters().all(|id| supporters.contains(&id)) {
+        if core.voters.voters().all(|id| supporters.contains(&id) || core.unlinked.contains(&id)) {
             return Some(self.decide(core));
         }
         if self.decide_at.is_none() {

@@ -171,8 +171,19 @@ impl Zab {
     /// The election connection to a server is new: it hears our vote again.
     pub fn handle_election_link(&mut self, now: Now, server: ServerId) {
         self.at(now);
+        self.core.unlinked.remove(&server);
         if let State::Looking(election) = &self.state {
             election.handle_link(&mut self.core, server);
+        }
+    }
+
+    /// The election connection to a server has ended, and no other has taken its place.
+    pub fn handle_election_link_lost(&mut self, now: Now, server: ServerId) {
+        self.at(now);
+        self.core.unlinked.insert(server);
+        if let State::Looking(election) = &mut self.state {
+            let decision = election.handle_link_lost(&mut self.core);
+            self.decided(decision);
         }
     }
 

@@ -1,0 +1,53 @@
+//! When an election need not wait: everybody who can still be heard agrees.
+
+mod common;
+
+use common::script::Script;
+use common::{fast_config, membership, ms};
+use ensemble_proto::quorum::ServerState;
+use ensemble_proto::{Epoch, Now, ServerId, Zxid};
+use ensemble_zab::{Config, History};
+
+/// Server 2 of three, looking; 3 has died.
+fn looking() -> Script {
+    let config = Config { id: ServerId(2), ..fast_config(membership(3, 0)) };
+    let mut script = Script::start(config, History { trusted: true, ..History::default() });
+    for id in [1, 3] {
+        script.with(|zab, now| zab.handle_election_link(now, ServerId(id)));
+    }
+    script
+}
+
+fn agree(script: &mut Script) {
+    script.hear(ServerId(1), ServerState::Looking, ServerId(2), Zxid::ZERO, Epoch(0), 1);
+}
+
+#[test]
+fn a_voter_whose_connection_has_ended_is_not_waited_for() {
+    let mut script = looking();
+    script.with(|zab, now| zab.handle_election_link_lost(now, ServerId(3)));
+    assert_eq!(script.zab.leader(), None, "one of three");
+    agree(&mut script);
+    assert_eq!(script.zab.leader(), Some(ServerId(2)));
+
+    let mut script = looking();
+    agree(&mut script);
+    assert_eq!(script.zab.leader(), None, "3 may have more");
+    script.with(|zab, now| zab.handle_election_link_lost(now, ServerId(3)));
+    assert_eq!(script.zab.leader(), Some(ServerId(2)));
+}
+
+#[test]
+fn a_voter_whose_connection_is_back_is_waited_for() {
+    let mut script = looking();
+    script.with(|zab, now| zab.handle_election_link_lost(now, ServerId(3)));
+    script.with(|zab, now| zab.handle_election_link(now, ServerId(3)));
+    agree(&mut script);
+    assert_eq!(script.zab.leader(), None);
+    let mut now = ms(script.now);
+    while now < ms(script.now + 500) && script.zab.leader().is_none() {
+        now = script.zab.deadline();
+        script.zab.handle_timeout(Now { elapsed: now, wall_ms: 0 });
+    }
+    assert_eq!(script.zab.leader(), Some(ServerId(2)), "but not for ever");
+}
