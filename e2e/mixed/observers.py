@@ -7,7 +7,9 @@ from harness import load
 from harness.load import close, connect
 from harness.matrix import cells
 from harness.mixed import Ensemble, Server, World
+from harness.processes import free_ports
 from harness.runner import case
+from harness.shell import wait_for
 from mixed.operations import populate
 from mixed.sessions import move_one
 from mixed.synchronisations import COMMITTED, burst, rejoin
@@ -65,6 +67,56 @@ def both(world: World) -> str:
     finally:
         close(client)
     return f"{'; '.join(said)}; {ensemble.equal()}"
+
+
+@case("observers behind followers: a master of each kind with observers of both")
+def masters(world: World) -> str:
+    """The leader does not see them; clients work through them, sessions come and go, and the master dies."""
+    ensemble = world.ensemble("JRJRJ", observers=(4, 5))
+    java, rust, leader, *observers = ensemble.servers
+    said = []
+    for master in (rust, java):
+        ensemble.configure()
+        give_master(ensemble, master)
+        ensemble.start()
+        ensemble.lead(leader)
+        said.append(behind(ensemble, master, observers))
+        for server in ensemble.servers:
+            server.stop()
+    return "; ".join(said)
+
+
+def give_master(ensemble: Ensemble, master: Server) -> None:
+    """All servers are on one address, so only one of the voters can listen on the port that observers look for."""
+    [port] = free_ports(1)
+    for server in ensemble.servers:
+        if server is master or server.observer:
+            with server.config.open("a") as config:
+                config.write(f"observerMasterPort={port}\n")
+
+
+def behind(ensemble: Ensemble, master: Server, observers: list[Server]) -> str:
+    """Two observers behind one follower."""
+    leader = ensemble.settle()
+    wait_for(f"both observers behind {master}", RECOVERY_SECONDS, lambda: (master.metric("synced_observers"), leader.metric("synced_observers")) == (2, 0))
+    client = connect(leader.address)
+    try:
+        client.ensure_path("/watched")
+        for observer in observers:
+            populate(observer, f"/through-{observer.myid}-behind-{master.myid}")
+            for way in ((observer, leader), (leader, observer), (observer, master)):
+                move_one(ensemble, client, *way)
+        with ensemble.load() as writes:
+            writes.wait_for_writes(WRITES, RECOVERY_SECONDS)
+            master.kill()  # an observer of Java's finds no other master then, one of ours goes to the leader
+            writes.wait_for_writes(WRITES, RECOVERY_SECONDS)
+            master.start()
+            ensemble.settle()
+            writes.wait_for_writes(WRITES, RECOVERY_SECONDS)
+            summary = writes.finish()
+    finally:
+        close(client)
+    return f"behind {master}: {summary}, {ensemble.equal()}"
 
 
 def each(ensemble: Ensemble, client, leader: Server, observer: Server) -> str:

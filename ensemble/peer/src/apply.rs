@@ -10,7 +10,7 @@ use ensemble_proto::jute::Writer;
 use ensemble_proto::quorum::SNAPSHOT_SIGNATURE;
 use ensemble_proto::txn::TxnRecord;
 use ensemble_proto::{Acl, ErrorCode, Now, Zxid};
-use ensemble_zab::{ConnId, Effect as Zab, SyncOrigin};
+use ensemble_zab::{ConnId, Effect as Zab, Role, SyncOrigin};
 
 impl Peer {
     /// Carries out what zab wants, until it wants nothing more, and lets clients go on for whom there is room now.
@@ -45,14 +45,23 @@ impl Peer {
             Zab::Install { zxid } => self.install(zxid),
             Zab::Role(role) => self.take_office(now, role),
             Zab::Stopped => self.leave_office(),
-            Zab::Forwarded { learner, request, auth, .. } => self.forwarded(now, learner, &request, auth),
-            Zab::Touched { learner, asked, sessions } => self.learner_answered(now, learner, asked, &sessions),
+            Zab::Forwarded { learner, request, auth, .. } => match self.office {
+                Some(Role::Leading) => self.forwarded(now, learner, &request, auth),
+                _ => self.pass_on(now, learner, request, auth),
+            },
+            Zab::Touched { learner, asked, sessions } => match self.office {
+                Some(Role::Leading) => self.learner_answered(now, learner, asked, &sessions),
+                _ => sessions.into_iter().for_each(|(session, timeout_ms)| self.zab.touch(session, timeout_ms)),
+            },
+            Zab::Revalidate { learner, session, timeout_ms } if self.office != Some(Role::Leading) => {
+                self.ask_for_observer(learner, session, timeout_ms);
+            }
             Zab::Revalidate { learner, session, timeout_ms } => {
                 let owner = Owner::Learner(learner);
                 let valid = self.leader.sessions.attach(session, timeout_ms, owner, now.elapsed);
                 self.zab.answer_revalidate(learner, session, valid);
             }
-            Zab::Revalidated { session, valid } => self.revalidated(now, session, valid),
+            Zab::Revalidated { session, valid } => self.answer_who_asked(now, session, valid),
             Zab::SyncReleased { origin: SyncOrigin::Local(token) } => self.sync_done(now, Some(token)),
             Zab::SyncReleased { origin: SyncOrigin::Learner(_) } => {}
             Zab::SyncAnswered => self.sync_done(now, None),
@@ -123,6 +132,7 @@ impl Peer {
         self.local.clear();
         self.local_writes.clear();
         self.syncs.clear();
+        self.revalidations.clear();
         self.paused.clear();
         for id in self.clients.ids() {
             self.close_client(id);

@@ -5,6 +5,7 @@
 //! away without a reply; "expired" is said only of a session that the leader does not know.
 
 use crate::client::{Outgoing, Phase};
+use crate::observers::Asker;
 use crate::session::Owner;
 use crate::{CLIENTS, ClientId, Effect, Peer};
 use bytes::Bytes;
@@ -80,6 +81,7 @@ impl Peer {
             let alive = self.leader.sessions.attach(session, timeout_ms, Owner::Local, now.elapsed);
             self.answer_connect(now, id, alive.then_some(session));
         } else {
+            self.revalidations.push_back((session, Asker::Client(id)));
             self.zab.revalidate(session, timeout_ms);
         }
     }

@@ -31,6 +31,7 @@ mod connect;
 mod expiry;
 mod leader;
 mod local;
+mod observers;
 mod read;
 mod read_only;
 mod request;
@@ -52,6 +53,7 @@ use ensemble_zab::{ConnId, History, HistoryError, Role, Zab};
 use expiry::ExpiryQueue;
 use leader::Leader;
 use local::LocalSessions;
+use observers::Asker;
 use session::SessionIds;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -275,7 +277,9 @@ pub struct Peer {
     watches: Watches,
     local_writes: VecDeque<LocalWrite>,
     /// Learner: syncs sent to the leader, answered in order. Leader: syncs of own clients, by token.
-    syncs: VecDeque<(u64, ClientId)>,
+    syncs: VecDeque<(u64, Asker)>,
+    /// Learner: questions about sessions sent to the leader, answered in order.
+    revalidations: VecDeque<(SessionId, Asker)>,
     next_sync: u64,
     /// Unanswered requests of all clients.
     outstanding: usize,
@@ -316,6 +320,7 @@ impl Peer {
             watches: Watches::new(seed),
             local_writes: VecDeque::new(),
             syncs: VecDeque::new(),
+            revalidations: VecDeque::new(),
             next_sync: 0,
             outstanding: 0,
             paused: Vec::new(),
@@ -353,6 +358,12 @@ impl Peer {
     /// Somebody connected to the quorum port.
     pub fn handle_learner_accepted(&mut self, now: Now, conn: ConnId) {
         self.zab.handle_learner_accepted(now, conn);
+        self.pump(now);
+    }
+
+    /// Somebody connected to the observer master's port.
+    pub fn handle_observer_accepted(&mut self, now: Now, conn: ConnId) {
+        self.zab.handle_observer_accepted(now, conn);
         self.pump(now);
     }
 

@@ -2,6 +2,7 @@
 
 use crate::client::{Outgoing, Phase, Slot};
 use crate::leader::Submission;
+use crate::observers::Asker;
 use crate::read_only::is_refused;
 use crate::session::Owner;
 use crate::{CLIENTS, ClientId, Effect, LocalWrite, Peer};
@@ -191,7 +192,7 @@ impl Peer {
 
     pub(crate) fn sync(&mut self, now: Now, id: ClientId, outgoing: Outgoing) {
         self.next_sync += 1;
-        self.syncs.push_back((self.next_sync, id));
+        self.syncs.push_back((self.next_sync, Asker::Client(id)));
         if self.office == Some(Role::Leading) {
             self.zab.sync(now, SyncOrigin::Local(self.next_sync));
         } else {
@@ -210,7 +211,11 @@ impl Peer {
             None => (!self.syncs.is_empty()).then_some(0),
             Some(token) => self.syncs.iter().position(|(sync, _)| *sync == token),
         };
-        let Some((_, id)) = position.and_then(|position| self.syncs.remove(position)) else { return };
+        let id = match position.and_then(|position| self.syncs.remove(position)) {
+            Some((_, Asker::Client(id))) => id,
+            Some((_, Asker::Observer(conn))) => return self.zab.answer_sync(conn),
+            None => return,
+        };
         let zxid = self.tree.last_zxid();
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.phase == Phase::Resolving {

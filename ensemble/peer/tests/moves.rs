@@ -45,10 +45,12 @@ fn check(world: &mut World, from: usize, to: usize) {
 
 #[test]
 fn the_outcome_of_a_write_before_a_move_is_no_answer_to_one_after_it() {
-    let mut world = World::with_observers(VOTERS, 1);
-    for from in 0..=VOTERS {
-        for to in (0..=VOTERS).filter(|to| *to != from) {
-            check(&mut world, from, to);
+    for mut world in [World::with_observers(VOTERS, 1), World::with_masters(VOTERS, 2)] {
+        let servers = world.peers.len();
+        for from in 0..servers {
+            for to in (0..servers).filter(|to| *to != from) {
+                check(&mut world, from, to);
+            }
         }
     }
 }

@@ -131,6 +131,14 @@ impl ElectionPort {
         self.roster.borrow().quorum(leader)
     }
 
+    /// Where this server, if it observes, may find a follower that takes observers; another one first at each attempt.
+    pub(crate) fn observer_masters(&self, port: u16, leader: ServerId, attempt: u64) -> Vec<(ServerId, Endpoint)> {
+        let mut masters = self.roster.borrow().observer_masters(port, leader);
+        let turn = attempt as usize % masters.len().max(1);
+        masters.rotate_left(turn);
+        masters
+    }
+
     /// Where a server is or was last: the other end of the connection to it, or where it connected from.
     pub(crate) fn last_address(&self, server: ServerId) -> Option<IpAddr> {
         let linked = self.links.borrow().get(&server).map(|link| link.address.ip());

@@ -8,7 +8,7 @@
 use crate::config::{Endpoint, Settings};
 use crate::quorum_port::ACCEPT_PAUSE;
 use ensemble_proto::ServerId;
-use ensemble_proto::membership::{Member, Membership};
+use ensemble_proto::membership::{Member, MemberRole, Membership};
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +27,7 @@ pub(crate) enum Plane {
     Client,
     Quorum,
     Election,
+    Observers,
 }
 
 /// Where a server listens.
@@ -35,15 +36,21 @@ struct Endpoints {
     client: Option<Endpoint>,
     quorum: Option<Endpoint>,
     election: Option<Endpoint>,
+    observers: Option<Endpoint>,
 }
 
 impl Endpoints {
     /// A line of the configuration says where; without a client address in it, clients come in where they did.
-    fn of(own: &Member, listen_on_all_ips: bool, client: Option<Endpoint>) -> Endpoints {
+    fn of(own: &Member, listen_on_all_ips: bool, client: Option<Endpoint>, observers: Option<u16>) -> Endpoints {
         let host = if listen_on_all_ips { "0.0.0.0" } else { &own.host };
         let at = |port| Some(Endpoint { host: host.to_owned(), port });
         let line = own.client.as_ref().map(|client| Endpoint { host: client.host.clone(), port: client.port });
-        Endpoints { client: line.or(client), quorum: at(own.quorum_port), election: at(own.election_port) }
+        Endpoints {
+            client: line.or(client),
+            quorum: at(own.quorum_port),
+            election: at(own.election_port),
+            observers: observers.and_then(at),
+        }
     }
 
     fn at(&self, plane: Plane) -> Option<&Endpoint> {
@@ -51,6 +58,7 @@ impl Endpoints {
             Plane::Client => self.client.as_ref(),
             Plane::Quorum => self.quorum.as_ref(),
             Plane::Election => self.election.as_ref(),
+            Plane::Observers => self.observers.as_ref(),
         }
     }
 }
@@ -67,7 +75,11 @@ impl Places {
         let listen_on_all_ips = settings.election.listen_on_all_ips;
         let own = settings.ensemble.own.as_ref().filter(|_| !settings.standalone);
         let wanted = match own {
-            Some(own) => Endpoints::of(own, listen_on_all_ips, settings.client.clone()),
+            Some(own) => {
+                // One that observes takes none, and would be in the way of a voter on the same host.
+                let observers = settings.election.observer_master_port.filter(|_| own.role == MemberRole::Participant);
+                Endpoints::of(own, listen_on_all_ips, settings.client.clone(), observers)
+            }
             None => Endpoints { client: settings.client.clone(), ..Endpoints::default() },
         };
         Places { id: settings.id, listen_on_all_ips, wanted: watch::Sender::new(wanted) }
@@ -77,7 +89,8 @@ impl Places {
     pub(crate) fn follow(&self, membership: &Membership) {
         if let Some(own) = membership.servers.get(&self.id) {
             self.wanted.send_if_modified(|wanted| {
-                let moved = Endpoints::of(own, self.listen_on_all_ips, wanted.client.clone());
+                let observers = wanted.observers.as_ref().map(|observers| observers.port);
+                let moved = Endpoints::of(own, self.listen_on_all_ips, wanted.client.clone(), observers);
                 let differs = moved != *wanted;
                 *wanted = moved;
                 differs
@@ -96,6 +109,7 @@ pub(crate) struct Ports {
     client: Option<Bound>,
     quorum: Option<Bound>,
     election: Option<Bound>,
+    observers: Option<Bound>,
 }
 
 /// The ports, listening.
@@ -103,6 +117,7 @@ pub(crate) struct Listeners {
     pub(crate) client: Option<Listener>,
     pub(crate) quorum: Option<Listener>,
     pub(crate) election: Option<Listener>,
+    pub(crate) observers: Option<Listener>,
 }
 
 impl Ports {
@@ -123,6 +138,7 @@ impl Ports {
             client: bind(Plane::Client, clients, 1).await?,
             quorum: bind(Plane::Quorum, between, attempts).await?,
             election: bind(Plane::Election, between, attempts).await?,
+            observers: bind(Plane::Observers, between, attempts).await?,
         })
     }
 
@@ -139,7 +155,12 @@ impl Ports {
             }
             None => Ok::<_, io::Error>(None),
         };
-        Ok(Listeners { client: listen(self.client)?, quorum: listen(self.quorum)?, election: listen(self.election)? })
+        Ok(Listeners {
+            client: listen(self.client)?,
+            quorum: listen(self.quorum)?,
+            election: listen(self.election)?,
+            observers: listen(self.observers)?,
+        })
     }
 }
 
@@ -232,6 +253,7 @@ impl Plane {
             Plane::Client => "clientPort",
             Plane::Quorum => "quorum port",
             Plane::Election => "election port",
+            Plane::Observers => "observerMasterPort",
         }
     }
 }
@@ -292,7 +314,7 @@ mod tests {
 
     fn places(membership: &Membership) -> Places {
         let own = &membership.servers[&ServerId(1)];
-        let wanted = watch::Sender::new(Endpoints::of(own, false, None));
+        let wanted = watch::Sender::new(Endpoints::of(own, false, None, None));
         Places { id: ServerId(1), listen_on_all_ips: false, wanted }
     }
 
@@ -312,7 +334,11 @@ mod tests {
         let at = places.wanted.borrow().client.clone().unwrap();
         let options = Socket { backlog: 8, keepalive: false };
         let bound = bind(&at, options, 1, Plane::Client).await.unwrap();
-        Ports { client: Some(bound), quorum: None, election: None }.listen(places).unwrap().client.unwrap()
+        Ports { client: Some(bound), quorum: None, election: None, observers: None }
+            .listen(places)
+            .unwrap()
+            .client
+            .unwrap()
     }
 
     /// Whether a connection to this port comes in.

@@ -483,6 +483,9 @@ fn spawn(driver: &Rc<Driver>, settings: &Settings, listeners: Listeners) -> Vec<
     if let Some(listener) = listeners.quorum {
         tasks.push(tokio::task::spawn_local(quorum_port::listen(driver.clone(), listener)));
     }
+    if let Some(listener) = listeners.observers {
+        tasks.push(tokio::task::spawn_local(quorum_port::listen_for_observers(driver.clone(), listener)));
+    }
     if let Some(listener) = listeners.election {
         tasks.push(tokio::task::spawn_local(election_port::listen(driver.clone(), listener)));
     }

@@ -7,6 +7,7 @@
 use crate::report::Report;
 use crate::summary::{Detail, Summary};
 use ensemble_proto::ServerId;
+use ensemble_zab::Role;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{self, MetricFamily, MetricType};
@@ -195,8 +196,11 @@ fn samples(report: &Report) -> Vec<Sample> {
         // Differs from ZooKeeper: the last applied zxid, as a number; ZooKeeper has it in `srvr` only.
         gauge("last_processed_zxid", status.zxid.0 as u64),
     ]);
+    let synced = |voter: bool| status.learners.iter().filter(move |l| l.synced && l.voter == voter).count() as u64;
+    if matches!(status.role, Role::Following { .. }) {
+        samples.push(gauge("synced_observers", synced(false)));
+    }
     if let Some(leading_for) = report.leading_for.filter(|_| !status.standalone) {
-        let synced = |voter: bool| status.learners.iter().filter(move |l| l.synced && l.voter == voter).count() as u64;
         let pending = status.learners.iter().filter(|learner| !learner.synced).count() as u64;
         samples.extend([
             gauge("leader_uptime", leading_for.as_millis() as u64),

@@ -1,4 +1,4 @@
-//! The quorum port: learners come in, and this server goes out to its leader. Bytes here, packets in zab.
+//! The quorum port, and the observer master's: learners come in, and this server goes out to its leader, or as an observer to a follower that is its master. Bytes here, packets in zab.
 //!
 //! A server that cannot be reached, or whose name does not exist yet, is just another failed attempt.
 
@@ -38,6 +38,7 @@ pub(crate) struct Connections {
     connect_timeout: Duration,
     retry_delay: Duration,
     keepalive: bool,
+    observer_master_port: Option<u16>,
     next: Cell<u64>,
     open: Shared<ConnId, Connection>,
     encoded: RefCell<BytesMut>,
@@ -49,6 +50,7 @@ impl Connections {
             connect_timeout: config.leader_connect_timeout.min(config.connect_timeout),
             retry_delay: config.leader_retry_delay,
             keepalive: config.keepalive,
+            observer_master_port: config.observer_master_port,
             next: Cell::new(1),
             open: Shared::default(),
             encoded: RefCell::default(),
@@ -89,6 +91,14 @@ impl Connections {
     }
 }
 
+/// Accepts observers, for ever. One that comes before this server follows is closed at once: there are other masters.
+pub(crate) async fn listen_for_observers(driver: Rc<Driver>, mut listener: Listener) {
+    loop {
+        let (stream, address) = listener.accept().await;
+        attach(&driver, stream, address, Side::Learner, |peer, now, conn| peer.handle_observer_accepted(now, conn));
+    }
+}
+
 /// Accepts learners, for ever.
 ///
 /// ZooKeeper listens only while it leads, and learners try several times. Here a connection that comes a little too early
@@ -114,6 +124,17 @@ pub(crate) fn dial(driver: &Rc<Driver>, leader: ServerId, attempt: u64) {
     let driver = driver.clone();
     tokio::task::spawn_local(async move {
         let quorum = &driver.quorum;
+        // Differs from ZooKeeper: where an observer with a master's port never asks the leader.
+        let masters = quorum.observer_master_port.map(|port| driver.election.observer_masters(port, leader, attempt));
+        for (id, endpoint) in masters.unwrap_or_default() {
+            let known = driver.election.last_address(id);
+            if let Ok((stream, address)) = connect(&endpoint, known, quorum.connect_timeout, quorum.keepalive).await {
+                tracing::debug!(server = id.0, "observing behind a follower");
+                return attach(&driver, stream, address, Side::Leader, |peer, now, conn| {
+                    peer.handle_leader_connected(now, attempt, conn)
+                });
+            }
+        }
         let places = driver.election.quorum_places(leader);
         if places.is_empty() {
             tracing::warn!(server = leader.0, "the leader is not in the configuration");

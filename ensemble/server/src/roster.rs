@@ -7,7 +7,7 @@
 
 use crate::config::{Endpoint, Settings};
 use ensemble_proto::ServerId;
-use ensemble_proto::membership::{Member, Membership};
+use ensemble_proto::membership::{Member, MemberRole, Membership};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -61,6 +61,15 @@ impl Roster {
     /// Where a leader's quorum port may be.
     pub(crate) fn quorum(&self, id: ServerId) -> Vec<Endpoint> {
         self.places(id, |member| member.quorum_port)
+    }
+
+    /// The followers of this leader that may take observers at this port; none for a server that does not observe.
+    pub(crate) fn observer_masters(&self, port: u16, leader: ServerId) -> Vec<(ServerId, Endpoint)> {
+        let active = &self.active;
+        let observes = active.servers.get(&self.id).is_some_and(|own| own.role == MemberRole::Observer);
+        let followers = active.voters().filter(|id| observes && *id != leader);
+        let place = |id| Some((id, Endpoint { host: active.servers.get(&id)?.host.clone(), port }));
+        followers.filter_map(place).collect()
     }
 
     /// What this server says of itself: the address of its election port.
@@ -189,6 +198,18 @@ mod tests {
         assert_eq!(places(&roster, 3), [Vec::<String>::new(), Vec::new()]);
         assert_eq!(roster.follow(membership("server.2=b:3:5 version=b")), [ServerId(2)]);
         assert_eq!(roster.own_address(), "x:2", "where it was last");
+    }
+
+    #[test]
+    fn an_observer_looks_for_a_master_among_the_followers() {
+        let mut roster = roster("server.1=a:1:2:observer server.2=b:3:4 server.3=c:5:6 server.4=d:7:8:observer");
+        let masters = |roster: &Roster| {
+            let masters = roster.observer_masters(9, ServerId(2)).into_iter();
+            masters.map(|(id, place)| (id.0, address(&place.host, place.port))).collect::<Vec<_>>()
+        };
+        assert_eq!(masters(&roster), [(3, "c:9".to_owned())]);
+        roster.follow(membership("server.1=a:1:2 server.2=b:3:4 server.3=c:5:6 version=1"));
+        assert_eq!(masters(&roster), [], "it votes now");
     }
 
     #[test]

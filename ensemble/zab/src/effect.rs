@@ -136,7 +136,7 @@ pub enum Effect {
     Role(Role),
     /// The role has ended: stop serving, drop clients, forget what was proposed and not delivered.
     Stopped,
-    /// Leader: a learner forwards a client's request.
+    /// Leader, or follower with observers: a learner forwards a client's request.
     Forwarded {
         /// Its connection.
         learner: ConnId,
@@ -147,7 +147,7 @@ pub enum Effect {
         /// The client's identities.
         auth: Vec<AuthId>,
     },
-    /// Leader: a learner answers a PING with the sessions that it has heard from since its last answer.
+    /// Leader, or follower with observers: a learner answers a PING with the sessions that it has heard from since its last answer.
     Touched {
         /// Its connection.
         learner: ConnId,
@@ -156,7 +156,7 @@ pub enum Effect {
         /// The sessions, with their timeouts in milliseconds.
         sessions: Vec<(SessionId, i32)>,
     },
-    /// Leader: a learner asks whether it may serve this session; answer with `answer_revalidate`.
+    /// Leader, or follower with observers: a learner asks whether it may serve this session; answer with `answer_revalidate`.
     Revalidate {
         /// Its connection.
         learner: ConnId,
@@ -179,7 +179,7 @@ pub enum Effect {
     },
     /// Learner: the oldest unanswered sync it forwarded is complete; everything it covers has been delivered.
     SyncAnswered,
-    /// Leader: a learner is gone.
+    /// Leader, or follower with observers: a learner is gone.
     LearnerLost {
         /// Its connection.
         learner: ConnId,

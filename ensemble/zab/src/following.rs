@@ -17,6 +17,7 @@
 
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, Role, ZabState};
+use crate::observer_master::ObserverMaster;
 use crate::synchronising::Offered;
 use crate::zab::Verdict;
 use bytes::Bytes;
@@ -65,6 +66,8 @@ pub(crate) struct Following {
     report_from: SessionId,
     /// For each SYNC received and not passed on, the commit it came after. As many as the owner has asked for.
     syncs: VecDeque<Zxid>,
+    /// Once it serves: the observers that have this follower for their master.
+    pub(crate) observers: Option<ObserverMaster>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +103,7 @@ impl Following {
             touched: BTreeMap::new(),
             report_from: SessionId(i64::MIN),
             syncs: VecDeque::new(),
+            observers: None,
         }
     }
 
@@ -135,7 +139,11 @@ impl Following {
     pub(crate) fn deadline(&self) -> Duration {
         match self.stage {
             Stage::Connecting { retry_at: Some(at) } => at.min(self.deadline),
-            _ => self.deadline,
+            _ => self
+                .observers
+                .as_ref()
+                .and_then(ObserverMaster::deadline)
+                .map_or(self.deadline, |at| at.min(self.deadline)),
         }
     }
 
@@ -144,6 +152,9 @@ impl Following {
     pub(crate) fn handle_timeout(&mut self, core: &mut Core) -> Verdict {
         if self.deadline <= core.now {
             return Verdict::Look("leader is silent or out of reach");
+        }
+        if let Some(observers) = &mut self.observers {
+            observers.handle_timeout(core, self.committed);
         }
         if let Stage::Connecting { retry_at: Some(at) } = self.stage
             && at <= core.now
@@ -294,6 +305,7 @@ impl Following {
         }
         self.committed = self.committed.max(zxid);
         if self.is_serving() {
+            self.inform_observers(core, zxid);
             self.deliver(core);
         }
         Verdict::Stay
@@ -359,6 +371,14 @@ impl Following {
     pub(crate) fn deliver(&mut self, core: &mut Core) {
         core.deliver_to(self.committed);
         self.release_syncs(core);
+    }
+
+    fn inform_observers(&mut self, core: &mut Core, zxid: Zxid) {
+        let Some(observers) = &mut self.observers else { return };
+        if let Ok(index) = core.tail.binary_search_by_key(&zxid, |(zxid, _)| *zxid) {
+            let payload = core.tail[index].1.clone();
+            observers.inform(core, zxid, &payload);
+        }
     }
 
     fn release_syncs(&mut self, core: &mut Core) {

@@ -16,7 +16,6 @@
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
 use crate::learner::{Hello, Learner, Marks, Stage, Summary};
-use crate::sync_plan::Plan;
 use crate::sync_queue::SyncQueue;
 use crate::zab::Verdict;
 use bytes::Bytes;
@@ -352,24 +351,15 @@ impl Leading {
         let end = self.sync_end(core);
         let Some(Stage::AwaitPlan { last }) = self.learners.get(&conn).map(|learner| learner.stage) else { return };
         let plan = Learner::plan(core, last, end);
-        if self.has_too_many(core, plan) && self.learners.get(&conn).is_some_and(Learner::is_observer) {
+        if Learner::is_one_too_many(self.learners.values(), core, plan)
+            && self.learners.get(&conn).is_some_and(Learner::is_observer)
+        {
             return self.close(core, conn, "too many learners are being synchronised");
         }
         if let Some(learner) = self.learners.get_mut(&conn) {
             learner.synchronise(core, self.epoch, plan, last, end);
         }
         self.pin_committed_log(core);
-    }
-
-    /// Whether as many learners as may be are being synchronised in this way (`LearnerSyncThrottler`).
-    fn has_too_many(&self, core: &Core, plan: Plan) -> bool {
-        let by_snapshot = plan == Plan::Snap;
-        let max = if by_snapshot { core.config.snap_syncs_max } else { core.config.diff_syncs_max };
-        let is_like_this = |learner: &&Learner| {
-            matches!(learner.stage, Stage::Streaming { .. } | Stage::Synchronising)
-                && learner.by_snapshot == by_snapshot
-        };
-        self.learners.values().filter(is_like_this).count() >= max
     }
 
     /// Everything of the snapshot for this learner has been handed over.
@@ -382,13 +372,8 @@ impl Leading {
         self.pin_committed_log(core);
     }
 
-    /// What follows the snapshots that are being sent must be remembered.
     fn pin_committed_log(&self, core: &mut Core) {
-        let after = self.learners.values().filter_map(|learner| match learner.stage {
-            Stage::Streaming { after } => Some(after),
-            _ => None,
-        });
-        core.committed_log.pin(after.min());
+        core.committed_log.pin(Learner::first_position_streamed(self.learners.values()));
     }
 
     fn handle_ack_leader(&mut self, core: &mut Core, conn: ConnId, packet: &QuorumPacket) -> Result<(), &'static str> {

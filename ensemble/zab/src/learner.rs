@@ -253,6 +253,26 @@ impl Learner {
         self.heard(core);
     }
 
+    /// Whether as many of these learners as may be are being synchronised by this kind of plan (`LearnerSyncThrottler`).
+    pub(crate) fn is_one_too_many<'a>(learners: impl Iterator<Item = &'a Learner>, core: &Core, plan: Plan) -> bool {
+        let by_snapshot = plan == Plan::Snap;
+        let max = if by_snapshot { core.config.snap_syncs_max } else { core.config.diff_syncs_max };
+        let is_like_this = |learner: &&Learner| {
+            matches!(learner.stage, Stage::Streaming { .. } | Stage::Synchronising)
+                && learner.by_snapshot == by_snapshot
+        };
+        learners.filter(is_like_this).count() >= max
+    }
+
+    /// The position that the oldest snapshot stands for that is being sent to one of these learners: what follows it must be remembered.
+    pub(crate) fn first_position_streamed<'a>(learners: impl Iterator<Item = &'a Learner>) -> Option<Zxid> {
+        let after = learners.filter_map(|learner| match learner.stage {
+            Stage::Streaming { after } => Some(after),
+            _ => None,
+        });
+        after.min()
+    }
+
     // ---- liveness ----
 
     /// An active learner has said something.

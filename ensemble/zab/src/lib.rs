@@ -58,6 +58,7 @@ mod leading;
 mod learner;
 mod looking;
 mod mutants;
+mod observer_master;
 mod quorum;
 mod responder;
 mod sync_plan;

@@ -6,6 +6,7 @@
 use crate::core::Core;
 use crate::effect::ConnId;
 use crate::following::{Following, Stage};
+use crate::observer_master::ObserverMaster;
 use crate::zab::Verdict;
 use bytes::Bytes;
 use ensemble_proto::Zxid;
@@ -199,6 +200,7 @@ impl Following {
         self.deliver(core);
         #[cfg(feature = "mutants")]
         core.flush_deferred();
+        self.observers = core.is_voter().then(|| ObserverMaster::new(core, self.epoch));
         core.serve(self.role(core));
         Verdict::Stay
     }

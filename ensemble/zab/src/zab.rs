@@ -6,6 +6,7 @@ use crate::effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
 use crate::following::Following;
 use crate::leading::Leading;
 use crate::looking::{Decision, Election};
+use crate::observer_master::ObserverMaster;
 use crate::responder;
 use bytes::Bytes;
 use ensemble_proto::durable::Ticket;
@@ -133,13 +134,15 @@ impl Zab {
         &self.core.config.membership
     }
 
-    /// The learners that have said who they are; none unless leading.
+    /// The learners that have said who they are: those that follow this leader, or the observers of this follower.
     pub fn learners(&self) -> impl Iterator<Item = LearnerStatus> + '_ {
-        let leading = match &self.state {
-            State::Leading(leading) => Some(leading),
-            State::Looking(_) | State::Following(_) => None,
+        let (leading, observers) = match &self.state {
+            State::Leading(leading) => (Some(leading), None),
+            State::Following(following) => (None, following.observers.as_ref()),
+            State::Looking(_) => (None, None),
         };
-        leading.into_iter().flat_map(Leading::learners)
+        let observers = observers.into_iter().flat_map(ObserverMaster::learners);
+        leading.into_iter().flat_map(Leading::learners).chain(observers)
     }
 
     // ---- inputs ----
@@ -196,6 +199,17 @@ impl Zab {
         }
     }
 
+    /// An observer connected to our observer master's port. Closed at once unless following and up to date.
+    pub fn handle_observer_accepted(&mut self, now: Now, conn: ConnId) {
+        self.at(now);
+        match &mut self.state {
+            State::Following(Following { observers: Some(observers), .. }) => {
+                observers.handle_accepted(&mut self.core, conn);
+            }
+            State::Looking(_) | State::Following(_) | State::Leading(_) => self.core.close(conn, "not following"),
+        }
+    }
+
     /// [`Effect::Connect`] succeeded.
     pub fn handle_leader_connected(&mut self, now: Now, attempt: u64, conn: ConnId) {
         self.at(now);
@@ -227,7 +241,13 @@ impl Zab {
                 let verdict = leading.handle_packet(&mut self.core, conn, packet);
                 self.judge(verdict);
             }
-            State::Looking(_) | State::Following(_) => {}
+            State::Following(following) => {
+                let committed = following.committed();
+                if let Some(observers) = &mut following.observers {
+                    observers.handle_packet(&mut self.core, conn, committed, packet);
+                }
+            }
+            State::Looking(_) => {}
         }
     }
 
@@ -238,6 +258,9 @@ impl Zab {
         match &mut self.state {
             State::Following(following) if following.conn() == Some(conn) => following.handle_progress(&self.core),
             State::Leading(leading) => leading.handle_progress(&self.core, conn),
+            State::Following(Following { observers: Some(observers), .. }) => {
+                observers.handle_progress(&self.core, conn)
+            }
             State::Looking(_) | State::Following(_) => {}
         }
     }
@@ -264,11 +287,18 @@ impl Zab {
         }
     }
 
-    /// Leader: everything of the snapshot that [`Effect::SendSnapshot`] asked for has been handed over.
+    /// Everything of the snapshot that [`Effect::SendSnapshot`] asked for has been handed over.
     pub fn handle_snapshot_sent(&mut self, now: Now, conn: ConnId) {
         self.at(now);
-        if let State::Leading(leading) = &mut self.state {
-            leading.handle_snapshot_sent(&mut self.core, conn);
+        match &mut self.state {
+            State::Leading(leading) => leading.handle_snapshot_sent(&mut self.core, conn),
+            State::Following(following) => {
+                let committed = following.committed();
+                if let Some(observers) = &mut following.observers {
+                    observers.handle_snapshot_sent(&mut self.core, conn, committed);
+                }
+            }
+            State::Looking(_) => {}
         }
     }
 
@@ -284,6 +314,9 @@ impl Zab {
                 leading.handle_closed(&mut self.core, conn);
                 let verdict = leading.advance(&mut self.core);
                 self.judge(verdict);
+            }
+            State::Following(Following { observers: Some(observers), .. }) => {
+                observers.handle_closed(&mut self.core, conn);
             }
             State::Looking(_) | State::Following(_) => {}
         }
@@ -381,10 +414,21 @@ impl Zab {
         }
     }
 
-    /// Leader: answers [`Effect::Revalidate`]. Nothing is done if the learner is gone.
+    /// Answers [`Effect::Revalidate`]. Nothing is done if the learner is gone.
     pub fn answer_revalidate(&mut self, conn: ConnId, session: SessionId, valid: bool) {
-        if let State::Leading(leading) = &mut self.state {
-            leading.answer_revalidate(&mut self.core, conn, session, valid);
+        match &mut self.state {
+            State::Leading(leading) => leading.answer_revalidate(&mut self.core, conn, session, valid),
+            State::Following(Following { observers: Some(observers), .. }) => {
+                observers.answer_revalidate(&mut self.core, conn, session, valid);
+            }
+            State::Looking(_) | State::Following(_) => {}
+        }
+    }
+
+    /// Follower: a sync that was forwarded for one of its observers is complete. Nothing is done if the observer is gone.
+    pub fn answer_sync(&mut self, conn: ConnId) {
+        if let State::Following(Following { observers: Some(observers), .. }) = &self.state {
+            observers.answer_sync(&mut self.core, conn);
         }
     }
 
@@ -446,6 +490,9 @@ impl Zab {
             State::Following(following) => {
                 if let Some(conn) = following.conn() {
                     self.core.close(conn, reason);
+                }
+                if let Some(observers) = &mut following.observers {
+                    observers.stop(&mut self.core);
                 }
             }
             State::Leading(leading) => leading.stop(&mut self.core),

@@ -36,6 +36,8 @@ enum Mail {
 }
 
 pub(crate) struct World {
+    /// Observers connect to a follower instead of the leader.
+    pub(crate) masters: bool,
     pub(crate) peers: Vec<Peer>,
     pub(crate) now: Now,
     mail: VecDeque<(usize, Mail)>,
@@ -88,6 +90,14 @@ impl World {
         World::begin(voters, observers, true, |_| ()).elected()
     }
 
+    /// The same with observers that have a follower for their master.
+    pub(crate) fn with_masters(voters: usize, observers: usize) -> World {
+        let mut world = World::unsettled(voters, observers, true, |_| ());
+        world.masters = true;
+        world.settle();
+        world.elected()
+    }
+
     fn elected(mut self) -> World {
         for _ in 0..100 {
             if self.peers.iter().all(|peer| peer.status().serving) {
@@ -100,6 +110,12 @@ impl World {
 
     /// The same before the election; with stores that may not vote unless `trusted`.
     pub(crate) fn begin(voters: usize, observers: usize, trusted: bool, change: impl Fn(&mut Config)) -> World {
+        let mut world = World::unsettled(voters, observers, trusted, change);
+        world.settle();
+        world
+    }
+
+    fn unsettled(voters: usize, observers: usize, trusted: bool, change: impl Fn(&mut Config)) -> World {
         let mut text = String::new();
         for id in 1..=voters + observers {
             let role = if id <= voters { "participant" } else { "observer" };
@@ -113,7 +129,8 @@ impl World {
         let ids = 1..=(voters + observers).max(1);
         let peers: Vec<_> = ids.map(|id| peer(id as i64, &membership, now, trusted, &change)).collect();
         let unsynced = vec![None; peers.len()];
-        let mut world = World {
+        World {
+            masters: false,
             peers,
             now,
             mail: VecDeque::new(),
@@ -129,9 +146,7 @@ impl World {
             inbox: BTreeMap::new(),
             closed: Vec::new(),
             paused: BTreeMap::new(),
-        };
-        world.settle();
-        world
+        }
     }
 
     pub(crate) fn leader(&self) -> usize {
@@ -261,11 +276,17 @@ impl World {
         match mail {
             Mail::Notification(from, notification) => self.peers[to].handle_notification(now, from, notification),
             Mail::Dial { from, attempt } => {
+                let is_voter = self.peers[from].zab().membership().is_voter(ServerId(from as i64 + 1));
+                let master = self.masters && !is_voter;
+                let to = if master { self.follower() } else { to };
                 let (ours, theirs) = (ConnId(self.next_conn), ConnId(self.next_conn + 1));
                 self.next_conn += 2;
                 self.ends.insert((to, ours), (from, theirs));
                 self.ends.insert((from, theirs), (to, ours));
-                self.peers[to].handle_learner_accepted(now, ours);
+                match master {
+                    true => self.peers[to].handle_observer_accepted(now, ours),
+                    false => self.peers[to].handle_learner_accepted(now, ours),
+                }
                 self.peers[from].handle_leader_connected(now, attempt, theirs);
             }
             Mail::Packet(conn, packet) => self.peers[to].handle_packet(now, conn, packet),

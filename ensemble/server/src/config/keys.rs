@@ -82,7 +82,7 @@ pub const KEYS: &[Key] = &[
     key("connectToLearnerMasterLimit", File, Supported),
     key("electionAlg", File, unless("3")),
     key("peerType", File, Supported),
-    key("observerMasterPort", File, unless("0")),
+    key("observerMasterPort", File, Supported),
     key("syncEnabled", File, unless("true")),
     key("quorumListenOnAllIPs", File, Supported),
     key("standaloneEnabled", File, Supported),

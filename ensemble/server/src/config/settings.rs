@@ -135,6 +135,8 @@ pub struct Election {
     pub snap_syncs_max: usize,
     /// The same for those that are sent transactions only (`leader.maxConcurrentDiffSyncs`).
     pub diff_syncs_max: usize,
+    /// `observerMasterPort`: a follower takes observers there, and an observer looks for a follower there; `None` is 0, nowhere.
+    pub observer_master_port: Option<u16>,
     /// `tcpKeepAlive`. Differs from ZooKeeper: on quorum connections too.
     pub keepalive: bool,
 }
@@ -404,6 +406,7 @@ fn election(values: &Values, tick: Duration, init_limit: u32, sync_limit: u32) -
         leader_connect_timeout: tick * if connect_ticks == 0 { init_limit } else { connect_ticks },
         snap_syncs_max: values.number("leader.maxConcurrentSnapSyncs", 10, 1, usize::MAX, POSITIVE)?,
         diff_syncs_max: values.number("leader.maxConcurrentDiffSyncs", 100, 1, usize::MAX, POSITIVE)?,
+        observer_master_port: Some(values.number("observerMasterPort", 0, 0, u16::MAX, PORT)?).filter(|port| *port > 0),
         keepalive: values.flag("tcpKeepAlive", false)?,
     })
 }
