@@ -25,7 +25,7 @@
 //! stored, ACL lists are shared, and neither the znodes nor the index ever move as a whole when they grow.
 //!
 //! Deliberately absent: servers, connections and watches (the peer's), files and checksums (the storage's), clocks. Quotas are
-//! counted and not enforced; TTL znodes that a ZooKeeper leader made are kept, shown and reaped as such, and are not made here.
+//! counted and not enforced.
 
 pub mod acl;
 mod acl_table;

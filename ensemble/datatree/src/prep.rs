@@ -17,8 +17,8 @@ use crate::pending::{FutureData, FutureZnode, Mark, Pending};
 use crate::tree::DataTree;
 use bytes::Bytes;
 use ensemble_proto::client::{
-    AclEntry, CheckRequest, CreateFlags, CreateRequest, DeleteRequest, MultiOp, MultiRequest, OpCode, PathRequest,
-    SetAclRequest, SetDataRequest,
+    AclEntry, CheckRequest, CreateFlags, CreateRequest, CreateTtlRequest, DeleteRequest, MultiOp, MultiRequest, OpCode,
+    PathRequest, SetAclRequest, SetDataRequest,
 };
 use ensemble_proto::jute::Reader;
 use ensemble_proto::txn::{CreateTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, TxnRecord};
@@ -42,6 +42,8 @@ pub struct Request<'a> {
     pub access: Access<'a>,
     /// What the creation of an ephemeral znode is refused with, where the session is one that only its server knows.
     pub no_ephemerals: Option<ErrorCode>,
+    /// Whether TTL znodes may be made (`zookeeper.extendedTypesEnabled`).
+    pub extended_types: bool,
 }
 
 /// Makes the record of a request, under `zxid`, which follows every zxid prepared before. Its changes are pending
@@ -117,6 +119,7 @@ impl<'a> Prep<'a> {
         match OpCode::try_from(self.request.op) {
             Ok(OpCode::Create) => self.create(&decoded(CreateRequest::decode(&mut body))?).map(Txn::Create),
             Ok(OpCode::Create2) => self.create(&decoded(CreateRequest::decode(&mut body))?).map(Txn::Create2),
+            Ok(OpCode::CreateTtl) => self.create_ttl(&decoded(CreateTtlRequest::decode(&mut body))?),
             Ok(OpCode::CreateContainer) => self.create_container(&decoded(CreateRequest::decode(&mut body))?),
             Ok(OpCode::DeleteContainer) => self.delete_container(&decoded(PathRequest::decode(&mut body))?.path),
             Ok(OpCode::Delete) => self.delete(&decoded(DeleteRequest::decode(&mut body))?),
@@ -139,7 +142,7 @@ impl<'a> Prep<'a> {
                 let owner = ZnodeKind::Ephemeral(self.request.session);
                 self.create_as(request, if ephemeral { owner } else { ZnodeKind::Persistent }, sequential)
             }
-            Some(CreateFlags::Ttl { .. }) => Err(ErrorCode::UNIMPLEMENTED),
+            Some(CreateFlags::Ttl { .. }) => Err(self.without_ttl()),
             Some(CreateFlags::Container) | None => Err(ErrorCode::BAD_ARGUMENTS),
         }
     }
@@ -149,10 +152,28 @@ impl<'a> Prep<'a> {
         let sequential = match CreateFlags::from_flags(request.flags) {
             Some(CreateFlags::Plain { sequential, .. }) => sequential,
             Some(CreateFlags::Container) => false,
-            Some(CreateFlags::Ttl { .. }) => return Err(ErrorCode::UNIMPLEMENTED),
+            Some(CreateFlags::Ttl { .. }) => return Err(self.without_ttl()),
             None => return Err(ErrorCode::BAD_ARGUMENTS),
         };
         self.create_as(request, ZnodeKind::Container, sequential).map(Txn::CreateContainer)
+    }
+
+    /// Differs from ZooKeeper: flags of another kind are refused; there a negative time to live gets past the checks with them.
+    fn create_ttl(&mut self, request: &CreateTtlRequest<'_>) -> Result<Txn, ErrorCode> {
+        let CreateTtlRequest { create, ttl_ms } = request;
+        match CreateFlags::from_flags(create.flags) {
+            Some(CreateFlags::Ttl { .. }) if !self.request.extended_types => Err(ErrorCode::UNIMPLEMENTED),
+            Some(CreateFlags::Ttl { sequential }) if (1..=ZnodeKind::TTL_MS_MAX).contains(ttl_ms) => {
+                let create = self.create_as(create, ZnodeKind::Ttl(*ttl_ms), sequential)?;
+                Ok(Txn::CreateTtl { create, ttl_ms: *ttl_ms })
+            }
+            _ => Err(ErrorCode::BAD_ARGUMENTS),
+        }
+    }
+
+    /// The answer to the flags of a TTL znode where no time to live can be given.
+    fn without_ttl(&self) -> ErrorCode {
+        if self.request.extended_types { ErrorCode::BAD_ARGUMENTS } else { ErrorCode::UNIMPLEMENTED }
     }
 
     fn create_as(
@@ -294,7 +315,7 @@ impl<'a> Prep<'a> {
             MultiOp::Create { op: OpCode::Create2, request } => self.create(request).map(Txn::Create2),
             MultiOp::Create { op: _, request } => self.create(request).map(Txn::Create),
             MultiOp::CreateContainer(request) => self.create_container(request),
-            MultiOp::CreateTtl(..) => Err(ErrorCode::UNIMPLEMENTED),
+            MultiOp::CreateTtl(request) => self.create_ttl(request),
             MultiOp::Delete(request) => self.delete(request),
             MultiOp::SetData(request) => self.set_data(request),
             MultiOp::Check(request) => self.check(request),

@@ -45,6 +45,17 @@ impl<'a> NodeRef<'a> {
         self.znode().child_count as usize
     }
 
+    /// Number of the znodes below it, at any depth.
+    pub fn descendants_count(&self) -> usize {
+        let mut count = 0;
+        let mut todo = vec![self.position];
+        while let Some(position) = todo.pop() {
+            count += self.tree.slab[position].child_count as usize;
+            todo.extend(self.tree.children(position));
+        }
+        count
+    }
+
     /// Whether one of the permission bits `perms` is granted.
     pub fn allows(&self, perms: i32, access: Access<'_>) -> bool {
         acl::check(self.acl(), perms, access)
@@ -93,6 +104,14 @@ pub fn get_data<'a>(tree: &'a DataTree, access: Access<'_>, path: &str) -> Resul
 /// `NO_NODE`, `NO_AUTH` without READ.
 pub fn get_children<'a>(tree: &'a DataTree, access: Access<'_>, path: &str) -> Result<NodeRef<'a>, ErrorCode> {
     readable(tree, access, path, Acl::READ)
+}
+
+/// Number of the znodes below it, at any depth, whoever may read them.
+///
+/// # Errors
+/// `NO_NODE`, `NO_AUTH` without READ.
+pub fn get_all_children_number(tree: &DataTree, access: Access<'_>, path: &str) -> Result<usize, ErrorCode> {
+    readable(tree, access, path, Acl::READ).map(|znode| znode.descendants_count())
 }
 
 /// The znode's ACL list and stat. Who lacks ADMIN gets the hashes of `digest` ids masked.

@@ -103,6 +103,7 @@ impl Peer {
             body: &submission.body,
             access: Access { identities: &submission.identities, skip_acl: self.config.skip_acl },
             no_ephemerals: standing.unwrap_or(None),
+            extended_types: self.config.extended_types,
         };
         let pending = &mut self.leader.pending;
         let record = match standing {

@@ -87,6 +87,8 @@ pub struct Config {
     pub local_sessions_upgrading: bool,
     /// Bytes of a snapshot that are made at once for a learner, about; a znode is not cut, and sessions and ACLs come as a whole.
     pub snapshot_slice_bytes: usize,
+    /// `zookeeper.extendedTypesEnabled`: TTL znodes may be made.
+    pub extended_types: bool,
     /// How long a connection may exist without a session (`zookeeper.nio.sessionlessCnxnTimeout`).
     pub sessionless_timeout: Duration,
     /// When empty containers go.

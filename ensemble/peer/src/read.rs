@@ -4,13 +4,18 @@ use crate::client::Slot;
 use crate::request::reply_xid;
 use crate::{ClientId, Peer};
 use ensemble_datatree::{Access, DataTree, read};
-use ensemble_proto::client::{OpCode, PathRequest, ReadRequest, RequestHeader, reply};
+use ensemble_proto::client::{MultiReadRequest, OpCode, PathRequest, ReadRequest, RequestHeader, reply};
 use ensemble_proto::jute::{Reader, Writer};
 use ensemble_proto::quorum::AuthId;
-use ensemble_proto::{ErrorCode, Now};
+use ensemble_proto::{ErrorCode, Now, SessionId};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A multiRead whose results are longer is refused with MARSHALLING_ERROR, in bytes.
+///
+/// Differs from ZooKeeper: which collects whatever is asked for.
+const MULTI_READ_BYTES_MAX: usize = 64 << 20;
 
 /// A watch that a read leaves behind.
 enum Watch<'a> {
@@ -57,7 +62,8 @@ impl Peer {
         }
         let Some(client) = self.clients.get_mut(id) else { return };
         let access = Access { identities, skip_acl: self.config.skip_acl };
-        let watch = answer(&self.tree, access, header, body, &mut client.output);
+        let session = client.bound.unwrap_or(SessionId(0));
+        let watch = answer(&self.tree, access, session, header, body, &mut client.output);
         client.sent += 1;
         self.counters.sent += 1;
         match watch {
@@ -86,6 +92,7 @@ impl Peer {
 fn answer<'a>(
     tree: &DataTree,
     access: Access<'_>,
+    session: SessionId,
     header: RequestHeader,
     mut body: Reader<'a>,
     output: &mut Vec<u8>,
@@ -95,11 +102,13 @@ fn answer<'a>(
     let xid = reply_xid(header);
     let mut error = ErrorCode::OK;
     let mut watch = None;
-    reply(output, xid, zxid, ErrorCode::OK, |out| match answer_body(tree, access, header.op, &mut body, out) {
-        Ok(left) => watch = left,
-        Err((code, left)) => {
-            error = code;
-            watch = left;
+    reply(output, xid, zxid, ErrorCode::OK, |out| {
+        match answer_body(tree, access, session, header.op, &mut body, out) {
+            Ok(left) => watch = left,
+            Err((code, left)) => {
+                error = code;
+                watch = left;
+            }
         }
     });
     if !error.is_ok() {
@@ -113,6 +122,7 @@ fn answer<'a>(
 fn answer_body<'a>(
     tree: &DataTree,
     access: Access<'_>,
+    session: SessionId,
     op: i32,
     body: &mut Reader<'a>,
     out: &mut Vec<u8>,
@@ -163,6 +173,72 @@ fn answer_body<'a>(
             stat.encode(out);
             Ok(None)
         }
+        Ok(OpCode::MultiRead) => {
+            let request = MultiReadRequest::decode(body).map_err(|_| UNDECODABLE)?;
+            multi_read(tree, access, &request, out).map_err(plain)?;
+            Ok(None)
+        }
+        Ok(OpCode::GetEphemerals) => {
+            let prefix = body.nullable_string("getEphemerals.prefixPath").map_err(|_| UNDECODABLE)?.unwrap_or_default();
+            let is_everything = matches!(prefix.trim(), "" | "/");
+            let paths = tree.ephemerals(session).filter(|path| is_everything || path.starts_with(&prefix));
+            out.strings(&paths.collect::<Vec<_>>());
+            Ok(None)
+        }
+        Ok(OpCode::GetAllChildrenNumber) => {
+            let request = PathRequest::decode(body).map_err(|_| UNDECODABLE)?;
+            out.count(read::get_all_children_number(tree, access, &request.path).map_err(plain)?);
+            Ok(None)
+        }
+        Ok(OpCode::WhoAmI) => {
+            out.count(access.identities.len());
+            for identity in access.identities {
+                out.string(&identity.scheme);
+                out.string(user(identity));
+            }
+            Ok(None)
+        }
         _ => Err(plain(ErrorCode::UNIMPLEMENTED)),
+    }
+}
+
+/// Every read has a result of its own, and all see one state.
+fn multi_read(
+    tree: &DataTree,
+    access: Access<'_>,
+    request: &MultiReadRequest<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), ErrorCode> {
+    let start = out.len();
+    for (op, ReadRequest { path, .. }) in &request.ops {
+        let result = match op {
+            OpCode::GetChildren => read::get_children(tree, access, path).map(|node| {
+                MultiReadRequest::encode_success(*op, out);
+                out.count(node.children_count());
+                node.children().for_each(|name| out.string(name));
+            }),
+            _ => read::get_data(tree, access, path).map(|(data, stat)| {
+                MultiReadRequest::encode_success(*op, out);
+                out.buffer(data);
+                stat.encode(out);
+            }),
+        };
+        if let Err(code) = result {
+            MultiReadRequest::encode_error(code, out);
+        }
+        if out.len() - start > MULTI_READ_BYTES_MAX {
+            return Err(ErrorCode::MARSHALLING_ERROR);
+        }
+    }
+    MultiReadRequest::encode_end(out);
+    Ok(())
+}
+
+/// What whoAmI tells of an identity (`AuthUtil.getUser`): a name without secrets; empty for a scheme that no provider has.
+fn user(identity: &AuthId) -> &str {
+    match identity.scheme.as_str() {
+        "digest" => identity.id.split(':').next().unwrap_or_default(),
+        "ip" => &identity.id,
+        _ => "",
     }
 }

@@ -180,7 +180,7 @@ fn an_unknown_scheme_and_an_unknown_opcode_are_answered_before_the_connection_en
     });
     assert_eq!(world.errors(0, client), vec![ErrorCode::AUTH_FAILED]);
     assert!(world.closed.contains(&(0, client)));
-    for op in [OpCode::WhoAmI, OpCode::CreateSession, OpCode::Check, OpCode::Reconfig] {
+    for op in [OpCode::DeleteContainer, OpCode::CreateSession, OpCode::Check] {
         let (client, _) = world.session(0);
         world.request(0, client, 1, op, |_| ());
         assert_eq!(world.errors(0, client), vec![ErrorCode::UNIMPLEMENTED], "{op:?}");

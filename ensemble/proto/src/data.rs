@@ -156,6 +156,8 @@ pub enum ZnodeKind {
 impl ZnodeKind {
     const CONTAINER_OWNER: u64 = 0x8000_0000_0000_0000;
     const TTL_OWNER: u64 = 0xff00_0000_0000_0000;
+    /// The longest time to live, in milliseconds: 34 years.
+    pub const TTL_MS_MAX: i64 = Self::TTL_MASK as i64;
     const TTL_MASK: u64 = 0xff_ffff_ffff;
 
     /// The kind that a stored owner stands for.

@@ -349,6 +349,7 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
         local_sessions: settings.local_sessions,
         local_sessions_upgrading: settings.local_sessions_upgrading,
         snapshot_slice_bytes: snapshots::SLICE_BYTES,
+        extended_types: settings.extended_types,
         sessionless_timeout: settings.sessionless_timeout,
         reaping: settings.reaping.clone(),
     }

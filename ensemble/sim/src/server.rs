@@ -172,6 +172,7 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
         local_sessions: false,
         local_sessions_upgrading: false,
         snapshot_slice_bytes: 300,
+        extended_types: false,
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
     }

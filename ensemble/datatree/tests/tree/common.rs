@@ -52,6 +52,7 @@ impl Owned {
             body: &self.body,
             access,
             no_ephemerals: None,
+            extended_types: true,
         }
     }
 }

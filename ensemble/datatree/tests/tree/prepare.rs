@@ -5,7 +5,7 @@
 
 use crate::common::*;
 use ensemble_datatree::{Access, DataTree, Pending, prep};
-use ensemble_proto::client::{MultiOp, MultiResult, OpCode};
+use ensemble_proto::client::{CreateTtlRequest, MultiOp, MultiResult, OpCode};
 use ensemble_proto::jute::Writer;
 use ensemble_proto::quorum::AuthId;
 use ensemble_proto::txn::{Txn, TxnDigest, TxnRecord};
@@ -55,7 +55,9 @@ impl Leader {
 fn answer(record: &TxnRecord) -> Result<&str, ErrorCode> {
     match &record.txn {
         Txn::Error(code) => Err(*code),
-        Txn::Create(create) | Txn::Create2(create) | Txn::CreateContainer(create) => Ok(&create.path),
+        Txn::Create(create) | Txn::Create2(create) | Txn::CreateContainer(create) | Txn::CreateTtl { create, .. } => {
+            Ok(&create.path)
+        }
         _ => Ok(""),
     }
 }
@@ -105,7 +107,7 @@ fn create_checks_flags_then_path_then_list_then_parent_then_permission_then_name
     let before = [create("/a", 0), create("/a/b", 0), create("/e", EPHEMERAL), create_with("/shut", 0, closed())];
     check(&before, create("/a/c", 0), Ok("/a/c"));
     check(&before, create_with("nonsense", 7, no_list()), Err(ErrorCode::BAD_ARGUMENTS));
-    check(&before, create_with("nonsense", 5, no_list()), Err(ErrorCode::UNIMPLEMENTED));
+    check(&before, create_with("nonsense", 5, no_list()), Err(ErrorCode::BAD_ARGUMENTS));
     check(&before, create_with("nonsense", 4, no_list()), Err(ErrorCode::BAD_ARGUMENTS));
     check(&before, create_with("foo", 0, no_list()), Err(ErrorCode::BAD_ARGUMENTS));
     check(&before, create_with("", 0, no_list()), Err(ErrorCode::BAD_ARGUMENTS));
@@ -229,6 +231,7 @@ fn what_cannot_be_read_or_is_not_known_becomes_an_error_of_its_own() {
         OpCode::Create,
         OpCode::Create2,
         OpCode::CreateContainer,
+        OpCode::CreateTtl,
         OpCode::DeleteContainer,
         OpCode::Delete,
         OpCode::SetData,
@@ -431,7 +434,7 @@ fn a_container_is_made_by_its_opcode_and_of_the_flags_only_sequential_counts() {
     check(&[], container("/c", 4), Ok("/c"));
     check(&[], container("/c", EPHEMERAL), Ok("/c"));
     check(&[], container("/c", SEQUENTIAL), Ok("/c0000000000"));
-    check(&[], container("/c", 5), Err(ErrorCode::UNIMPLEMENTED));
+    check(&[], container("/c", 5), Err(ErrorCode::BAD_ARGUMENTS));
     check(&[], container("/c", 7), Err(ErrorCode::BAD_ARGUMENTS));
     check(&[container("/c", EPHEMERAL)], create("/c/child", EPHEMERAL), Ok("/c/child"));
     check(&[create("/c", 0)], container("/c", 4), Err(ErrorCode::NODE_EXISTS));
@@ -474,4 +477,45 @@ fn a_container_may_go_when_it_had_children_and_has_none_or_was_never_used_for_lo
     check(made + 11, Some(10), 9, &["/new", "/left"]);
     check(made + 11, Some(10), 1, &["/new"]);
     check(made - 11, Some(10), 9, &["/left"]);
+}
+
+/// Flags of a TTL znode, alone and sequential.
+const TTL: i32 = 5;
+const TTL_SEQUENTIAL: i32 = 6;
+
+fn create_ttl(path: &str, flags: i32, ttl_ms: i64) -> Owned {
+    let create = create_op(path, flags, open());
+    Owned::new(SESSION, 1, OpCode::CreateTtl, |out| CreateTtlRequest { create, ttl_ms }.encode(out))
+}
+
+#[test]
+fn a_ttl_znode_needs_its_flags_and_a_time_that_its_owner_can_hold() {
+    const MAX_MS: i64 = (1 << 40) - 1;
+    check(&[], create_ttl("/t", TTL, 1), Ok("/t"));
+    check(&[], create_ttl("/t", TTL_SEQUENTIAL, MAX_MS), Ok("/t0000000000"));
+    for (flags, ttl_ms) in [(TTL, 0), (TTL, -1), (TTL, MAX_MS + 1), (0, 1), (0, -1), (4, 1), (7, 1)] {
+        check(&[], create_ttl("/t", flags, ttl_ms), Err(ErrorCode::BAD_ARGUMENTS));
+    }
+    check(&[create_ttl("/t", TTL, 1)], create("/t/child", 0), Ok("/t/child"));
+    check(&[create("/t", 0)], create_ttl("/t", TTL, 1), Err(ErrorCode::NODE_EXISTS));
+    let entry = MultiOp::CreateTtl(CreateTtlRequest { create: create_op("/t", TTL, open()), ttl_ms: 9 });
+    let before = [multi(vec![entry, multi_create("/t/x", 0)])];
+    check(&before, delete_container("/t"), Err(ErrorCode::NOT_EMPTY));
+    check(&[create_ttl("/t", TTL, 9)], delete_container("/t"), Ok(""));
+}
+
+#[test]
+fn without_extended_types_there_are_no_ttl_znodes() {
+    let owned = [create_ttl("/t", TTL, 1), create_ttl("/t", TTL, -1), create("/t", TTL), container("/t", TTL)];
+    for owned in owned {
+        let mut leader = Leader::new();
+        let request = prep::Request { extended_types: false, ..owned.request(Access::UNCHECKED) };
+        let record = prep::prep(&leader.tree, &mut leader.pending, 0, Zxid::new(Epoch(1), 1), &request);
+        assert_eq!(record.txn, Txn::Error(ErrorCode::UNIMPLEMENTED), "{owned:?}");
+    }
+    let mut leader = Leader::new();
+    let owned = create_ttl("/t", 0, 1);
+    let request = prep::Request { extended_types: false, ..owned.request(Access::UNCHECKED) };
+    let record = prep::prep(&leader.tree, &mut leader.pending, 0, Zxid::new(Epoch(1), 1), &request);
+    assert_eq!(record.txn, Txn::Error(ErrorCode::BAD_ARGUMENTS));
 }

@@ -434,6 +434,7 @@ fn peer(id: i64, membership: &Membership, now: Now, trusted: bool, change: &impl
         local_sessions: false,
         local_sessions_upgrading: false,
         snapshot_slice_bytes: 300,
+        extended_types: true,
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
     };

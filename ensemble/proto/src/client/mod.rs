@@ -17,6 +17,7 @@ mod connect;
 mod event;
 mod identity;
 mod multi;
+mod multi_read;
 mod op;
 mod request;
 
@@ -24,10 +25,11 @@ pub use connect::{ConnectRequest, ConnectResponse, PASSWORD_BYTES, password};
 pub use event::{EventType, WatcherEvent};
 pub use identity::digest_id;
 pub use multi::{MultiOp, MultiRequest, MultiResult};
+pub use multi_read::MultiReadRequest;
 pub use op::OpCode;
 pub use request::{
-    AclEntry, AddWatchMode, AuthRequest, CheckRequest, CreateFlags, CreateRequest, DeleteRequest, PathRequest,
-    ReadRequest, SetAclRequest, SetDataRequest, SetWatches, SetWatches2, WatchRequest, WatcherType,
+    AclEntry, AddWatchMode, AuthRequest, CheckRequest, CreateFlags, CreateRequest, CreateTtlRequest, DeleteRequest,
+    PathRequest, ReadRequest, SetAclRequest, SetDataRequest, SetWatches, SetWatches2, WatchRequest, WatcherType,
 };
 
 use crate::jute::{Reader, Writer};

@@ -6,7 +6,7 @@
 //! end     -1        1       -1
 //! ```
 
-use super::{CheckRequest, CreateFlags, CreateRequest, DeleteRequest, OpCode, SetDataRequest};
+use super::{CheckRequest, CreateFlags, CreateRequest, CreateTtlRequest, DeleteRequest, OpCode, SetDataRequest};
 use crate::jute::{Reader, Writer};
 use crate::{DecodeError, ErrorCode, Stat};
 
@@ -22,8 +22,8 @@ pub enum MultiOp<'a> {
     },
     /// Opcode createContainer.
     CreateContainer(CreateRequest<'a>),
-    /// Opcode createTTL, with the time to live in ms.
-    CreateTtl(CreateRequest<'a>, i64),
+    /// Opcode createTTL.
+    CreateTtl(CreateTtlRequest<'a>),
     /// Opcode delete.
     Delete(DeleteRequest<'a>),
     /// Opcode setData.
@@ -37,9 +37,7 @@ impl<'a> MultiOp<'a> {
         match OpCode::try_from(op) {
             Ok(op @ (OpCode::Create | OpCode::Create2)) => Ok(MultiOp::Create { op, request: Self::create(reader)? }),
             Ok(OpCode::CreateContainer) => Ok(MultiOp::CreateContainer(Self::create(reader)?)),
-            Ok(OpCode::CreateTtl) => {
-                Ok(MultiOp::CreateTtl(CreateRequest::decode(reader)?, reader.long("createTTL.ttl")?))
-            }
+            Ok(OpCode::CreateTtl) => Ok(MultiOp::CreateTtl(CreateTtlRequest::decode(reader)?)),
             Ok(OpCode::Delete) => Ok(MultiOp::Delete(DeleteRequest::decode(reader)?)),
             Ok(OpCode::SetData) => Ok(MultiOp::SetData(SetDataRequest::decode(reader)?)),
             Ok(OpCode::Check) => Ok(MultiOp::Check(CheckRequest::decode(reader)?)),
@@ -67,7 +65,7 @@ impl<'a> MultiOp<'a> {
         match self {
             MultiOp::Create { op, .. } => *op,
             MultiOp::CreateContainer(_) => OpCode::CreateContainer,
-            MultiOp::CreateTtl(..) => OpCode::CreateTtl,
+            MultiOp::CreateTtl(_) => OpCode::CreateTtl,
             MultiOp::Delete(_) => OpCode::Delete,
             MultiOp::SetData(_) => OpCode::SetData,
             MultiOp::Check(_) => OpCode::Check,
@@ -77,10 +75,7 @@ impl<'a> MultiOp<'a> {
     fn encode(&self, out: &mut impl Writer) {
         match self {
             MultiOp::Create { request, .. } | MultiOp::CreateContainer(request) => request.encode(out),
-            MultiOp::CreateTtl(request, ttl_ms) => {
-                request.encode(out);
-                out.long(*ttl_ms);
-            }
+            MultiOp::CreateTtl(request) => request.encode(out),
             MultiOp::Delete(request) => request.encode(out),
             MultiOp::SetData(request) => request.encode(out),
             MultiOp::Check(request) => request.encode(out),
@@ -209,16 +204,17 @@ impl MultiResult {
     }
 }
 
-struct EntryHeader {
-    kind: i32,
-    done: bool,
-    error: i32,
+/// What stands before every entry.
+pub(super) struct EntryHeader {
+    pub(super) kind: i32,
+    pub(super) done: bool,
+    pub(super) error: i32,
 }
 
 impl EntryHeader {
-    const END: EntryHeader = EntryHeader { kind: -1, done: true, error: -1 };
+    pub(super) const END: EntryHeader = EntryHeader { kind: -1, done: true, error: -1 };
 
-    fn decode(reader: &mut Reader<'_>) -> Result<EntryHeader, DecodeError> {
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<EntryHeader, DecodeError> {
         Ok(EntryHeader {
             kind: reader.int("multi.type")?,
             done: reader.boolean("multi.done")?,
@@ -226,7 +222,7 @@ impl EntryHeader {
         })
     }
 
-    fn encode(&self, out: &mut impl Writer) {
+    pub(super) fn encode(&self, out: &mut impl Writer) {
         out.int(self.kind);
         out.boolean(self.done);
         out.int(self.error);

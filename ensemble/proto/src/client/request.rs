@@ -41,6 +41,31 @@ impl<'a> CreateRequest<'a> {
     }
 }
 
+/// A znode with a time to live to create: opcode createTTL.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CreateTtlRequest<'a> {
+    /// As of any other; the flags are those of a TTL znode.
+    pub create: CreateRequest<'a>,
+    /// Milliseconds after its last change that it lives without children.
+    pub ttl_ms: i64,
+}
+
+impl<'a> CreateTtlRequest<'a> {
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// As [`CreateRequest::decode`].
+    pub fn decode(reader: &mut Reader<'a>) -> Result<CreateTtlRequest<'a>, DecodeError> {
+        Ok(CreateTtlRequest { create: CreateRequest::decode(reader)?, ttl_ms: reader.long("createTTL.ttl")? })
+    }
+
+    /// Appends the record.
+    pub fn encode(&self, out: &mut impl Writer) {
+        self.create.encode(out);
+        out.long(self.ttl_ms);
+    }
+}
+
 /// What `flags` of a create stand for (`CreateMode.java`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CreateFlags {

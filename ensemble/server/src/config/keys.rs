@@ -142,7 +142,7 @@ pub const KEYS: &[Key] = &[
     key("flushDelay", Property, unless("0")),
     key("maxWriteQueuePollTime", Property, Ignored),
     key("maxBatchSize", Property, Ignored),
-    key("extendedTypesEnabled", Property, unless("false")),
+    key("extendedTypesEnabled", Property, Supported),
     key("emulate353TTLNodes", Property, unless("false")),
     key("jute.maxbuffer", BareProperty, Supported),
     key("jute.maxbuffer.extrasize", Property, Supported),

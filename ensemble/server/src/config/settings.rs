@@ -53,6 +53,8 @@ pub struct Settings {
     pub read_only: bool,
     /// `localSessionsEnabled`.
     pub local_sessions: bool,
+    /// `extendedTypesEnabled`.
+    pub extended_types: bool,
     /// `localSessionsUpgradingEnabled`.
     pub local_sessions_upgrading: bool,
     /// `globalOutstandingLimit`.
@@ -263,6 +265,7 @@ impl Settings {
             reaping: reaping(values)?,
             read_only,
             local_sessions: values.flag("localSessionsEnabled", false)?,
+            extended_types: values.flag("extendedTypesEnabled", false)?,
             local_sessions_upgrading: values.flag("localSessionsUpgradingEnabled", false)?,
             global_outstanding_limit: values.number("globalOutstandingLimit", 1000, 1, usize::MAX, POSITIVE)?,
             frame_bytes_max,

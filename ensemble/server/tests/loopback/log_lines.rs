@@ -39,8 +39,8 @@ fn clients_that_are_sent_away_are_told_of_by_name_and_without_secrets() {
     process.wait_for_line(&["INFO", "wrong password of the session", &session]);
 
     let mut client = Client::connect(address).unwrap();
-    client.send(OpCode::GetEphemerals, |_| {}).unwrap();
-    process.wait_for_line(&["INFO", "unsupported opcode", "op=103", "name=GetEphemerals"]);
+    client.send(OpCode::DeleteContainer, |_| {}).unwrap();
+    process.wait_for_line(&["INFO", "unsupported opcode", "op=20", "name=DeleteContainer"]);
 
     let mut client = Client::connect(address).unwrap();
     client
