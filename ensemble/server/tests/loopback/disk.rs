@@ -141,6 +141,7 @@ fn a_damaged_log_is_set_aside_where_peers_have_what_is_lost() {
     servers.iter_mut().for_each(Server::start);
     let mut client = wait_for("a session", || Client::connect(servers[2].client_port()).ok());
     assert_eq!(client.create("/a", b"kept").unwrap(), ErrorCode::OK);
+    wait_for("the first server to have it", || Client::connect(servers[0].client_port()).ok()?.get("/a").ok()?.ok());
     servers[0].stop();
     let aside = damage(&servers[0]);
     servers[0].start();
