@@ -27,6 +27,7 @@
 
 mod apply;
 mod client;
+mod configuration;
 mod connect;
 mod expiry;
 mod leader;
@@ -302,7 +303,8 @@ impl Peer {
     pub fn new(config: Config, recovered: Recovered, now: Now, seed: u64) -> Result<Peer, HistoryError> {
         let (tick, sync_limit) = (config.zab.tick, config.zab.sync_limit);
         let server = config.zab.id;
-        let zab = Zab::new(config.zab.clone(), recovered.history, now, seed)?;
+        let history = History { held: configuration::held(&recovered.tree), ..recovered.history };
+        let zab = Zab::new(config.zab.clone(), history, now, seed)?;
         let session_ids = SessionIds::new(server.0 as u8, now.wall_ms, recovered.tree.sessions().keys().copied(), seed);
         let mut peer = Peer {
             seed,
@@ -414,7 +416,8 @@ impl Peer {
         match loader.finish() {
             Ok(tree) => {
                 self.incoming = Some(if self.tree.has_digests() { tree } else { tree.without_digests() });
-                self.zab.handle_snapshot_end(now, conn);
+                let held = self.incoming.as_ref().and_then(configuration::held);
+                self.zab.handle_snapshot_end(now, conn, held);
                 self.pump(now);
             }
             Err(error) => self.refuse_snapshot(now, conn, &error),
@@ -532,15 +535,5 @@ impl Peer {
     /// Replication, for reading.
     pub fn zab(&self) -> &Zab {
         &self.zab
-    }
-
-    /// Writes the membership into `/zookeeper/config`, unlogged, as every server does by itself.
-    fn publish_config(&mut self) {
-        let membership = self.zab.membership();
-        if !membership.servers.is_empty() {
-            let version = membership.version;
-            let text = membership.render();
-            self.tree.set_config(text.as_bytes(), version);
-        }
     }
 }

@@ -20,6 +20,7 @@ pub mod jute;
 pub mod membership;
 pub mod properties;
 pub mod quorum;
+pub mod reconfig;
 mod time;
 pub mod txn;
 

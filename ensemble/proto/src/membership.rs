@@ -266,6 +266,11 @@ impl Membership {
         self.servers.iter().filter(|(_, member)| member.role == MemberRole::Participant).map(|(id, _)| *id)
     }
 
+    /// Whether this server only observes.
+    pub fn is_observer(&self, id: ServerId) -> bool {
+        self.servers.get(&id).is_some_and(|member| member.role == MemberRole::Observer)
+    }
+
     /// Whether this server votes.
     pub fn is_voter(&self, id: ServerId) -> bool {
         self.servers.get(&id).is_some_and(|member| member.role == MemberRole::Participant)
@@ -395,6 +400,7 @@ mod tests {
         assert_eq!(membership.to_string(), text);
         assert_eq!(membership.voters().collect::<Vec<_>>(), [ServerId(1)]);
         assert!(!membership.is_voter(ServerId(2)) && !membership.is_voter(ServerId(3)));
+        assert_eq!([1, 2, 3].map(|id| membership.is_observer(ServerId(id))), [false, true, false]);
     }
 
     #[test]

@@ -186,12 +186,7 @@ mod tests {
 
     fn request(joining: &str, leaving: &str, members: &str) -> ReconfigRequest {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        ReconfigRequest {
-            joining: text(joining),
-            leaving: text(leaving),
-            members: text(members),
-            from_version: -1,
-        }
+        ReconfigRequest { joining: text(joining), leaving: text(leaving), members: text(members), from_version: -1 }
     }
 
     fn apply(current: &str, request: &ReconfigRequest) -> Result<String, String> {

@@ -320,6 +320,7 @@ fn load(
         tail: recovered.tail,
         trusted: recovered.trusted,
         last_seen: settings.ensemble.last_seen.clone(),
+        held: None,
     };
     (ensemble_peer::Recovered { tree, history }, mismatch.is_some())
 }

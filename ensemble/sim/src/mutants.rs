@@ -17,8 +17,16 @@ pub enum Mutant {
 
 impl Mutant {
     /// Switches that faults at random find too seldom: the tests of zab and storage have a scenario for each.
-    pub const BY_SCENARIO: &[&str] =
-        &["zab.no_history_check", "zab.empty_store_votes", "storage.install_keeps_log", "storage.torn_tail_is_kept"];
+    pub const BY_SCENARIO: &[&str] = &[
+        "zab.no_history_check",
+        "zab.empty_store_votes",
+        "zab.commit_by_new_alone",
+        "zab.commit_by_old_alone",
+        "zab.last_seen_in_memory",
+        "zab.activate_uncommitted",
+        "storage.install_keeps_log",
+        "storage.torn_tail_is_kept",
+    ];
 
     /// All switches.
     pub fn all() -> Vec<Mutant> {

@@ -130,6 +130,7 @@ pub(crate) fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<
         tail: recovered.tail,
         trusted: recovered.trusted,
         last_seen: None,
+        held: None,
     };
     Ok(Recovered { tree, history })
 }

@@ -9,6 +9,8 @@ use crate::effect::{Effect, SyncOrigin};
 use crate::leading::{Leading, Phase};
 use crate::learner::Stage;
 use crate::zab::Verdict;
+use bytes::Bytes;
+use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{PacketType, QuorumPacket};
 use ensemble_proto::{ServerId, Zxid};
 
@@ -18,7 +20,7 @@ impl Leading {
         if id == core.id() {
             return Some(core.durable);
         }
-        let learner = self.learners.values().find(|learner| learner.voter_id() == Some(id));
+        let learner = self.learners.values().find(|learner| learner.follower_id() == Some(id));
         let acked = learner.filter(|learner| learner.stage == Stage::Active).map(|learner| learner.acked);
         #[cfg(feature = "mutants")]
         if let Some(former) = self.former_acks.get(&id) {
@@ -27,34 +29,69 @@ impl Leading {
         acked
     }
 
+    /// Everything up to here is with those who must have it. What was proposed before a pending reconfiguration needs the active
+    /// configuration alone.
+    fn reached(&self, core: &Core) -> Option<Zxid> {
+        if core.mutants().commit_without_quorum() {
+            return Some(core.durable);
+        }
+        let reached = core.voters.active.reached(|id| self.position(core, id));
+        let (Some(pending), Some(quorum)) = (&core.pending, &core.voters.pending) else { return reached };
+        let of_pending = quorum.reached(|id| self.position(core, id)).unwrap_or(Zxid::NONE);
+        if core.mutants().commit_by_old_alone() {
+            return reached;
+        }
+        if core.mutants().commit_by_new_alone() {
+            return reached.max(Some(of_pending));
+        }
+        reached.map(|reached| reached.min(of_pending.max(Zxid(pending.version.0 - 1))))
+    }
+
     pub(crate) fn commit(&mut self, core: &mut Core) -> Verdict {
-        let reached = match core.mutants().commit_without_quorum() {
-            true => Some(core.durable),
-            false => core.voters.reached(|id| self.position(core, id)),
-        };
-        if let Some(reached) = reached.filter(|reached| *reached > self.committed) {
-            self.announce(core, reached);
+        while self.successor.is_none()
+            && let Some(reached) = self.reached(core).filter(|reached| *reached > self.committed)
+        {
+            match core.pending.clone() {
+                Some(next) if next.version <= reached => self.activate(core, &next),
+                _ => self.announce(core, reached, None),
+            }
         }
         core.deliver_to(self.committed);
         self.answer_syncs(core);
+        if let Some((zxid, successor)) = self.successor
+            && core.delivered >= zxid
+        {
+            return Verdict::Turn(successor);
+        }
         if self.is_exhausted(core) && core.delivered == self.proposed && !core.config.standalone {
             return Verdict::Look("the epoch has no more zxids");
         }
         Verdict::Stay
     }
 
-    fn announce(&mut self, core: &mut Core, reached: Zxid) {
+    /// A quorum of both configurations has the reconfiguration. From here on the new one counts.
+    fn activate(&mut self, core: &mut Core, next: &Membership) {
+        self.announce(core, Zxid(next.version.0 - 1), None);
+        let acked = self.learners.values().filter(|learner| learner.stage == Stage::Active);
+        let acked = acked.filter_map(|learner| Some((learner.follower_id()?, learner.acked)));
+        let designated = core.designate(next, acked);
+        self.announce(core, next.version, Some(designated));
+        core.note_committed(next.version);
+        if designated != core.id() {
+            tracing::info!(server = core.id().0, designated = designated.0, "another server leads from here on");
+            self.successor = Some((next.version, designated));
+        }
+    }
+
+    /// Commits up to `reached`; with `designated` that is a reconfiguration.
+    fn announce(&mut self, core: &mut Core, reached: Zxid, designated: Option<ServerId>) {
         let first = core.tail.partition_point(|(zxid, _)| *zxid <= self.committed);
         let end = core.tail.partition_point(|(zxid, _)| *zxid <= reached);
         let committed: Vec<_> = core.tail.range(first..end).cloned().collect();
-        self.committed = reached;
+        self.committed = self.committed.max(reached);
         for learner in self.learners.values_mut().filter(|learner| learner.is_synchronised()) {
             for (zxid, payload) in &committed {
-                let packet = match learner.is_observer() {
-                    true => QuorumPacket::with_data(PacketType::Inform, *zxid, payload.clone()),
-                    false => QuorumPacket::new(PacketType::Commit, *zxid),
-                };
-                learner.live(core, packet);
+                learner.live(core, decision(*zxid, payload, learner.is_observer(), designated));
             }
         }
         self.close_overflowing(core);
@@ -67,7 +104,7 @@ impl Leading {
         let round = core.voters.reached(|id| match id == core.id() {
             true => Some(self.syncs.round()),
             false => {
-                let learner = self.learners.values().find(|learner| learner.voter_id() == Some(id))?;
+                let learner = self.learners.values().find(|learner| learner.follower_id() == Some(id))?;
                 (learner.stage == Stage::Active).then_some(learner.answered)
             }
         });
@@ -120,11 +157,27 @@ impl Leading {
                 || self
                     .learners
                     .values()
-                    .any(|learner| learner.voter_id() == Some(id) && learner.alive_until > core.now)
+                    .any(|learner| learner.follower_id() == Some(id) && learner.alive_until > core.now)
         };
         match core.voters.has_quorum(alive) {
             true => Verdict::Stay,
             false => Verdict::Look("no quorum of learners within syncLimit"),
+        }
+    }
+}
+
+/// Tells a learner that a transaction is committed.
+pub(crate) fn decision(zxid: Zxid, payload: &Bytes, to_observer: bool, designated: Option<ServerId>) -> QuorumPacket {
+    let leader = designated.map(|id| id.0.to_be_bytes());
+    match (leader, to_observer) {
+        (None, false) => QuorumPacket::new(PacketType::Commit, zxid),
+        (None, true) => QuorumPacket::with_data(PacketType::Inform, zxid, payload.clone()),
+        (Some(leader), false) => {
+            QuorumPacket::with_data(PacketType::CommitAndActivate, zxid, Bytes::copy_from_slice(&leader))
+        }
+        (Some(leader), true) => {
+            let data = [&leader, &payload[..]].concat();
+            QuorumPacket::with_data(PacketType::InformAndActivate, zxid, data.into())
         }
     }
 }

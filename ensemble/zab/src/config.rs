@@ -116,6 +116,8 @@ pub struct History {
     pub trusted: bool,
     /// The last seen configuration ([`ensemble_proto::durable::Write::LastSeen`]), unless the active one is as new.
     pub last_seen: Option<Membership>,
+    /// The configuration that the state at `snapshot` holds, if it holds one; whoever knows the tree looks.
+    pub held: Option<Membership>,
 }
 
 /// Why this server must not take part with the disk it has.

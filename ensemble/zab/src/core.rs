@@ -8,9 +8,11 @@ use crate::config::{Config, History};
 use crate::effect::{ConnId, Effect, Role};
 use crate::mutants::Mutants;
 use crate::quorum::{Quorum, Voters};
+use crate::reconfig;
 use crate::vote::Vote;
 use bytes::Bytes;
 use ensemble_proto::durable::{Ticket, Write};
+use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{NOTIFICATION_VERSION, Notification, PacketType, QuorumPacket, ServerState};
 use ensemble_proto::{Epoch, ServerId, Zxid};
 use std::collections::{BTreeSet, VecDeque};
@@ -20,7 +22,14 @@ use std::time::Duration;
 pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) voters: Voters,
-    config_text: Bytes,
+    /// The active configuration as text.
+    pub(crate) config_text: Bytes,
+    /// What the history holds and is not known to be committed.
+    pub(crate) pending: Option<Membership>,
+    /// What is durable as the last seen configuration, if it is later than the active one.
+    pub(crate) last_seen: Option<Membership>,
+    /// Whether the owner has not been told of the active configuration.
+    pub(crate) is_unannounced: bool,
     pub(crate) now: Duration,
     /// The election round; in memory only.
     pub(crate) round: i64,
@@ -67,10 +76,13 @@ impl Core {
             true => Quorum::alone(config.id),
             false => Quorum::new(&config.membership),
         };
-        let voters = Voters { active, pending: None };
-        Core {
+        let voters = Voters { active, pending: None, seen: None };
+        let mut core = Core {
             voters,
             config_text,
+            pending: None,
+            last_seen: None,
+            is_unannounced: false,
             now,
             round: 0,
             vote: Vote {
@@ -103,7 +115,9 @@ impl Core {
             #[cfg(feature = "mutants")]
             deferred: None,
             config,
-        }
+        };
+        core.recover_configurations(history.last_seen, history.held);
+        core
     }
 
     pub(crate) fn id(&self) -> ServerId {
@@ -119,13 +133,14 @@ impl Core {
         if self.trusted || self.mutants().empty_store_votes() { self.last } else { Zxid::NONE }
     }
 
-    /// Whether this server votes.
-    pub(crate) fn is_voter(&self) -> bool {
-        self.voters.contains(self.id())
+    /// Whether this server may be elected.
+    pub(crate) fn is_candidate(&self) -> bool {
+        self.voters.weight(self.id()) > 0
     }
 
-    pub(crate) fn config_text(&self) -> Bytes {
-        self.config_text.clone()
+    /// Whether this server's word counts.
+    pub(crate) fn is_voter(&self) -> bool {
+        self.voters.contains(self.id())
     }
 
     pub(crate) fn config_version(&self) -> Zxid {
@@ -157,6 +172,10 @@ impl Core {
     }
 
     pub(crate) fn notify(&mut self, to: ServerId, vote: &Vote, round: i64, state: ServerState) {
+        let config = match (&self.pending, state) {
+            (Some(pending), ServerState::Looking) => reconfig::with_pending(&self.config.membership, pending),
+            _ => self.config_text.clone(),
+        };
         let notification = Notification {
             state,
             leader: vote.leader,
@@ -164,7 +183,7 @@ impl Core {
             round,
             peer_epoch: vote.peer_epoch,
             version: NOTIFICATION_VERSION,
-            config: self.config_text(),
+            config,
         };
         self.effects.push_back(Effect::Notify { to, notification });
     }
@@ -209,7 +228,7 @@ impl Core {
 
     // ---- the log ----
 
-    fn persist(&mut self, write: Write) -> Ticket {
+    pub(crate) fn persist(&mut self, write: Write) -> Ticket {
         self.issued = Ticket(self.issued.0 + 1);
         self.effects.push_back(Effect::Persist { ticket: self.issued, write });
         self.issued
@@ -241,6 +260,7 @@ impl Core {
 
     pub(crate) fn append(&mut self, zxid: Zxid, payload: Bytes) {
         assert!(zxid.follows(self.last) || self.mutants().lost_truncation(), "{zxid} does not follow {}", self.last);
+        self.note_logged(&payload);
         self.last = zxid;
         self.tail.push_back((zxid, payload.clone()));
         let write = Write::Append { zxid, payload };
@@ -266,6 +286,7 @@ impl Core {
         assert!(self.mutants().zkb_01() || to >= self.delivered, "truncation to {to} below {}", self.delivered);
         self.tail.retain(|(zxid, _)| *zxid <= to);
         self.appending.retain(|(_, zxid)| *zxid <= to);
+        self.note_cut(to);
         self.last = to;
         self.durable = self.durable.min(to);
         if !self.mutants().lost_truncation() {
@@ -297,8 +318,9 @@ impl Core {
         }
     }
 
-    /// Replaces everything by the snapshot that was received.
-    pub(crate) fn install(&mut self, zxid: Zxid) {
+    /// Replaces everything by the snapshot that was received, whose state holds this configuration.
+    pub(crate) fn install(&mut self, zxid: Zxid, configuration: Option<Membership>) {
+        self.note_installed(configuration);
         self.receiving = false;
         self.tail.clear();
         self.appending.clear();
@@ -309,6 +331,7 @@ impl Core {
         let ticket = self.persist(Write::InstallSnapshot { zxid });
         self.appending.push_back((ticket, zxid));
         self.effects.push_back(Effect::Install { zxid });
+        self.announce_configuration();
     }
 
     /// Pretends to hold a snapshot that has not arrived.
@@ -321,6 +344,7 @@ impl Core {
     /// Applies what is committed up to `limit`, as far as it is on this server's own disk: what the tree shows can never
     /// be lost by this server alone.
     pub(crate) fn deliver_to(&mut self, limit: Zxid) {
+        self.note_committed(limit);
         let limit = limit.min(self.durable);
         while let Some((zxid, payload)) = self.tail.pop_front_if(|(zxid, _)| *zxid <= limit) {
             self.delivered = zxid;
@@ -333,6 +357,7 @@ impl Core {
             }
             self.effects.push_back(Effect::Deliver { zxid, payload });
         }
+        self.announce_configuration();
     }
 
     // ---- epochs ----

@@ -15,6 +15,7 @@
 //! Trouble with what the leader sends closes the connection and leads back to an election; it never ends the process
 //! (ZOOKEEPER-4394).
 
+use crate::broadcasting::decision;
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, Role, ZabState};
 use crate::observer_master::ObserverMaster;
@@ -22,11 +23,12 @@ use crate::synchronising::Offered;
 use crate::zab::Verdict;
 use bytes::Bytes;
 use ensemble_proto::durable::Ticket;
+use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{
     AuthId, LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, Revalidation, decode_revalidate_answer,
     encode_revalidate_question, encode_touched,
 };
-use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
+use ensemble_proto::{Epoch, ServerId, SessionId, Zxid, reconfig};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -48,6 +50,8 @@ pub(crate) struct Following {
     attempt: u64,
     tries: u32,
     pub(crate) conn: Option<ConnId>,
+    /// Whether it came to learn only; what follows from a later configuration is for a later connection.
+    observer: bool,
     pub(crate) epoch: Epoch,
     /// The next ACKEPOCH claims an empty log, so that the leader sends a snapshot.
     pub(crate) claim_nothing: bool,
@@ -59,6 +63,10 @@ pub(crate) struct Following {
     pub(crate) covered: Zxid,
     /// A snapshot that the log goes beyond, until it is known which of the log's records the leader has.
     pub(crate) offered: Option<Offered>,
+    /// The configuration that the leader told with NEWLEADER, if it is a later one.
+    pub(crate) told: Option<Membership>,
+    /// Who leads the configuration that is active since its transaction.
+    designated: Option<(Zxid, ServerId)>,
     /// The write after which ACK(NEWLEADER) leaves.
     pub(crate) acknowledged: Ticket,
     touched: BTreeMap<SessionId, i32>,
@@ -93,12 +101,15 @@ impl Following {
             attempt,
             tries: 0,
             conn: None,
+            observer: core.is_observer(),
             epoch: Epoch(0),
             claim_nothing: false,
             open: VecDeque::new(),
             committed: core.delivered,
             covered: Zxid::ZERO,
             offered: None,
+            told: None,
+            designated: None,
             acknowledged: Ticket(0),
             touched: BTreeMap::new(),
             report_from: SessionId(i64::MIN),
@@ -109,10 +120,10 @@ impl Following {
 
     // ---- getters ----
 
-    pub(crate) fn role(&self, core: &Core) -> Role {
-        match core.is_voter() {
-            true => Role::Following { leader: self.leader },
-            false => Role::Observing { leader: self.leader },
+    pub(crate) fn role(&self) -> Role {
+        match self.observer {
+            true => Role::Observing { leader: self.leader },
+            false => Role::Following { leader: self.leader },
         }
     }
 
@@ -130,6 +141,14 @@ impl Following {
 
     pub(crate) fn conn(&self) -> Option<ConnId> {
         self.conn
+    }
+
+    pub(crate) fn leader(&self) -> ServerId {
+        self.leader
+    }
+
+    pub(crate) fn is_observer(&self) -> bool {
+        self.observer
     }
 
     fn is_serving(&self) -> bool {
@@ -196,13 +215,17 @@ impl Following {
         self.deadline = core.now + core.config.init_time();
         let hello =
             LearnerInfo { id: core.id(), protocol_version: PROTOCOL_VERSION, config_version: core.config_version() };
-        let kind = if core.is_voter() { PacketType::FollowerInfo } else { PacketType::ObserverInfo };
+        self.observer = core.is_observer();
+        let kind = if self.observer { PacketType::ObserverInfo } else { PacketType::FollowerInfo };
         let zxid = Zxid::new(core.accepted_epoch, 0);
         core.send(conn, QuorumPacket::with_data(kind, zxid, hello.encode()));
     }
 
     pub(crate) fn handle_closed(&mut self, core: &mut Core) -> Verdict {
         self.conn = None;
+        if let Some((_, leader)) = self.designated {
+            return Verdict::Turn(leader);
+        }
         match self.stage {
             Stage::AwaitLeaderInfo => self.retry(core),
             _ => Verdict::Look("connection to the leader is lost"),
@@ -265,8 +288,8 @@ impl Following {
     pub(crate) fn propose(&mut self, core: &mut Core, packet: QuorumPacket) -> Verdict {
         let zxid = packet.zxid;
         if zxid > self.covered || self.is_serving() {
-            if !self.log(core, packet) {
-                return Verdict::Look("proposal does not follow the log");
+            if let Err(reason) = self.log(core, packet) {
+                return Verdict::Look(reason);
             }
             if core.mutants().zkb_05()
                 && self.stage == Stage::Receiving
@@ -282,18 +305,22 @@ impl Following {
         Verdict::Stay
     }
 
-    /// Appends what follows the log, or the history that is being collected. False when it does not follow.
-    fn log(&mut self, core: &mut Core, packet: QuorumPacket) -> bool {
+    /// Appends what follows the log, or the history that is being collected.
+    fn log(&mut self, core: &mut Core, packet: QuorumPacket) -> Result<(), &'static str> {
         let (zxid, payload) = (packet.zxid, packet.data.unwrap_or_default());
+        if core.config.reconfig && reconfig::proposed(&payload).is_err() {
+            return Err("a reconfiguration cannot be understood");
+        }
         match &mut self.offered {
             Some(offered) if zxid.follows(offered.last()) => offered.records.push((zxid, payload)),
             None if zxid.follows(core.last) || core.mutants().lost_truncation() => core.append(zxid, payload),
-            _ => return false,
+            _ => return Err("a record does not follow the log"),
         }
-        true
+        Ok(())
     }
 
-    pub(crate) fn commit(&mut self, core: &mut Core, zxid: Zxid) -> Verdict {
+    /// `designated` leads the configuration that the transaction makes, if it makes one.
+    pub(crate) fn commit(&mut self, core: &mut Core, zxid: Zxid, designated: Option<ServerId>) -> Verdict {
         match self.open.front() {
             Some(open) if *open == zxid => {
                 self.open.pop_front();
@@ -305,30 +332,52 @@ impl Following {
         }
         self.committed = self.committed.max(zxid);
         if self.is_serving() {
-            self.inform_observers(core, zxid);
-            self.deliver(core);
+            self.inform_observers(core, zxid, designated);
         }
-        Verdict::Stay
+        self.deliver_if_serving(core)
+    }
+
+    /// COMMITANDACTIVATE.
+    pub(crate) fn commit_and_activate(&mut self, core: &mut Core, packet: &QuorumPacket) -> Verdict {
+        let Some(leader) = leader_of(packet.payload()) else {
+            return Verdict::Look("COMMITANDACTIVATE without a leader");
+        };
+        self.designate(core, packet.zxid, leader);
+        self.commit(core, packet.zxid, Some(leader))
+    }
+
+    /// Takes note of who leads the configuration that the transaction made. That of a leader that is not established is of no account.
+    fn designate(&mut self, core: &Core, zxid: Zxid, leader: ServerId) {
+        if core.config.reconfig && self.is_serving() && leader != self.leader {
+            self.designated = Some((zxid, leader));
+        }
+    }
+
+    fn deliver_if_serving(&mut self, core: &mut Core) -> Verdict {
+        match self.is_serving() {
+            true => self.deliver(core),
+            false => Verdict::Stay,
+        }
     }
 
     pub(crate) fn inform(&mut self, core: &mut Core, mut packet: QuorumPacket) -> Verdict {
         if packet.kind == PacketType::InformAndActivate {
-            // the designated leader comes first; reconfiguration is not supported, so nobody is designated
+            // the designated leader comes first
             let data = packet.data.unwrap_or_default();
-            if data.len() < 8 {
+            let Some(leader) = leader_of(&data) else {
                 return Verdict::Look("INFORMANDACTIVATE without a leader");
-            }
+            };
+            self.designate(core, packet.zxid, leader);
             packet.data = Some(data.slice(8..));
         }
         let zxid = packet.zxid;
-        if zxid > self.covered && !self.log(core, packet) {
-            return Verdict::Look("INFORM does not follow the log");
+        if zxid > self.covered
+            && let Err(reason) = self.log(core, packet)
+        {
+            return Verdict::Look(reason);
         }
         self.committed = self.committed.max(zxid);
-        if self.is_serving() {
-            self.deliver(core);
-        }
-        Verdict::Stay
+        self.deliver_if_serving(core)
     }
 
     // ---- broadcast ----
@@ -338,7 +387,7 @@ impl Following {
             PacketType::Proposal => {
                 let zxid = packet.zxid;
                 let verdict = self.propose(core, packet);
-                if matches!(verdict, Verdict::Stay) && core.is_voter() {
+                if matches!(verdict, Verdict::Stay) && !self.observer {
                     match core.mutants().ack_before_sync() {
                         true => core.send(conn, QuorumPacket::new(PacketType::Ack, zxid)),
                         false => core.acknowledge(conn, zxid),
@@ -346,7 +395,8 @@ impl Following {
                 }
                 verdict
             }
-            PacketType::Commit | PacketType::CommitAndActivate => self.commit(core, packet.zxid),
+            PacketType::Commit => self.commit(core, packet.zxid, None),
+            PacketType::CommitAndActivate => self.commit_and_activate(core, &packet),
             PacketType::Inform | PacketType::InformAndActivate => self.inform(core, packet),
             PacketType::Ping => {
                 self.answer_ping(core, conn, packet.zxid);
@@ -368,16 +418,33 @@ impl Following {
         }
     }
 
-    pub(crate) fn deliver(&mut self, core: &mut Core) {
+    /// Delivers what is committed. When a reconfiguration is among it, this server may have to take another part.
+    pub(crate) fn deliver(&mut self, core: &mut Core) -> Verdict {
         core.deliver_to(self.committed);
         self.release_syncs(core);
+        match self.designated {
+            Some((zxid, leader)) if core.delivered >= zxid => Verdict::Turn(leader),
+            None if !core.is_unannounced && core.is_observer() != self.observer => Verdict::Turn(self.leader),
+            _ => Verdict::Stay,
+        }
     }
 
-    fn inform_observers(&mut self, core: &mut Core, zxid: Zxid) {
+    /// Activates what a leader that is established now has told, as far as it is committed with that leader's history. Its
+    /// transaction may have been proposed only.
+    pub(crate) fn activate_told(&mut self, core: &mut Core) {
+        core.note_committed(self.committed);
+        let told = self.told.take().filter(|told| told.version > core.config_version());
+        if let Some(told) = told.filter(|told| told.version.counter() == 0 || told.version <= self.committed) {
+            core.activate(told);
+        }
+        core.forget_unseen(self.epoch);
+    }
+
+    fn inform_observers(&mut self, core: &mut Core, zxid: Zxid, designated: Option<ServerId>) {
         let Some(observers) = &mut self.observers else { return };
         if let Ok(index) = core.tail.binary_search_by_key(&zxid, |(zxid, _)| *zxid) {
             let payload = core.tail[index].1.clone();
-            observers.inform(core, zxid, &payload);
+            observers.inform(core, decision(zxid, &payload, true, designated));
         }
     }
 
@@ -428,4 +495,9 @@ impl Following {
     pub(crate) fn touch(&mut self, session: SessionId, timeout_ms: i32) {
         self.touched.insert(session, timeout_ms);
     }
+}
+
+/// The designated leader that begins a payload.
+fn leader_of(payload: &[u8]) -> Option<ServerId> {
+    payload.first_chunk().map(|id| ServerId(i64::from_be_bytes(*id)))
 }

@@ -16,15 +16,18 @@
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
 use crate::learner::{Hello, Learner, Marks, Stage, Summary};
+use crate::quorum::Quorum;
+use crate::reconfig::ReconfigRefusal;
 use crate::sync_queue::SyncQueue;
 use crate::zab::Verdict;
 use bytes::Bytes;
 use ensemble_proto::durable::Ticket;
+use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{
     LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, decode_revalidate_question, decode_touched,
     encode_revalidate_answer,
 };
-use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
+use ensemble_proto::{Epoch, ServerId, SessionId, Zxid, reconfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -53,8 +56,14 @@ pub(crate) struct Leading {
     /// How far this server's own log is behind.
     pub(crate) marks: Marks,
     pub(crate) syncs: SyncQueue,
-    /// A member has accepted a later epoch: it can follow only a leader of a yet later one.
-    outdated: bool,
+    /// Why this server cannot lead everybody, though it might lead a quorum.
+    outdated: Option<&'static str>,
+    /// The first configuration gets a version when it is established first (ZOOKEEPER-1783).
+    first: Option<Membership>,
+    /// The configuration that is active once this leader is established.
+    initial_text: Bytes,
+    /// Who leads the configuration that is active since its transaction, if another server does.
+    pub(crate) successor: Option<(Zxid, ServerId)>,
     #[cfg(feature = "mutants")]
     pub(crate) former_acks: BTreeMap<ServerId, Zxid>,
 }
@@ -106,7 +115,10 @@ impl Leading {
             pings: 0,
             marks: Marks::default(),
             syncs: SyncQueue::default(),
-            outdated: false,
+            outdated: None,
+            first: None,
+            initial_text: Bytes::new(),
+            successor: None,
             #[cfg(feature = "mutants")]
             former_acks: BTreeMap::new(),
         }
@@ -126,8 +138,8 @@ impl Leading {
         self.committed
     }
 
-    pub(crate) fn learners(&self) -> impl Iterator<Item = LearnerStatus> + '_ {
-        self.learners.values().filter_map(Learner::status)
+    pub(crate) fn learners<'a>(&'a self, core: &'a Core) -> impl Iterator<Item = LearnerStatus> + 'a {
+        self.learners.values().filter_map(|learner| learner.status(core))
     }
 
     pub(crate) fn deadline(&self) -> Option<Duration> {
@@ -153,12 +165,33 @@ impl Leading {
 
     pub(crate) fn can_propose(&self, core: &Core) -> bool {
         self.phase == Phase::Broadcast
+            && self.successor.is_none()
             && core.tail.len() < core.config.outstanding_max
             && (core.config.standalone || !self.is_exhausted(core))
     }
 
+    /// Whether a reconfiguration to `next` may be proposed: none is pending, and a quorum of it is in sync
+    /// (`Leader.isQuorumSynced`). An observer that shall vote is not counted: it does not log what is not committed. Nor is one that is about
+    /// to become one.
+    pub(crate) fn can_reconfigure(&self, core: &Core, next: &Membership) -> Result<(), ReconfigRefusal> {
+        if self.phase != Phase::Broadcast || self.successor.is_some() {
+            return Err(ReconfigRefusal::NotLeading);
+        }
+        if core.pending.is_some() {
+            return Err(ReconfigRefusal::InProgress);
+        }
+        let in_sync = |learner: &Learner| learner.stage == Stage::Active && learner.alive_until > core.now;
+        let has = |id| {
+            let mut learners = self.learners.values().filter(|learner| learner.follower_id() == Some(id));
+            !core.config.membership.is_observer(id) && (id == core.id() || learners.any(in_sync))
+        };
+        if Quorum::new(next).has_quorum(has) { Ok(()) } else { Err(ReconfigRefusal::NoQuorum) }
+    }
+
     pub(crate) fn propose(&mut self, core: &mut Core, zxid: Zxid, payload: Bytes) {
         assert!(zxid == self.next_zxid(core), "proposal {zxid} is not the next after {}", self.proposed);
+        let is_first = core.pending.is_none() || matches!(reconfig::proposed(&payload), Ok(None));
+        assert!(is_first, "one reconfiguration is pending at a time");
         self.proposed = zxid;
         core.append(zxid, payload.clone());
         self.marks.mark(zxid, core.now);
@@ -201,7 +234,7 @@ impl Leading {
         self.hellos.remove(&hello.id);
         self.pin_committed_log(core);
         #[cfg(feature = "mutants")]
-        if core.mutants().stale_ack() && hello.voter {
+        if core.mutants().stale_ack() && !hello.observer {
             self.former_acks.insert(hello.id, learner.acked);
         }
         core.effects.push_back(Effect::LearnerLost { learner: conn });
@@ -222,7 +255,9 @@ impl Leading {
         let deadline = core.now + core.config.init_time();
         learner.read_deadline = Some(deadline);
         learner.alive_until = learner.alive_until.max(deadline);
-        if learner.voter_id().is_some() && matches!(self.phase, Phase::AwaitLeaderAcks { .. }) {
+        if learner.follower_id().is_some_and(|id| core.voters.contains(id))
+            && matches!(self.phase, Phase::AwaitLeaderAcks { .. })
+        {
             self.gate_deadline = deadline;
         }
     }
@@ -274,18 +309,16 @@ impl Leading {
             return Err("learner speaks a protocol before 1.0");
         }
         if info.config_version > core.config_version() {
+            if self.phase != Phase::Broadcast && core.voters.contains(info.id) {
+                self.outdated = Some("a voter has a later configuration");
+            }
             return Err("learner has a later configuration");
         }
         if info.id.0 < 0 || info.id == core.id() {
             return Err("learner claims the leader's id or none");
         }
         let observer = packet.kind == PacketType::ObserverInfo;
-        let hello = Hello {
-            id: info.id,
-            voter: !observer && core.voters.contains(info.id),
-            observer,
-            accepted_epoch: packet.zxid.epoch(),
-        };
+        let hello = Hello { id: info.id, observer, accepted_epoch: packet.zxid.epoch() };
         let former = self.learners.values().find(|learner| learner.hello.is_some_and(|other| other.id == info.id));
         if let Some(former) = former.map(|former| former.conn) {
             self.close(core, former, "the same server connected again");
@@ -298,12 +331,12 @@ impl Leading {
         match self.phase {
             Phase::AwaitHellos => {
                 self.epoch = self.epoch.max(Epoch(hello.accepted_epoch.0 + 1));
-                if hello.voter {
+                if !hello.observer {
                     self.hellos.insert(hello.id);
                 }
             }
             _ if hello.accepted_epoch > self.epoch && core.config.membership.servers.contains_key(&hello.id) => {
-                self.outdated = true;
+                self.outdated = Some("a member has accepted a later epoch");
             }
             Phase::PersistAccepted { .. } => {}
             _ => learner.offer(core, self.epoch),
@@ -330,7 +363,7 @@ impl Leading {
                     return Err("learner's history is beyond the leader's");
                 }
                 let counts = current_epoch.is_some() && summary.last != Zxid::NONE;
-                if let Some(id) = learner.voter_id().filter(|_| counts) {
+                if let Some(id) = learner.follower_id().filter(|_| counts) {
                     self.epoch_acks.insert(id);
                 }
                 Ok(())
@@ -347,26 +380,36 @@ impl Leading {
         if self.phase == Phase::Broadcast { self.committed } else { core.last }
     }
 
+    /// NEWLEADER as it is now. What is pending while this leader is not established is committed with its history; later, with its own
+    /// quorums.
+    fn new_leader(&self, core: &Core) -> QuorumPacket {
+        let configuration = match self.phase {
+            Phase::Broadcast => &core.config_text,
+            _ => &self.initial_text,
+        };
+        QuorumPacket::with_data(PacketType::NewLeader, Zxid::new(self.epoch, 0), configuration.clone())
+    }
+
     fn synchronise(&mut self, core: &mut Core, conn: ConnId) {
         let end = self.sync_end(core);
         let Some(Stage::AwaitPlan { last }) = self.learners.get(&conn).map(|learner| learner.stage) else { return };
-        let plan = Learner::plan(core, last, end);
+        let (plan, new_leader) = (Learner::plan(core, last, end), self.new_leader(core));
         if Learner::is_one_too_many(self.learners.values(), core, plan)
             && self.learners.get(&conn).is_some_and(Learner::is_observer)
         {
             return self.close(core, conn, "too many learners are being synchronised");
         }
         if let Some(learner) = self.learners.get_mut(&conn) {
-            learner.synchronise(core, self.epoch, plan, last, end);
+            learner.synchronise(core, new_leader, plan, last, end);
         }
         self.pin_committed_log(core);
     }
 
     /// Everything of the snapshot for this learner has been handed over.
     pub(crate) fn handle_snapshot_sent(&mut self, core: &mut Core, conn: ConnId) {
-        let end = self.sync_end(core);
+        let (end, new_leader) = (self.sync_end(core), self.new_leader(core));
         let Some(learner) = self.learners.get_mut(&conn) else { return };
-        if !learner.snapshot_sent(core, self.epoch, end) {
+        if !learner.snapshot_sent(core, new_leader, end) {
             self.close(core, conn, "more was committed while a snapshot was sent than is remembered");
         }
         self.pin_committed_log(core);
@@ -385,7 +428,7 @@ impl Leading {
         learner.read_deadline = None;
         match self.phase {
             Phase::Broadcast => learner.activate(core),
-            _ => self.leader_acks.extend(learner.voter_id()),
+            _ => self.leader_acks.extend(learner.follower_id()),
         }
         Ok(())
     }
@@ -425,8 +468,8 @@ impl Leading {
     /// Differs from ZooKeeper: where a member that has accepted a later epoch, from a leader that came to nothing, is shut
     /// out for as long as the present leader lasts. Here the leader steps down for an epoch that suits everybody.
     pub(crate) fn advance(&mut self, core: &mut Core) -> Verdict {
-        if self.outdated {
-            return Verdict::Look("a member has accepted a later epoch");
+        if let Some(reason) = self.outdated {
+            return Verdict::Look(reason);
         }
         loop {
             match self.phase {
@@ -446,6 +489,10 @@ impl Leading {
                         return Verdict::Stay;
                     }
                     self.establish(core);
+                    if !core.is_candidate() {
+                        return Verdict::Look("this server has no vote in the configuration that is active now");
+                    }
+                    core.serve(Role::Leading);
                 }
                 Phase::Broadcast => return self.commit(core),
                 _ => return Verdict::Stay,
@@ -473,6 +520,12 @@ impl Leading {
         self.enter(core, Phase::AwaitLeaderAcks { ticket });
         (self.proposed, self.committed) = (Zxid::new(self.epoch, 0), Zxid::new(self.epoch, 0));
         self.ping_at = Some(core.now + core.config.tick / 2);
+        let active = &core.config.membership;
+        if core.config.reconfig && active.version == Zxid::ZERO && core.pending.is_none() {
+            self.first = Some(Membership { version: Zxid::new(self.epoch, 0), ..active.clone() });
+        }
+        let initial = self.first.as_ref().or(core.pending.as_ref()).unwrap_or(active);
+        self.initial_text = initial.to_string().into();
         let waiting: Vec<_> = self.learners.keys().copied().collect();
         for conn in waiting {
             self.synchronise(core, conn);
@@ -484,7 +537,10 @@ impl Leading {
         self.enter(core, Phase::Broadcast);
         core.vote.peer_epoch = self.epoch;
         core.deliver_to(core.last);
-        core.serve(Role::Leading);
+        if let Some(first) = self.first.take() {
+            core.activate(first);
+        }
+        core.forget_unseen(self.epoch);
         for learner in self.learners.values_mut().filter(|learner| learner.stage == Stage::Acknowledged) {
             learner.activate(core);
         }
@@ -516,7 +572,7 @@ impl Leading {
     ///
     /// Differs from ZooKeeper: where this is off (`zookeeper.leader.maxTimeToWaitForEpoch`, ZOOKEEPER-3109).
     pub(crate) fn handle_looking_voter(&mut self, core: &Core, from: ServerId) -> Verdict {
-        let connected = |id| self.learners.values().any(|learner| learner.voter_id() == Some(id));
+        let connected = |id| self.learners.values().any(|learner| learner.follower_id() == Some(id));
         let waits_in_vain = self.phase != Phase::Broadcast
             && self.electors.contains(&from)
             && core.now >= self.since + core.config.tick

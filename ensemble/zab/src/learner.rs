@@ -26,8 +26,7 @@ const HELD_PACKET_BYTES: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Hello {
     pub(crate) id: ServerId,
-    /// Whether its acknowledgements count: it came as a follower, and the configuration lets it vote.
-    pub(crate) voter: bool,
+    /// Whether it came to learn only. Whether the word of another counts is for the configurations to say.
     pub(crate) observer: bool,
     pub(crate) accepted_epoch: Epoch,
 }
@@ -116,8 +115,9 @@ impl Learner {
         }
     }
 
-    pub(crate) fn voter_id(&self) -> Option<ServerId> {
-        self.hello.filter(|hello| hello.voter).map(|hello| hello.id)
+    /// Whose word its acknowledgements are; `None` for an observer.
+    pub(crate) fn follower_id(&self) -> Option<ServerId> {
+        self.hello.filter(|hello| !hello.observer).map(|hello| hello.id)
     }
 
     pub(crate) fn is_observer(&self) -> bool {
@@ -129,12 +129,12 @@ impl Learner {
         matches!(self.stage, Stage::Synchronising | Stage::Acknowledged | Stage::Active)
     }
 
-    pub(crate) fn status(&self) -> Option<LearnerStatus> {
+    pub(crate) fn status(&self, core: &Core) -> Option<LearnerStatus> {
         let hello = self.hello?;
         Some(LearnerStatus {
             id: hello.id,
             conn: self.conn,
-            voter: hello.voter,
+            voter: !hello.observer && core.voters.contains(hello.id),
             synced: self.stage == Stage::Active,
             acked: self.acked,
         })
@@ -165,7 +165,7 @@ impl Learner {
     ///
     /// Differs from ZooKeeper: which plans with what it has applied, so a follower may be told to truncate a transaction
     /// that is committed and not applied yet.
-    pub(crate) fn synchronise(&mut self, core: &mut Core, epoch: Epoch, plan: Plan, peer: Zxid, end: Zxid) {
+    pub(crate) fn synchronise(&mut self, core: &mut Core, new_leader: QuorumPacket, plan: Plan, peer: Zxid, end: Zxid) {
         let conn = self.conn;
         let end = core.history_to(end).last().map_or(core.committed_log.base(), |(zxid, _)| *zxid);
         let learner = self.hello.map(|hello| hello.id.0);
@@ -182,7 +182,7 @@ impl Learner {
             }
             Plan::Snap => {
                 if core.mutants().zkb_13() {
-                    core.send(conn, new_leader(core, epoch));
+                    core.send(conn, new_leader);
                 }
                 core.send(conn, QuorumPacket::new(PacketType::Snap, core.delivered));
                 core.effects.push_back(Effect::SendSnapshot { conn });
@@ -192,21 +192,21 @@ impl Learner {
                 return;
             }
         };
-        self.finish(core, epoch, after, end);
+        self.finish(core, new_leader, after, end);
     }
 
     /// The tree is sent: what was committed since follows. False when this server does not remember all of that.
-    pub(crate) fn snapshot_sent(&mut self, core: &mut Core, epoch: Epoch, end: Zxid) -> bool {
+    pub(crate) fn snapshot_sent(&mut self, core: &mut Core, new_leader: QuorumPacket, end: Zxid) -> bool {
         let Stage::Streaming { after } = self.stage else { return true };
         if after < core.committed_log.base() {
             return false;
         }
-        self.finish(core, epoch, after, end);
+        self.finish(core, new_leader, after, end);
         true
     }
 
     /// Sends the transactions after `after` up to `end`, then NEWLEADER; later ones are live traffic.
-    fn finish(&mut self, core: &mut Core, epoch: Epoch, after: Zxid, end: Zxid) {
+    fn finish(&mut self, core: &mut Core, new_leader: QuorumPacket, after: Zxid, end: Zxid) {
         let lacking: Vec<_> = core.history_to(end).filter(|(zxid, _)| *zxid > after).cloned().collect();
         let end = lacking.last().map_or(after, |(zxid, _)| *zxid);
         for (zxid, payload) in lacking {
@@ -222,7 +222,7 @@ impl Learner {
                 self.live(core, QuorumPacket::with_data(PacketType::Proposal, zxid, payload));
             }
         }
-        core.send(self.conn, new_leader(core, epoch));
+        core.send(self.conn, new_leader);
     }
 
     /// Sends live traffic, or holds it back.
@@ -313,10 +313,6 @@ impl Learner {
     pub(crate) fn is_lagging(&mut self, since: Duration) -> bool {
         !self.is_observer() && self.marks.is_lagging(self.acked, since)
     }
-}
-
-fn new_leader(core: &Core, epoch: Epoch) -> QuorumPacket {
-    QuorumPacket::with_data(PacketType::NewLeader, Zxid::new(epoch, 0), core.config_text())
 }
 
 /// Remembers how far something had been sent at some times, to tell when the oldest part that is not answered was sent.

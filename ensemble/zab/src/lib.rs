@@ -2,7 +2,7 @@
 //! was acknowledged.
 //!
 //! This crate knows no znode, no client, no socket, no disk and no clock. A server is a [`Zab`]: inputs in (`handle_*`,
-//! requests), [`Effect`]s out. Payloads are opaque bytes.
+//! requests), [`Effect`]s out. Payloads are opaque bytes, but for that of a reconfiguration.
 //!
 //! # The protocol
 //!
@@ -20,6 +20,8 @@
 //! 3. **Synchronisation** (`sync_plan`, `learner`, `synchronising`): learners get the leader's history and make it durable, then the epoch
 //!    that stands for it, then acknowledge. When a quorum has it, all of it is committed.
 //! 4. **Broadcast** (`broadcasting`): the leader numbers transactions, a quorum has each on disk, then it is committed, in order.
+//! 5. **Reconfiguration** (`reconfig`): a transaction that changes who the ensemble is, and what a quorum. Then the new configuration's
+//!    leader goes on without an election.
 //!
 //! # Invariants
 //!
@@ -39,7 +41,7 @@
 //!
 //! # Limits
 //!
-//! Reconfiguration and oracles are not supported. A learner further behind than the committed log
+//! Oracles are not supported. A learner further behind than the committed log
 //! in memory gets a snapshot.
 //!
 //! # Sources
@@ -60,6 +62,7 @@ mod looking;
 mod mutants;
 mod observer_master;
 mod quorum;
+mod reconfig;
 mod responder;
 mod sync_plan;
 mod sync_queue;
@@ -73,4 +76,5 @@ pub use ensemble_proto::durable::{Ticket, Write};
 pub use following::TOUCHED_MAX;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutants;
+pub use reconfig::ReconfigRefusal;
 pub use zab::Zab;

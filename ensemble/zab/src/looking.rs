@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::vote::Vote;
 use ensemble_proto::quorum::{NOTIFICATION_VERSION, Notification, ServerState};
 use ensemble_proto::{Epoch, ServerId, Zxid};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -48,8 +49,9 @@ pub(crate) struct Election {
 
 #[derive(Debug)]
 enum Stage {
-    /// Writes of the former role are on their way to the disk; the last notification of each server waits.
-    Settling { early: BTreeMap<ServerId, Notification> },
+    /// Writes of the former role are on their way to the disk; the last notification of each server waits. Then there is an election,
+    /// unless the leader is designated.
+    Settling { early: BTreeMap<ServerId, Notification>, designated: Option<ServerId> },
     /// An observer takes its time.
     Waiting { until: Duration },
     /// Electing.
@@ -59,10 +61,20 @@ enum Stage {
 impl Election {
     /// Begins a round as soon as the disk is quiet.
     pub(crate) fn begin(core: &mut Core) -> (Election, Option<Decision>) {
+        Election::begin_unless(core, None)
+    }
+
+    /// Ends as soon as the disk is quiet, with a leader that a reconfiguration has designated. This server can be that only with a vote.
+    pub(crate) fn skip(core: &mut Core, designated: ServerId) -> (Election, Option<Decision>) {
+        let can_be = designated != core.id() || (core.is_candidate() && core.position() != Zxid::NONE);
+        Election::begin_unless(core, can_be.then_some(designated))
+    }
+
+    fn begin_unless(core: &mut Core, designated: Option<ServerId>) -> (Election, Option<Decision>) {
         core.recover_epoch();
         let initial = initial_vote(core);
         let mut election = Election {
-            stage: Stage::Settling { early: BTreeMap::new() },
+            stage: Stage::Settling { early: BTreeMap::new(), designated },
             initial,
             proposal: initial,
             received: BTreeMap::new(),
@@ -77,9 +89,13 @@ impl Election {
 
     /// Something became durable.
     pub(crate) fn settle(&mut self, core: &mut Core) -> Option<Decision> {
-        let Stage::Settling { early } = &mut self.stage else { return None };
+        let Stage::Settling { early, designated } = &mut self.stage else { return None };
         if !core.is_settled() {
             return None;
+        }
+        if let Some(leader) = *designated {
+            core.vote = Vote { leader, zxid: core.position(), ..self.initial };
+            return Some(Decision { leader, electors: BTreeSet::new() });
         }
         let early = std::mem::take(early);
         if !core.is_voter() && core.round > 0 {
@@ -124,7 +140,7 @@ impl Election {
                 if self.resend_at <= core.now {
                     self.interval = (self.interval * 2).min(core.config.notification_interval_max);
                     self.resend_at = core.now + self.interval;
-                    self.tell_everybody(core);
+                    return self.stand_or_repeat(core);
                 }
                 None
             }
@@ -151,17 +167,19 @@ impl Election {
         notification: &Notification,
     ) -> Option<Decision> {
         match &mut self.stage {
-            Stage::Settling { early } => {
+            Stage::Settling { early, .. } => {
                 early.insert(from, notification.clone());
                 return None;
             }
             Stage::Waiting { .. } => return None,
             Stage::Open => {}
         }
-        if !core.voters.contains(notification.leader) {
-            return None;
-        }
         let vote = Vote::of(notification);
+        if !core.voters.contains(vote.leader) {
+            // It votes for nobody yet. It may be in a later round all the same, and drop votes of this one.
+            let is_later = vote.state == ServerState::Looking && vote.round > core.round;
+            return if is_later { self.join_round(core, vote.round, None) } else { None };
+        }
         match vote.state {
             ServerState::Looking => self.handle_looking(core, from, vote),
             ServerState::Following | ServerState::Leading => self.handle_in_office(core, from, vote),
@@ -178,15 +196,39 @@ impl Election {
             return None;
         }
         if vote.round > core.round {
-            core.round = vote.round;
-            self.received.clear();
-            let initial = Vote { round: vote.round, ..self.initial };
-            self.propose(core, if is_better(core, &vote, &initial) { vote } else { initial });
-        } else if is_better(core, &vote, &self.proposal) {
+            return self.join_round(core, vote.round, Some((from, vote)));
+        }
+        if is_better(core, &vote, &self.proposal) {
             self.propose(core, vote);
         }
         self.received.insert(from, vote);
         self.count(core)
+    }
+
+    /// Begins again in a later round, with the vote that told of it if it names anybody.
+    fn join_round(&mut self, core: &mut Core, round: i64, told: Option<(ServerId, Vote)>) -> Option<Decision> {
+        core.round = round;
+        self.received.clear();
+        let initial = Vote { round, ..self.initial };
+        let better = told.map(|(_, vote)| vote).filter(|vote| is_better(core, vote, &initial));
+        self.propose(core, better.unwrap_or(initial));
+        self.received.extend(told);
+        self.count(core)
+    }
+
+    /// No leader yet. Who votes only in the configuration that is pending lets the others lead, but may be the only one that has the
+    /// whole history, and then nobody else can.
+    ///
+    /// Differs from ZooKeeper: where such a server never stands for election.
+    fn stand_or_repeat(&mut self, core: &mut Core) -> Option<Decision> {
+        let own = own_vote(core);
+        let knows_more = (own.peer_epoch, own.zxid) > (self.proposal.peer_epoch, self.proposal.zxid);
+        if self.initial.leader != own.leader && core.is_candidate() && own.zxid != Zxid::NONE && knows_more {
+            self.propose(core, own);
+            return self.count(core);
+        }
+        self.tell_everybody(core);
+        None
     }
 
     /// Makes this the candidate, and everybody hear of it.
@@ -214,9 +256,7 @@ impl Election {
     /// history is too late then, as it would be a moment later: what it alone has was never committed.
     fn count(&mut self, core: &mut Core) -> Option<Decision> {
         let supporters = supporters(core, &self.received, &self.proposal);
-        if core.voters.active.weight(self.proposal.leader) == 0
-            || !core.voters.has_quorum(|id| supporters.contains(&id))
-        {
+        if core.voters.weight(self.proposal.leader) == 0 || !core.voters.has_quorum(|id| supporters.contains(&id)) {
             self.decide_at = None;
             return None;
         }
@@ -251,21 +291,41 @@ impl Election {
 }
 
 fn initial_vote(core: &Core) -> Vote {
-    let (leader, zxid, peer_epoch) = match core.is_voter() {
-        true => (core.id(), core.position(), core.current_epoch),
-        false => (ServerId(i64::MIN), Zxid(i64::MIN), Epoch(i64::MIN)),
-    };
-    let (round, state) = (core.round, ServerState::Looking);
-    Vote { leader, zxid, round, peer_epoch, state, version: NOTIFICATION_VERSION }
+    match core.voters.active.contains(core.id()) {
+        true => own_vote(core),
+        false => {
+            Vote { leader: ServerId(i64::MIN), zxid: Zxid(i64::MIN), peer_epoch: Epoch(i64::MIN), ..own_vote(core) }
+        }
+    }
 }
 
-/// Whether a vote replaces another. Who has no weight is never elected (`FastLeaderElection.totalOrderPredicate`).
+fn own_vote(core: &Core) -> Vote {
+    Vote {
+        leader: core.id(),
+        zxid: core.position(),
+        round: core.round,
+        peer_epoch: core.current_epoch,
+        state: ServerState::Looking,
+        version: NOTIFICATION_VERSION,
+    }
+}
+
+/// Whether a vote replaces another: by [`Vote::beats`], among those who have weight (`FastLeaderElection.totalOrderPredicate`).
 ///
 /// Differs from ZooKeeper: where a server without weight that has the greatest history stays with its own vote, and finds a leader
-/// only when one is in office.
+/// only when one is in office. And of two with the same history one that can lead the active configuration is better: servers that do
+/// not know what is pending know no other.
 fn is_better(core: &Core, vote: &Vote, than: &Vote) -> bool {
-    let has_weight = |vote: &Vote| core.voters.active.weight(vote.leader) > 0;
-    has_weight(vote) && (!has_weight(than) || vote.beats(than))
+    let has_weight = |vote: &Vote| core.voters.weight(vote.leader) > 0;
+    let history = |vote: &Vote| (vote.peer_epoch, vote.zxid, core.voters.active.weight(vote.leader) > 0);
+    // Who names nobody yet names nobody whose history is behind its own.
+    let is_behind = (vote.peer_epoch, vote.zxid) < (core.current_epoch, core.position());
+    match history(vote).cmp(&history(than)) {
+        _ if !has_weight(vote) || (is_behind && core.is_candidate()) => false,
+        _ if !has_weight(than) => true,
+        Ordering::Equal => vote.beats(than),
+        order => order == Ordering::Greater,
+    }
 }
 
 fn supporters(core: &Core, votes: &BTreeMap<ServerId, Vote>, candidate: &Vote) -> BTreeSet<ServerId> {
@@ -273,14 +333,14 @@ fn supporters(core: &Core, votes: &BTreeMap<ServerId, Vote>, candidate: &Vote) -
 }
 
 /// Who agrees that this leader is in office, if they are a quorum and the leader itself says so. A server whose store was lost
-/// may be said to lead by those who followed it before: it must not.
+/// may be said to lead by those who followed it before: it must not. What is pending here does not matter: see [`crate::reconfig`].
 fn is_led(core: &Core, votes: &BTreeMap<ServerId, Vote>, vote: &Vote) -> Option<BTreeSet<ServerId>> {
     let agreeing = supporters(core, votes, vote);
     let says_so = match vote.leader == core.id() {
         true => vote.round == core.round && core.position() != Zxid::NONE,
         false => votes.get(&vote.leader).is_some_and(|vote| vote.state == ServerState::Leading),
     };
-    (says_so && core.voters.has_quorum(|id| agreeing.contains(&id))).then_some(agreeing)
+    (says_so && core.voters.active.has_quorum(|id| agreeing.contains(&id))).then_some(agreeing)
 }
 
 fn join(core: &mut Core, vote: Vote, electors: BTreeSet<ServerId>) -> Decision {

@@ -81,4 +81,12 @@ mutants! {
     zkb_13,
     /// ZOOKEEPER-4352: a server without history gets a DIFF from whatever the leader still remembers.
     zkb_16,
+    /// A leader commits a reconfiguration, and what follows, with a quorum of the new configuration alone.
+    commit_by_new_alone,
+    /// A leader commits a reconfiguration, and what follows, with a quorum of the old configuration alone.
+    commit_by_old_alone,
+    /// A configuration that is proposed is remembered in memory alone.
+    last_seen_in_memory,
+    /// A configuration is active as soon as it is logged.
+    activate_uncommitted,
 }

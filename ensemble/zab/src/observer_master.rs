@@ -17,7 +17,6 @@
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, LearnerStatus};
 use crate::learner::{Hello, Learner, Stage};
-use bytes::Bytes;
 use ensemble_proto::quorum::{
     LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, decode_revalidate_question, decode_touched,
     encode_revalidate_answer,
@@ -46,8 +45,8 @@ impl ObserverMaster {
 
     // ---- getters ----
 
-    pub(crate) fn learners(&self) -> impl Iterator<Item = LearnerStatus> + '_ {
-        self.observers.values().filter_map(Learner::status)
+    pub(crate) fn learners<'a>(&'a self, core: &'a Core) -> impl Iterator<Item = LearnerStatus> + 'a {
+        self.observers.values().filter_map(|observer| observer.status(core))
     }
 
     /// `None` while there is no observer.
@@ -141,10 +140,14 @@ impl ObserverMaster {
         }
         if let Some(observer) = self.observers.get_mut(&conn) {
             let accepted_epoch = packet.zxid.epoch();
-            observer.hello = Some(Hello { id: info.id, voter: false, observer: true, accepted_epoch });
+            observer.hello = Some(Hello { id: info.id, observer: true, accepted_epoch });
             observer.offer(core, self.epoch);
         }
         Ok(())
+    }
+
+    fn new_leader(&self, core: &Core) -> QuorumPacket {
+        QuorumPacket::with_data(PacketType::NewLeader, Zxid::new(self.epoch, 0), core.config_text.clone())
     }
 
     fn synchronise(&mut self, core: &mut Core, conn: ConnId, last: Zxid, end: Zxid) -> Result<(), &'static str> {
@@ -152,8 +155,9 @@ impl ObserverMaster {
         if Learner::is_one_too_many(self.observers.values(), core, plan) {
             return Err("too many observers are being synchronised");
         }
+        let new_leader = self.new_leader(core);
         if let Some(observer) = self.observers.get_mut(&conn) {
-            observer.synchronise(core, self.epoch, plan, last, end);
+            observer.synchronise(core, new_leader, plan, last, end);
         }
         self.pin_committed_log(core);
         Ok(())
@@ -161,8 +165,9 @@ impl ObserverMaster {
 
     /// Everything of the snapshot for this observer has been handed over.
     pub(crate) fn handle_snapshot_sent(&mut self, core: &mut Core, conn: ConnId, committed: Zxid) {
+        let new_leader = self.new_leader(core);
         let Some(observer) = self.observers.get_mut(&conn) else { return };
-        if !observer.snapshot_sent(core, self.epoch, committed) {
+        if !observer.snapshot_sent(core, new_leader, committed) {
             self.close(core, conn, "more was committed while a snapshot was sent than is remembered");
         }
         self.pin_committed_log(core);
@@ -201,9 +206,8 @@ impl ObserverMaster {
 
     // ---- what the leader says ----
 
-    /// A transaction is committed.
-    pub(crate) fn inform(&mut self, core: &mut Core, zxid: Zxid, payload: &Bytes) {
-        let packet = QuorumPacket::with_data(PacketType::Inform, zxid, payload.clone());
+    /// A transaction is committed: INFORM, or INFORMANDACTIVATE.
+    pub(crate) fn inform(&mut self, core: &mut Core, packet: QuorumPacket) {
         let mut overflowing = Vec::new();
         for observer in self.observers.values_mut().filter(|observer| observer.is_synchronised()) {
             observer.live(core, packet.clone());

@@ -93,6 +93,8 @@ impl Group {
 pub(crate) struct Voters {
     pub(crate) active: Quorum,
     pub(crate) pending: Option<Quorum>,
+    /// The last seen configuration: others may have it pending. Its voters are talked to and may be elected; their word does not count.
+    pub(crate) seen: Option<Quorum>,
 }
 
 impl Voters {
@@ -100,14 +102,23 @@ impl Voters {
         std::iter::once(&self.active).chain(&self.pending)
     }
 
-    /// Whether the server votes in any of them.
+    fn known(&self) -> impl Iterator<Item = &Quorum> {
+        self.each().chain(&self.seen)
+    }
+
+    /// Whether the server votes in any configuration that is known.
     pub(crate) fn contains(&self, id: ServerId) -> bool {
-        self.each().any(|quorum| quorum.contains(id))
+        self.known().any(|quorum| quorum.contains(id))
+    }
+
+    /// The most that a voter's word counts for in one of them.
+    pub(crate) fn weight(&self, id: ServerId) -> i64 {
+        self.known().map(|quorum| quorum.weight(id)).max().unwrap_or(0)
     }
 
     /// The voters of all, ascending.
     pub(crate) fn voters(&self) -> impl Iterator<Item = ServerId> + use<> {
-        let all: BTreeSet<_> = self.each().flat_map(Quorum::all).copied().collect();
+        let all: BTreeSet<_> = self.known().flat_map(Quorum::all).copied().collect();
         all.into_iter()
     }
 
@@ -242,15 +253,17 @@ mod tests {
     #[test]
     fn while_a_configuration_is_pending_a_quorum_is_one_of_both() {
         let pending = Quorum::Majority { voters: (3..=5).map(ServerId).collect() };
-        let joint = Voters { active: majority(3), pending: Some(pending) };
+        let seen = Quorum::alone(ServerId(7));
+        let joint = Voters { active: majority(3), pending: Some(pending), seen: Some(seen) };
         let check = |ids: &[i64], expected: bool| {
             assert_eq!(joint.has_quorum(|id| ids.contains(&id.0)), expected, "{ids:?}");
         };
         check(&[1, 3, 4], true);
         check(&[1, 2, 3], false);
         check(&[3, 4, 5], false);
-        assert_eq!(joint.voters().map(|id| id.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-        assert!(joint.contains(ServerId(5)) && !joint.contains(ServerId(6)));
+        assert_eq!(joint.voters().map(|id| id.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 7]);
+        assert_eq!([1, 3, 5, 6].map(|id| joint.weight(ServerId(id))), [1, 1, 1, 0]);
+        assert!(joint.contains(ServerId(7)) && !joint.contains(ServerId(6)));
         assert_eq!(joint.reached(|id| [None, Some(8), Some(7), Some(3), Some(9)][id.0 as usize - 1]), Some(7));
         assert_eq!(joint.reached(|id| [None, Some(8), Some(7), None, None][id.0 as usize - 1]), None);
     }

@@ -56,13 +56,19 @@
 //!   history. That lasts until a quorum of C' is there again. It cannot be helped, since such a quorum may have been there and have
 //!   committed `z`. This is why a reconfiguration is refused unless a quorum of C' is connected and in sync.
 //!
+//! The only server that has the greatest history may be one that is in C' alone, and those without `z` would know nothing of it. So who
+//! looks for a leader tells what is pending with it, in comments of the configuration in its notifications. Differs from ZooKeeper: there
+//! such a server cannot be elected, and what it alone has is lost even if it is committed. (Java's servers skip comments. While
+//! enough of those do not know `z`, nobody is elected until they do.)
+//!
 //! Whom to follow is no matter of safety, so a server joins a leader in office whom a quorum of its active configuration follows,
 //! whatever is pending with it.
 //!
 //! # A restart
 //!
-//! The log tells what was pending; the last seen configuration tells it when the transaction is in the snapshot, where this crate
-//! cannot see it: so it is written before a received snapshot as well.
+//! The log tells what was pending. When the transaction is in a snapshot that was received, the snapshot's own `/zookeeper/config` tells, if the
+//! last seen configuration is the same: it is written before a received snapshot too. A state that came from elsewhere (a
+//! backup, a volume moved to another ensemble) says nothing about who is in this ensemble.
 //!
 //! # Who leads C'
 //!
@@ -83,10 +89,13 @@ use crate::effect::Effect;
 use crate::quorum::{Quorum, Voters};
 use bytes::Bytes;
 use ensemble_proto::durable::Write;
-use ensemble_proto::membership::{MemberRole, Membership};
+use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::Notification;
 use ensemble_proto::{Epoch, ServerId, Zxid, reconfig};
 use thiserror::Error;
+
+/// Begins the lines of a pending configuration in a notification.
+const PENDING: &str = "#pending ";
 
 /// Why a leader cannot propose a reconfiguration now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -102,14 +111,27 @@ pub enum ReconfigRefusal {
     NoQuorum,
 }
 
+/// A notification's configuration with what is pending behind it: each line as a comment, which Java's servers do not read.
+pub(crate) fn with_pending(active: &Membership, pending: &Membership) -> Bytes {
+    let comments: String = pending.to_string().lines().map(|line| format!("\n{PENDING}{line}")).collect();
+    Bytes::from(format!("{active}{comments}"))
+}
+
+fn pending_in(config: &[u8]) -> Option<Membership> {
+    let text = std::str::from_utf8(config).ok()?;
+    let lines: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(PENDING)).collect();
+    (!lines.is_empty()).then(|| reconfig::parse(lines.join("\n").as_bytes()).ok())?
+}
+
 impl Core {
-    /// At the start: what the log and the last seen configuration say about the active one.
-    pub(crate) fn recover_configurations(&mut self, last_seen: Option<Membership>) {
+    /// At the start: what the log, the last seen configuration and the state say about the active one.
+    pub(crate) fn recover_configurations(&mut self, last_seen: Option<Membership>, held: Option<Membership>) {
         if !self.config.reconfig {
             return;
         }
         self.last_seen = last_seen.filter(|seen| seen.version > self.config_version());
-        self.pending = self.last_seen.clone().filter(|seen| seen.version <= self.delivered);
+        let is_in_state = |seen: &Membership| held.is_some_and(|held| held.version == seen.version);
+        self.pending = self.last_seen.clone().filter(is_in_state);
         for (_, payload) in self.tail.clone() {
             self.note_logged(&payload);
         }
@@ -126,8 +148,11 @@ impl Core {
         if next.version <= self.config_version() {
             return;
         }
-        if let Some(before) = self.pending.take() {
-            self.activate(before);
+        match self.pending.take() {
+            Some(before) if before.version < next.version => self.activate(before),
+            // A snapshot may hold what comes behind it.
+            Some(held) => return self.pending = Some(held),
+            None => {}
         }
         self.see(next.clone());
         if self.mutants().activate_uncommitted() {
@@ -148,13 +173,15 @@ impl Core {
     /// A snapshot is about to replace the log. Its state holds this configuration.
     pub(crate) fn note_installed(&mut self, held: Option<Membership>) {
         self.pending = held.filter(|held| self.config.reconfig && held.version > self.config_version());
-        if let Some(pending) = self.pending.clone() {
-            self.see(pending);
+        if let Some(held) = self.pending.clone() {
+            // What was seen before and is not in this state will not be in this history.
+            self.last_seen = Some(held.clone());
+            self.persist(Write::LastSeen(held));
         }
         self.count_anew();
     }
 
-    /// Everything up to here is committed.
+    /// Everything up to here is committed, as far as it is in the history.
     pub(crate) fn note_committed(&mut self, limit: Zxid) {
         if let Some(pending) = self.pending.take_if(|pending| pending.version <= limit) {
             self.activate(pending);
@@ -169,6 +196,7 @@ impl Core {
             return;
         }
         self.last_seen = Some(membership.clone());
+        self.count_anew();
         if !self.mutants().last_seen_in_memory() {
             self.persist(Write::LastSeen(membership));
         }
@@ -203,6 +231,7 @@ impl Core {
     pub(crate) fn forget_unseen(&mut self, epoch: Epoch) {
         let is_void = |seen: &mut Membership| seen.version.epoch() < epoch;
         if self.pending.is_none() && self.last_seen.take_if(is_void).is_some() {
+            self.count_anew();
             self.persist(Write::LastSeen(self.config.membership.clone()));
         }
     }
@@ -211,14 +240,14 @@ impl Core {
         self.config_text = Bytes::from(self.config.membership.to_string());
         if !self.config.standalone {
             let active = Quorum::new(&self.config.membership);
-            self.voters = Voters { active, pending: self.pending.as_ref().map(Quorum::new) };
+            let pending = self.pending.as_ref().map(Quorum::new);
+            self.voters = Voters { active, pending, seen: self.last_seen.as_ref().map(Quorum::new) };
         }
     }
 
     /// Whether this server only observes. One that the configuration does not name follows without a vote.
     pub(crate) fn is_observer(&self) -> bool {
-        let member = self.config.membership.servers.get(&self.id());
-        member.is_some_and(|member| member.role == MemberRole::Observer)
+        self.config.membership.is_observer(self.id())
     }
 
     /// The configuration of a notification, if it is a later one than the active one here.
@@ -228,6 +257,15 @@ impl Core {
         }
         let told = reconfig::parse(&notification.config).ok()?;
         (told.version > self.config_version()).then_some(told)
+    }
+
+    /// Another server that looks for a leader has a reconfiguration pending. Here it counts for nothing, but its voters may be elected.
+    pub(crate) fn hear_of_pending(&mut self, notification: &Notification) {
+        if self.config.reconfig
+            && let Some(pending) = pending_in(&notification.config)
+        {
+            self.see(pending);
+        }
     }
 
     /// Who leads the new configuration, of those that have its transaction (`Leader.getDesignatedLeader`): this server, unless it has

@@ -6,8 +6,7 @@ use ensemble_proto::quorum::{Notification, ServerState};
 
 /// Answers a notification and says whether it is for the election as well: it is when its sender votes.
 ///
-/// Differs from ZooKeeper: a configuration of a higher version is not adopted, because reconfiguration is not supported; it
-/// does not restart the election either.
+/// Differs from ZooKeeper: while reconfiguration is off, a configuration of another version does not restart the election.
 pub(crate) fn answer(core: &mut Core, from: ServerId, notification: &Notification, state: ServerState) -> bool {
     if !core.voters.contains(from) {
         let (vote, round) = (core.vote, core.round);

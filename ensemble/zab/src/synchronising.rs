@@ -9,13 +9,16 @@ use crate::following::{Following, Stage};
 use crate::observer_master::ObserverMaster;
 use crate::zab::Verdict;
 use bytes::Bytes;
-use ensemble_proto::Zxid;
+use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{PacketType, QuorumPacket};
+use ensemble_proto::{Zxid, reconfig};
 
 /// A snapshot that the disk keeps, and what followed it.
 #[derive(Debug)]
 pub(crate) struct Offered {
     pub(crate) zxid: Zxid,
+    /// The configuration that its state holds.
+    pub(crate) configuration: Option<Membership>,
     pub(crate) records: Vec<(Zxid, Bytes)>,
 }
 
@@ -100,15 +103,15 @@ impl Following {
     }
 
     /// A snapshot replaces log and tree at once, unless the log holds its position and goes on: see [`Following::merge`].
-    pub(crate) fn handle_snapshot_end(&mut self, core: &mut Core) -> Verdict {
+    pub(crate) fn handle_snapshot_end(&mut self, core: &mut Core, configuration: Option<Membership>) -> Verdict {
         let Stage::AwaitSnapshot { zxid } = self.stage else {
             return Verdict::Look("leader sent a snapshot without SNAP");
         };
         self.handle_progress(core);
         self.covered = zxid;
         match zxid < core.last && (zxid <= core.delivered || core.can_truncate(zxid)) {
-            true => self.offered = Some(Offered { zxid, records: Vec::new() }),
-            false => core.install(zxid),
+            true => self.offered = Some(Offered { zxid, configuration, records: Vec::new() }),
+            false => core.install(zxid, configuration),
         }
         let verdict = self.receive(core);
         self.committed = zxid;
@@ -120,14 +123,14 @@ impl Following {
     /// histories have the snapshot's position in common, so the log is cut to the last record that they share, and goes
     /// on from there. Only when they share nothing any more (see [`Following::resynchronise`]) is the snapshot installed.
     fn merge(&mut self, core: &mut Core) {
-        let Some(Offered { zxid, records }) = self.offered.take() else { return };
+        let Some(Offered { zxid, configuration, records }) = self.offered.take() else { return };
         let positions = std::iter::once(zxid).chain(records.iter().map(|(zxid, _)| *zxid));
         match positions.filter(|zxid| core.can_truncate(*zxid)).last() {
             Some(shared) => {
                 core.abandon_snapshot();
                 core.truncate(shared);
             }
-            None => core.install(zxid),
+            None => core.install(zxid, configuration),
         }
         let from = records.partition_point(|(zxid, _)| *zxid <= core.last);
         for (zxid, payload) in records.into_iter().skip(from) {
@@ -138,9 +141,10 @@ impl Following {
     pub(crate) fn handle_synchronisation(&mut self, core: &mut Core, conn: ConnId, packet: QuorumPacket) -> Verdict {
         match packet.kind {
             PacketType::Proposal => self.propose(core, packet),
-            PacketType::Commit | PacketType::CommitAndActivate => self.commit(core, packet.zxid),
+            PacketType::Commit => self.commit(core, packet.zxid, None),
+            PacketType::CommitAndActivate => self.commit_and_activate(core, &packet),
             PacketType::Inform | PacketType::InformAndActivate => self.inform(core, packet),
-            PacketType::NewLeader if self.stage == Stage::Receiving => self.handle_new_leader(core, conn, packet.zxid),
+            PacketType::NewLeader if self.stage == Stage::Receiving => self.handle_new_leader(core, conn, &packet),
             PacketType::UpToDate if self.stage == Stage::AwaitUpToDate => self.handle_up_to_date(core, conn),
             PacketType::NewLeader | PacketType::UpToDate => Verdict::Look("NEWLEADER or UPTODATE came before its turn"),
             // Answered only once in sync: a leader takes the first packet for the ACK of NEWLEADER (ZOOKEEPER-4685).
@@ -148,11 +152,19 @@ impl Following {
         }
     }
 
-    fn handle_new_leader(&mut self, core: &mut Core, conn: ConnId, zxid: Zxid) -> Verdict {
+    fn handle_new_leader(&mut self, core: &mut Core, conn: ConnId, packet: &QuorumPacket) -> Verdict {
+        let zxid = packet.zxid;
         if zxid != Zxid::new(self.epoch, 0) {
             return Verdict::Look("NEWLEADER of another epoch");
         }
         self.merge(core);
+        if core.config.reconfig && !packet.payload().is_empty() {
+            let Ok(told) = reconfig::parse(packet.payload()) else {
+                return Verdict::Look("the configuration in NEWLEADER cannot be understood");
+            };
+            core.see(told.clone());
+            self.told = Some(told);
+        }
         if core.mutants().zkb_06() {
             self.open.clear();
         }
@@ -163,8 +175,7 @@ impl Following {
             return Verdict::Stay;
         }
         self.stage = Stage::PersistHistory { ticket: core.issued };
-        self.handle_persisted(core, conn);
-        Verdict::Stay
+        self.handle_persisted(core, conn)
     }
 
     /// History first, then the epoch that stands for it, then the acknowledgement (ZOOKEEPER-4643, 4646).
@@ -176,32 +187,48 @@ impl Following {
     }
 
     /// Something became durable.
-    pub(crate) fn handle_persisted(&mut self, core: &mut Core, conn: ConnId) {
+    pub(crate) fn handle_persisted(&mut self, core: &mut Core, conn: ConnId) -> Verdict {
         match self.stage {
             Stage::PersistHistory { ticket } if core.is_durable(ticket) => self.persist_epoch(core, conn),
-            Stage::Broadcast => self.deliver(core),
+            Stage::Broadcast => return self.deliver(core),
             _ => {}
         }
+        Verdict::Stay
     }
 
     fn handle_up_to_date(&mut self, core: &mut Core, conn: ConnId) -> Verdict {
         if !core.is_durable(self.acknowledged) {
             return Verdict::Look("UPTODATE came before NEWLEADER was acknowledged");
         }
-        self.stage = Stage::Broadcast;
         core.trusted = true;
         core.vote.peer_epoch = self.epoch;
+        self.activate_told(core);
+        if let Some(verdict) = self.takes_another_part(core) {
+            return verdict;
+        }
+        self.stage = Stage::Broadcast;
         core.acknowledge(conn, Zxid::new(self.epoch, 0));
-        if core.is_voter() {
+        if !self.is_observer() {
             for &zxid in self.open.iter().filter(|zxid| **zxid > self.covered) {
                 core.acknowledge(conn, zxid);
             }
         }
-        self.deliver(core);
+        let verdict = self.deliver(core);
         #[cfg(feature = "mutants")]
         core.flush_deferred();
         self.observers = core.is_voter().then(|| ObserverMaster::new(core, self.epoch));
-        core.serve(self.role(core));
-        Verdict::Stay
+        core.serve(self.role());
+        verdict
+    }
+
+    /// What the configuration that is active since UPTODATE makes of this server and of its leader, if that is something else.
+    fn takes_another_part(&self, core: &Core) -> Option<Verdict> {
+        if !core.config.reconfig || core.is_observer() == self.is_observer() && core.voters.contains(self.leader()) {
+            return None;
+        }
+        match core.voters.contains(self.leader()) {
+            true => Some(Verdict::Turn(self.leader())),
+            false => Some(Verdict::Look("the leader has no vote in the configuration that is active now")),
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
 use crate::following::Following;
 use crate::leading::Leading;
 use crate::looking::{Decision, Election};
-use crate::observer_master::ObserverMaster;
+use crate::reconfig::ReconfigRefusal;
 use crate::responder;
 use bytes::Bytes;
 use ensemble_proto::durable::Ticket;
@@ -40,6 +40,8 @@ pub(crate) enum Verdict {
     Stay,
     /// The role is over, and why: look for a leader.
     Look(&'static str),
+    /// The role is over: take the part that the active configuration gives, behind this leader or as this leader, without an election.
+    Turn(ServerId),
 }
 
 impl Zab {
@@ -48,7 +50,7 @@ impl Zab {
     /// # Errors
     /// When it must not take part with such a disk.
     pub fn new(config: Config, history: History, now: Now, seed: u64) -> Result<Zab, HistoryError> {
-        if !config.standalone && !config.membership.servers.contains_key(&config.id) {
+        if !config.standalone && !config.reconfig && !config.membership.servers.contains_key(&config.id) {
             return Err(HistoryError::NotAMember(config.id));
         }
         history.validate(config.standalone)?;
@@ -71,7 +73,7 @@ impl Zab {
     pub fn role(&self) -> Role {
         match &self.state {
             State::Looking(_) => Role::Looking,
-            State::Following(following) => following.role(&self.core),
+            State::Following(following) => following.role(),
             State::Leading(_) => Role::Leading,
         }
     }
@@ -129,9 +131,26 @@ impl Zab {
         self.core.committed_log.len()
     }
 
-    /// The ensemble.
+    /// The ensemble: the active configuration.
     pub fn membership(&self) -> &Membership {
         &self.core.config.membership
+    }
+
+    /// The configuration that is proposed, logged here and not known to be committed.
+    pub fn pending_membership(&self) -> Option<&Membership> {
+        self.core.pending.as_ref()
+    }
+
+    /// Whether a reconfiguration to this membership may be proposed now, as [`Zab::propose`] does with any transaction. Its payload holds
+    /// the configuration ([`ensemble_proto::reconfig`]), of the version that is its zxid.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn can_reconfigure(&self, next: &Membership) -> Result<(), ReconfigRefusal> {
+        match &self.state {
+            State::Leading(leading) => leading.can_reconfigure(&self.core, next),
+            State::Looking(_) | State::Following(_) => Err(ReconfigRefusal::NotLeading),
+        }
     }
 
     /// The learners that have said who they are: those that follow this leader, or the observers of this follower.
@@ -141,8 +160,8 @@ impl Zab {
             State::Following(following) => (None, following.observers.as_ref()),
             State::Looking(_) => (None, None),
         };
-        let observers = observers.into_iter().flat_map(ObserverMaster::learners);
-        leading.into_iter().flat_map(Leading::learners).chain(observers)
+        let observers = observers.into_iter().flat_map(|observers| observers.learners(&self.core));
+        leading.into_iter().flat_map(|leading| leading.learners(&self.core)).chain(observers)
     }
 
     // ---- inputs ----
@@ -153,6 +172,7 @@ impl Zab {
         if from == self.core.id() {
             return;
         }
+        self.adopt(&notification);
         let state = self.server_state();
         if !responder::answer(&mut self.core, from, &notification, state) {
             return;
@@ -276,13 +296,14 @@ impl Zab {
         }
     }
 
-    /// The snapshot after SNAP arrived, whole, its signature checked, and it is a tree.
-    pub fn handle_snapshot_end(&mut self, now: Now, conn: ConnId) {
+    /// The snapshot after SNAP arrived, whole, its signature checked, and it is a tree. `configuration` is what its state holds, if that
+    /// can be read.
+    pub fn handle_snapshot_end(&mut self, now: Now, conn: ConnId, configuration: Option<Membership>) {
         self.at(now);
         if let State::Following(following) = &mut self.state
             && following.conn() == Some(conn)
         {
-            let verdict = following.handle_snapshot_end(&mut self.core);
+            let verdict = following.handle_snapshot_end(&mut self.core, configuration);
             self.judge(verdict);
         }
     }
@@ -336,7 +357,8 @@ impl Zab {
             }
             State::Following(following) => {
                 if let Some(conn) = following.conn() {
-                    following.handle_persisted(&mut self.core, conn);
+                    let verdict = following.handle_persisted(&mut self.core, conn);
+                    self.judge(verdict);
                 }
             }
             State::Leading(leading) => {
@@ -383,7 +405,7 @@ impl Zab {
     /// Puts a transaction into the order. False, and nothing done, unless [`Zab::can_propose`].
     ///
     /// # Panics
-    /// When `zxid` is not [`Zab::next_zxid`].
+    /// When `zxid` is not [`Zab::next_zxid`], or it is a reconfiguration while another one is pending ([`Zab::can_reconfigure`]).
     pub fn propose(&mut self, now: Now, zxid: Zxid, payload: Bytes) -> bool {
         self.at(now);
         let can = self.can_propose();
@@ -482,8 +504,29 @@ impl Zab {
         }
     }
 
+    /// Takes over a later configuration that another server has activated, while there is no leader here who could tell of it. Nobody
+    /// is asked whether it is true: see docs/hazards.md on who may reach the election port.
+    fn adopt(&mut self, notification: &Notification) {
+        if !matches!(self.state, State::Looking(_)) {
+            return;
+        }
+        self.core.hear_of_pending(notification);
+        let Some(later) = self.core.later_configuration(notification) else { return };
+        let restarts = !later.same_members(self.membership());
+        self.core.activate(later);
+        if restarts {
+            let (election, decision) = Election::begin(&mut self.core);
+            self.state = State::Looking(election);
+            self.decided(decision);
+        }
+    }
+
     fn judge(&mut self, verdict: Verdict) {
-        let Verdict::Look(reason) = verdict else { return };
+        let (reason, designated) = match verdict {
+            Verdict::Stay => return,
+            Verdict::Look(reason) => (reason, None),
+            Verdict::Turn(leader) => ("the configuration designates a leader", Some(leader)),
+        };
         tracing::info!(server = self.core.id().0, reason, role = ?self.role(), "role is over");
         match &mut self.state {
             State::Looking(_) => {}
@@ -498,7 +541,10 @@ impl Zab {
             State::Leading(leading) => leading.stop(&mut self.core),
         }
         self.core.stop();
-        let (election, decision) = Election::begin(&mut self.core);
+        let (election, decision) = match designated {
+            Some(leader) => Election::skip(&mut self.core, leader),
+            None => Election::begin(&mut self.core),
+        };
         self.state = State::Looking(election);
         self.decided(decision);
     }

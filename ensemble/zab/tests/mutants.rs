@@ -6,7 +6,7 @@
 mod common;
 
 use common::script::Script;
-use common::{World, chaos, fast_config, membership, ms};
+use common::{World, changes, chaos, fast_config, membership, ms, roles};
 use ensemble_proto::quorum::PacketType;
 use ensemble_proto::{Epoch, ServerId, Zxid};
 use ensemble_zab::{Config, ConnId, History, Mutants};
@@ -14,7 +14,9 @@ use ensemble_zab::{Config, ConnId, History, Mutants};
 /// Seeds that a mutant may survive.
 const SEEDS_MAX: u64 = 3000;
 /// Found by a scenario of their own.
-const SCENARIOS: &[&str] = &["no_history_check", "empty_store_votes", "zkb_06"];
+const SCENARIOS: &[&str] = &["no_history_check", "empty_store_votes", "zkb_06", "last_seen_in_memory"];
+/// Found only where the ensemble changes.
+const CHANGES: &[&str] = &["commit_by_new_alone", "commit_by_old_alone", "activate_uncommitted"];
 
 #[test]
 fn every_mutant_is_found_by_random_faults() {
@@ -30,8 +32,9 @@ fn every_mutant_is_found_by_random_faults() {
 
 fn is_found(name: &str) -> bool {
     let mutants = Mutants::only(name).expect("a mutant's name");
+    let run = if CHANGES.contains(&name) { changes::run } else { chaos::run };
     for seed in 0..SEEDS_MAX {
-        if let Err(violation) = chaos::run(seed, &|config| config.mutants = mutants, false) {
+        if let Err(violation) = run(seed, &|config| config.mutants = mutants, false) {
             println!("{name:24} seed {seed:5}  {}", violation.lines().next().unwrap_or_default());
             return true;
         }
@@ -92,4 +95,24 @@ fn an_empty_store_that_votes_loses_what_was_acknowledged() {
     assert!(mutant.violation.is_some(), "{}", mutant.summary());
     let sound = after_a_lost_disk(Mutants::default());
     assert_eq!((sound.leader(), sound.violation), (None, None));
+}
+
+/// Whether server 1, which has logged a reconfiguration that is not committed, would know it after a restart.
+fn remembers_what_it_saw(mutants: Mutants) -> bool {
+    let mut config = fast_config(membership(3, 0));
+    (config.mutants, config.reconfig) = (mutants, true);
+    let mut world = World::with_config(config, 1);
+    world.start_all();
+    assert!(world.run_until(ms(2000), World::is_converged));
+    world.servers.get_mut(&ServerId(3)).unwrap().disk_time = ms(500);
+    world.cut_off(2);
+    let version = world.reconfigure(roles(&[1, 3], &[])).unwrap();
+    assert!(world.run_until(ms(200), |world| world.server(1).disk.last() == version));
+    world.server(1).disk.last_seen.as_ref().is_some_and(|seen| seen.version == version)
+}
+
+#[test]
+fn a_configuration_that_is_seen_is_on_the_disk_with_its_transaction() {
+    assert!(remembers_what_it_saw(Mutants::default()));
+    assert!(!remembers_what_it_saw(Mutants::only("last_seen_in_memory").unwrap()));
 }

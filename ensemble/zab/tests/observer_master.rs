@@ -32,6 +32,7 @@ fn history() -> History {
         tail: Vec::new(),
         trusted: true,
         last_seen: None,
+        held: None,
     }
 }
 

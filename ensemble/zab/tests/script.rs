@@ -34,6 +34,7 @@ fn history(snapshot: u32, last: u32) -> History {
         tail: (snapshot + 1..=last).map(|counter| (at(1, counter), Bytes::from_static(b"x"))).collect(),
         trusted: true,
         last_seen: None,
+        held: None,
     }
 }
 
@@ -110,7 +111,7 @@ fn what_a_leader_must_not_send_ends_the_connection_and_nothing_else() {
 /// What follows SNAP.
 fn snapshot(script: &mut Script, conn: u64, body: &'static [u8]) {
     script.with(|zab, now| zab.handle_snapshot_part(now, ConnId(conn), Bytes::from_static(body)));
-    script.with(|zab, now| zab.handle_snapshot_end(now, ConnId(conn)));
+    script.with(|zab, now| zab.handle_snapshot_end(now, ConnId(conn), None));
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn a_snapshot_that_breaks_off_leaves_everything_as_it_was() {
     script.with(|zab, now| zab.handle_snapshot_part(now, ConnId(7), Bytes::from_static(b"tree")));
     script.with(|zab, now| zab.handle_closed(now, ConnId(7)));
     assert_eq!(script.writes.last(), Some(&Write::AbandonSnapshot));
-    script.with(|zab, now| zab.handle_snapshot_end(now, ConnId(7)));
+    script.with(|zab, now| zab.handle_snapshot_end(now, ConnId(7), None));
     assert!(script.installed.is_empty());
     assert_eq!((script.zab.leader(), script.zab.last_logged()), (None, at(1, 5)));
 }
@@ -343,6 +344,7 @@ fn a_learner_answers_a_recorded_java_leader_as_java_did() {
             tail: (base.0 + 1..=last.0).map(|zxid| (Zxid(zxid), Bytes::from_static(b"x"))).collect(),
             trusted: true,
             last_seen: None,
+            held: None,
         };
         let mut script = Script::start(Config { id, ..fast_config(membership) }, history);
         script.find_leader(leader, accepted);
@@ -353,7 +355,7 @@ fn a_learner_answers_a_recorded_java_leader_as_java_did() {
                 Decoded::SnapshotPart(part) => {
                     script.with(|zab, now| zab.handle_snapshot_part(now, ConnId(7), part.clone()));
                 }
-                Decoded::SnapshotEnd => script.with(|zab, now| zab.handle_snapshot_end(now, ConnId(7))),
+                Decoded::SnapshotEnd => script.with(|zab, now| zab.handle_snapshot_end(now, ConnId(7), None)),
             }
         }
         assert!(script.closed.is_empty(), "{name}: closed the connection");

@@ -27,6 +27,7 @@ fn leader(change: impl Fn(&mut Config)) -> Script {
         tail,
         trusted: true,
         last_seen: None,
+        held: None,
     };
     let mut script = Script::start(config, history);
     for id in [1, 2] {

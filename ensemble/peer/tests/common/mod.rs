@@ -447,6 +447,7 @@ fn peer(id: i64, membership: &Membership, now: Now, trusted: bool, change: &impl
         tail: Vec::new(),
         trusted,
         last_seen: None,
+        held: None,
     };
     Peer::new(config, Recovered { tree: DataTree::new(7), history }, now, 7).expect("an empty history is consistent")
 }

@@ -11,8 +11,17 @@ const SETTLE_TICKS: u32 = 20;
 
 /// Runs a seed; the error is the broken promise, or the panic.
 pub fn run(seed: u64, adapt: &dyn Fn(&mut Config), trace: bool) -> Result<usize, String> {
+    watched(trace, || world(seed, adapt), |world| play_with(world, |_| {}))
+}
+
+/// Builds a world and plays it; a panic is an error too.
+pub fn watched(
+    trace: bool,
+    world: impl FnOnce() -> World,
+    play: impl FnOnce(&mut World) -> Result<(), String>,
+) -> Result<usize, String> {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = world(seed, adapt);
+        let mut world = world();
         if trace {
             world.trace = Some(Vec::new());
         }
@@ -44,7 +53,8 @@ fn world(seed: u64, adapt: &dyn Fn(&mut Config)) -> World {
     world
 }
 
-fn play(world: &mut World) -> Result<(), String> {
+/// The faults, and `more` between them.
+pub fn play_with(world: &mut World, more: impl Fn(&mut World)) -> Result<(), String> {
     let servers = world.ids().len() as u64;
     let any = |world: &mut World| 1 + world.random.below(servers) as i64;
     let calm = world.random.below(8) + 1;
@@ -55,6 +65,7 @@ fn play(world: &mut World) -> Result<(), String> {
         if world.violation.is_some() {
             break;
         }
+        more(world);
         for _ in 0..world.random.below(6) {
             let id = any(world);
             match world.random.below(3) {

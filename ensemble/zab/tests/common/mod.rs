@@ -4,15 +4,17 @@
 //! The tree of a server is simply the list of transactions applied to it, so a snapshot is that list.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod changes;
 pub mod chaos;
 pub mod script;
 
 use bytes::{Bytes, BytesMut};
 use ensemble_proto::jute::{Reader, Writer};
 use ensemble_proto::membership::Membership;
-use ensemble_proto::quorum::{Notification, PacketType, QuorumPacket};
-use ensemble_proto::{Epoch, Now, ServerId, Zxid};
-use ensemble_zab::{Config, ConnId, Effect, History, Role, SyncOrigin, Ticket, Write, Zab, ZabState};
+use ensemble_proto::quorum::{Notification, PacketType, QuorumPacket, ServerState};
+use ensemble_proto::txn::{SetDataTxn, Txn, TxnHeader, TxnRecord};
+use ensemble_proto::{Epoch, Now, ServerId, SessionId, Zxid, reconfig};
+use ensemble_zab::{Config, ConnId, Effect, History, ReconfigRefusal, Role, SyncOrigin, Ticket, Write, Zab, ZabState};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -46,6 +48,26 @@ pub fn hierarchy(groups: &[&[i64]]) -> Membership {
         membership.insert(&format!("group.{}", group + 1), &members.join(":")).unwrap();
     }
     membership.complete().unwrap()
+}
+
+/// Who votes and who observes, by id.
+pub fn roles(voters: &[i64], observers: &[i64]) -> Membership {
+    let mut membership = Membership::default();
+    for (ids, role) in [(voters, "participant"), (observers, "observer")] {
+        for id in ids {
+            membership.insert(&format!("server.{id}"), &format!("h{id}:2888:3888:{role}")).unwrap();
+        }
+    }
+    membership
+}
+
+/// The proposal of a reconfiguration.
+pub fn reconfiguration(membership: &Membership) -> Bytes {
+    let zxid = membership.version;
+    let header = TxnHeader { session: SessionId(1), cxid: 1, zxid, time_ms: 0 };
+    let data = Some(Bytes::from(membership.to_string()));
+    let set = SetDataTxn { path: "/zookeeper/config".to_owned(), data, version: -1 };
+    TxnRecord { header, txn: Txn::Reconfig(set), digest: None }.encode()
 }
 
 /// What the checks take for a quorum: told apart from how the servers count.
@@ -100,6 +122,9 @@ pub struct Disk {
     pub installs: usize,
     /// What has come of a snapshot; lost in a crash.
     pub receiving: Option<Vec<u8>>,
+    /// The active configuration, unless it is the first one.
+    pub active: Option<Membership>,
+    pub last_seen: Option<Membership>,
 }
 
 impl Disk {
@@ -130,7 +155,13 @@ impl Disk {
                 self.current = epoch;
                 self.filled = true;
             }
-            Write::LastSeen(_) | Write::Membership(_) => panic!("no configuration changes here"),
+            Write::LastSeen(membership) => self.last_seen = Some(membership),
+            Write::Membership(membership) => {
+                let version = membership.version;
+                assert!(self.active.as_ref().is_none_or(|active| active.version < version), "active version falls");
+                self.last_seen.take_if(|seen| seen.version <= version);
+                self.active = Some(membership);
+            }
             Write::ReceiveSnapshot { .. } => self.receiving = Some(Vec::new()),
             Write::SnapshotPart { bytes } => self.receiving.as_mut().unwrap().extend_from_slice(&bytes),
             Write::AbandonSnapshot => assert!(self.receiving.take().is_some(), "nothing to abandon"),
@@ -151,7 +182,8 @@ impl Disk {
             complete: self.snapshot_zxid,
             tail: self.log.iter().filter(|(zxid, _)| *zxid > self.snapshot_zxid).cloned().collect(),
             trusted: trusted || self.filled,
-            last_seen: None,
+            last_seen: self.last_seen.clone(),
+            held: configuration_in(&self.snapshot),
         }
     }
 }
@@ -190,6 +222,24 @@ pub struct Server {
     pub disk_time: Duration,
     /// The world's committed count when each forwarded sync was asked for.
     forwarded_syncs: VecDeque<usize>,
+}
+
+impl Server {
+    fn new() -> Server {
+        Server {
+            zab: None,
+            disk: Disk::default(),
+            tree: Vec::new(),
+            incoming: Vec::new(),
+            serving: None,
+            autocreate: true,
+            writing: VecDeque::new(),
+            disk_busy: false,
+            incarnation: 0,
+            disk_time: ms(2),
+            forwarded_syncs: VecDeque::new(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -257,6 +307,10 @@ pub struct World {
     pub latency_ms: u64,
     /// Everything delivered by anybody, in order.
     pub committed: Vec<Record>,
+    /// Every configuration proposed, with the one that was active with its proposer.
+    proposed: BTreeMap<Zxid, (Membership, Membership)>,
+    /// Which of them have been with the quorums that they need.
+    settled: BTreeSet<Zxid>,
     leaders: BTreeMap<Epoch, ServerId>,
     syncs: BTreeMap<u64, usize>,
     next_sync: u64,
@@ -265,6 +319,8 @@ pub struct World {
     /// What happened that is worth reading: packets by kind, roles.
     pub trace: Option<Vec<String>>,
     pub sent: BTreeMap<PacketType, usize>,
+    /// Votes told by servers that look for a leader.
+    pub notified: usize,
     pub violation: Option<String>,
 }
 
@@ -286,26 +342,7 @@ impl World {
     }
 
     pub fn with_config(config: Config, seed: u64) -> World {
-        let ids: Vec<_> = config.membership.servers.keys().copied().collect();
-        let servers = ids
-            .into_iter()
-            .map(|id| {
-                let server = Server {
-                    zab: None,
-                    disk: Disk::default(),
-                    tree: Vec::new(),
-                    incoming: Vec::new(),
-                    serving: None,
-                    autocreate: true,
-                    writing: VecDeque::new(),
-                    disk_busy: false,
-                    incarnation: 0,
-                    disk_time: ms(2),
-                    forwarded_syncs: VecDeque::new(),
-                };
-                (id, server)
-            })
-            .collect();
+        let servers = config.membership.servers.keys().map(|id| (*id, Server::new())).collect();
         World {
             now: ms(1000),
             servers,
@@ -318,6 +355,8 @@ impl World {
             cut: BTreeSet::new(),
             latency_ms: 3,
             committed: Vec::new(),
+            proposed: BTreeMap::new(),
+            settled: BTreeSet::new(),
             leaders: BTreeMap::new(),
             syncs: BTreeMap::new(),
             next_sync: 0,
@@ -325,6 +364,7 @@ impl World {
             syncs_answered: 0,
             trace: None,
             sent: BTreeMap::new(),
+            notified: 0,
             violation: None,
         }
     }
@@ -365,6 +405,11 @@ impl World {
 
     // ---- life and death ----
 
+    /// A server that is in no configuration yet. It starts with the first one.
+    pub fn add(&mut self, id: i64) {
+        self.servers.insert(ServerId(id), Server::new());
+    }
+
     pub fn start_all(&mut self) {
         for id in self.ids() {
             self.start(id.0);
@@ -374,7 +419,9 @@ impl World {
     pub fn start(&mut self, id: i64) {
         let id = ServerId(id);
         let (now, seed) = (self.clock(), self.random.next());
-        let config = Config { id, ..self.config.clone() };
+        let active = self.servers[&id].disk.active.clone();
+        let membership = active.unwrap_or_else(|| self.config.membership.clone());
+        let config = Config { id, membership, ..self.config.clone() };
         let server = self.servers.get_mut(&id).unwrap();
         assert!(server.zab.is_none(), "{id} runs already");
         server.disk.receiving = None;
@@ -551,13 +598,15 @@ impl World {
         match effect {
             Effect::Notify { to, notification } => {
                 let at = self.now + self.latency();
+                self.notified += usize::from(notification.state == ServerState::Looking);
                 if self.servers.contains_key(&to) && !self.cut.contains(&(id, to)) {
                     self.schedule(at, Event::Notify { from: id, to, notification });
                 }
             }
             Effect::Connect { leader, attempt } => {
                 let at = self.now + self.latency();
-                if self.connected(id, leader) && self.servers[&leader].zab.is_some() {
+                let is_up = self.servers.get(&leader).is_some_and(|server| server.zab.is_some());
+                if is_up && self.connected(id, leader) {
                     let conn = self.next_conn;
                     self.next_conn += 1;
                     let arrivals = [at, at];
@@ -587,6 +636,9 @@ impl World {
             }
             Effect::Persist { ticket, write } => {
                 self.log(|| format!("{id} writes {}", describe(&write)));
+                if let Write::Membership(membership) = &write {
+                    self.check_activation(id, membership);
+                }
                 self.servers.get_mut(&id).unwrap().writing.push_back((ticket, write));
                 self.start_sync(id);
             }
@@ -628,7 +680,8 @@ impl World {
             Effect::Touched { sessions, .. } if sessions.is_empty() => {}
             Effect::Touched { sessions, .. } => self.log(|| format!("{id} hears of {sessions:?}")),
             Effect::Revalidated { session, valid } => self.log(|| format!("{id} revalidated {session} {valid}")),
-            Effect::LearnerLost { .. } | Effect::Membership(_) => {}
+            Effect::Membership(membership) => self.log(|| format!("{id} activates {}", membership.version)),
+            Effect::LearnerLost { .. } => {}
         }
     }
 
@@ -717,7 +770,10 @@ impl World {
                             }
                             self.with(id, |zab, now| zab.handle_snapshot_part(now, to, part));
                         }
-                        Delivery::SnapshotEnd => self.with(id, |zab, now| zab.handle_snapshot_end(now, to)),
+                        Delivery::SnapshotEnd => {
+                            let held = configuration_in(&decode_tree(&self.servers[&id].incoming));
+                            self.with(id, |zab, now| zab.handle_snapshot_end(now, to, held));
+                        }
                     }
                 }
             }
@@ -803,6 +859,22 @@ impl World {
         });
     }
 
+    /// A reconfiguration at the leader; its zxid.
+    pub fn reconfigure(&mut self, next: Membership) -> Result<Zxid, ReconfigRefusal> {
+        let id = self.leader().ok_or(ReconfigRefusal::NotLeading)?;
+        let zab = self.servers[&id].zab.as_ref().unwrap();
+        zab.can_reconfigure(&next)?;
+        if !zab.can_propose() {
+            return Err(ReconfigRefusal::NotLeading);
+        }
+        let (zxid, now) = (zab.next_zxid(), zab.membership().clone());
+        let next = Membership { version: zxid, ..next };
+        self.log(|| format!("{id} proposes {:?}", next.to_string()));
+        self.propose_at(id, reconfiguration(&next));
+        self.proposed.insert(zxid, (now, next));
+        Ok(zxid)
+    }
+
     /// A write at any server.
     pub fn write_at(&mut self, id: i64) {
         let id = ServerId(id);
@@ -883,11 +955,45 @@ impl World {
         }
     }
 
+    /// A committed record is with a quorum of the configuration that was made last before it or by it, and by which it was committed; a
+    /// reconfiguration also with one of the configuration before.
     fn check_quorum_holds(&mut self, record: &Record) {
         let holds = |id: &ServerId| self.servers[id].disk.holds(record);
         let holders: Vec<_> = self.servers.keys().copied().filter(holds).collect();
-        let is_enough = is_quorum(&self.config.membership, |id| holders.contains(&id));
+        let mut is_enough = is_quorum(self.configuration_at(record.0), |id| holders.contains(&id));
+        if let Some((before, _)) = self.proposed.get(&record.0).filter(|_| !self.settled.contains(&record.0)) {
+            is_enough &= is_quorum(before, |id| holders.contains(&id));
+        }
         self.check(is_enough, || format!("committed {} is on {holders:?}, on too few disks only", record.0));
+        if is_enough && self.proposed.contains_key(&record.0) {
+            self.settled.insert(record.0);
+        }
+    }
+
+    /// What the committed history says about a record's quorum.
+    fn configuration_at(&self, zxid: Zxid) -> &Membership {
+        let made = self.committed.iter().rev().filter(|(at, _)| *at <= zxid);
+        let mut made = made.filter_map(|(at, _)| self.proposed.get(at));
+        made.next().map_or(&self.config.membership, |(_, next)| next)
+    }
+
+    /// A configuration becomes active on a server: it must be committed, or be the first one with a version.
+    fn check_activation(&mut self, id: ServerId, membership: &Membership) {
+        let version = membership.version;
+        if version.counter() == 0 {
+            let first = self.config.membership.clone();
+            return self
+                .check(first.same_members(membership), || format!("{id} activates another first configuration"));
+        }
+        let Some((before, next)) = self.proposed.get(&version).cloned() else {
+            return self.violated(format!("{id} activates {version}, which nobody has proposed"));
+        };
+        let record = (version, reconfiguration(&next));
+        let holds = |id| self.servers[&id].disk.holds(&record);
+        let is_committed = self.settled.contains(&version) || (is_quorum(&before, holds) && is_quorum(&next, holds));
+        self.check(next == *membership, || format!("{id} activates another {version} than was proposed"));
+        self.check(is_committed, || format!("{id} activates {version}, which is not committed"));
+        self.settled.insert(version);
     }
 
     fn check_durability(&mut self, id: ServerId) {
@@ -958,7 +1064,7 @@ impl World {
     pub fn summary(&self) -> String {
         let line = |(id, server): (&ServerId, &Server)| match &server.zab {
             Some(zab) => format!(
-                "{id}: {:?} {:?} serving {:?} epochs {}/{} last {} delivered {} of {}",
+                "{id}: {:?} {:?} serving {:?} epochs {}/{} last {} delivered {} of {}, active {}, pending {:?}",
                 zab.role(),
                 zab.zab_state(),
                 server.serving,
@@ -966,7 +1072,9 @@ impl World {
                 zab.epoch(),
                 zab.last_logged(),
                 server.tree.len(),
-                self.committed.len()
+                self.committed.len(),
+                zab.membership().version,
+                zab.pending_membership().map(|pending| pending.version)
             ),
             None => format!("{id}: down"),
         };
@@ -987,4 +1095,9 @@ fn describe(write: &Write) -> String {
         Write::LastSeen(membership) => format!("last seen {}", membership.version),
         Write::Membership(membership) => format!("active {}", membership.version),
     }
+}
+
+/// The last configuration that a tree holds.
+pub fn configuration_in(tree: &[Record]) -> Option<Membership> {
+    tree.iter().rev().find_map(|(_, payload)| reconfig::proposed(payload).unwrap())
 }
