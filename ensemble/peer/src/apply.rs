@@ -164,8 +164,9 @@ impl Peer {
         if let Some(mismatch) = &outcome.digest_mismatch {
             self.digest_mismatch(zxid, mismatch);
         }
-        for event in &outcome.events {
-            self.fire(event, zxid);
+        let is_late = self.mutants.answer_before_event();
+        if !is_late {
+            outcome.events.iter().for_each(|event| self.fire(event, zxid));
         }
         let ended = outcome.closed_session;
         if let Some(session) = ended {
@@ -185,6 +186,9 @@ impl Peer {
             && let Some(client) = write.client
         {
             self.complete(now, client, &record, &outcome);
+        }
+        if is_late {
+            outcome.events.iter().for_each(|event| self.fire(event, zxid));
         }
         if let Some(client) = ended.and_then(|session| self.clients.bound(session)) {
             self.close_client(client);

@@ -47,6 +47,7 @@ pub(crate) enum Slot {
 }
 
 /// A write or sync for the leader, with the identities that it came with.
+#[derive(Clone)]
 pub(crate) struct Outgoing {
     pub(crate) session: SessionId,
     pub(crate) xid: i32,

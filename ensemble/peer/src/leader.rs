@@ -138,6 +138,8 @@ impl Peer {
         }
         match self.leader.sessions.check(session, from) {
             Ok(()) => Ok(None),
+            Err(ErrorCode::SESSION_MOVED) if self.mutants.moved_session_writes() => Ok(None),
+            Err(ErrorCode::SESSION_EXPIRED) if self.mutants.zkb_25() => Ok(None),
             Err(ErrorCode::SESSION_EXPIRED) if self.is_local(session, from) => Ok(Some(match from {
                 Owner::Local => ErrorCode::EPHEMERAL_ON_LOCAL_SESSION,
                 Owner::Learner(_) => ErrorCode::SESSION_EXPIRED,
@@ -179,8 +181,12 @@ impl Peer {
         self.office = Some(role);
         if role == Role::Leading {
             self.leader.next_reaping = now.elapsed + self.config.reaping.interval;
+            let heard = if self.mutants.clocks_do_not_restart() { Duration::ZERO } else { now.elapsed };
+            if self.mutants.unheard_learner() {
+                self.leader.sessions.lose_patience();
+            }
             for (&session, &timeout_ms) in self.tree.sessions() {
-                self.leader.sessions.track(session, timeout_ms, None, now.elapsed);
+                self.leader.sessions.track(session, timeout_ms, None, heard);
             }
         }
         self.effects.push_back(Effect::Office(Some(role)));

@@ -32,6 +32,7 @@ mod connect;
 mod expiry;
 mod leader;
 mod local;
+mod mutants;
 mod observers;
 mod read;
 mod read_only;
@@ -41,6 +42,7 @@ mod status;
 mod watch;
 mod watch_requests;
 
+pub use mutants::Mutants;
 pub use status::{ClientStatus, Status};
 
 use bytes::Bytes;
@@ -293,6 +295,8 @@ pub struct Peer {
     /// Nothing is applied or answered any more.
     halted: bool,
     effects: VecDeque<Effect>,
+    /// Broken promises, in tests only.
+    mutants: Mutants,
 }
 
 impl Peer {
@@ -332,6 +336,7 @@ impl Peer {
             no_expiry_before: Duration::ZERO,
             halted: false,
             effects: VecDeque::new(),
+            mutants: Mutants::default(),
             config,
         };
         peer.publish_config();
@@ -481,6 +486,12 @@ impl Peer {
         self.pump(now);
     }
 
+    /// Breaks promises from now on.
+    #[cfg(feature = "mutants")]
+    pub fn break_promises(&mut self, mutants: Mutants) {
+        self.mutants = mutants;
+    }
+
     // ---- outputs ----
 
     /// The next thing to do. Drain until `None` after every input.
@@ -514,7 +525,8 @@ impl Peer {
 
     /// Begins a fuzzy snapshot of the present state; returns the zxid that names it. Replaces one in progress.
     pub fn begin_snapshot(&mut self) -> Zxid {
-        self.tree.begin_snapshot(LOCAL_WALK)
+        let zxid = self.tree.begin_snapshot(LOCAL_WALK);
+        if self.mutants.zkb_20() { self.zab.last_logged().max(zxid) } else { zxid }
     }
 
     /// The next bytes of the snapshot, about `budget_bytes` of them; `None` when it is complete.

@@ -79,7 +79,8 @@ impl Peer {
         }
         let timeout_ms = client.timeout_ms;
         self.idle.touch(id, now.elapsed, Duration::from_millis(timeout_ms as u64));
-        if let Err(code) = self.touch(now, session, timeout_ms) {
+        let is_no_sign = self.mutants.ping_is_no_sign() && header.op == OpCode::Ping.code();
+        if !is_no_sign && let Err(code) = self.touch(now, session, timeout_ms) {
             return match code {
                 ErrorCode::SESSION_MOVED => self.close_client(id),
                 code => self.answer_error(now, id, header.xid, code),
@@ -187,6 +188,9 @@ impl Peer {
             let Outgoing { op, body, identities, .. } = outgoing;
             self.submit(now, Submission { from: Some(Owner::Local), session, cxid, op, body, identities });
         } else {
+            if self.mutants.forwarded_twice() {
+                self.forward(now, outgoing.clone());
+            }
             self.forward(now, outgoing);
         }
     }

@@ -72,6 +72,11 @@ impl Sessions {
         }
     }
 
+    /// The mutant's: owners are not asked.
+    pub(crate) fn lose_patience(&mut self) {
+        self.patience = Duration::ZERO;
+    }
+
     /// Begins to track a session, with a full timeout.
     pub(crate) fn track(&mut self, session: SessionId, timeout_ms: i32, owner: Option<Owner>, now: Duration) {
         let timeout = timeout(timeout_ms);

@@ -67,12 +67,13 @@ impl Peer {
     /// Watches from an earlier connection: each fires at once if it would have fired since `relative_zxid`, and is
     /// registered again if not. The events come before the reply and carry no zxid.
     fn set_watches(&mut self, id: ClientId, watches: &SetWatches<'_>) -> ErrorCode {
+        let since = if self.mutants.missed_events() { Zxid(i64::MAX) } else { watches.relative_zxid };
         let Some(client) = self.clients.get_mut(id) else { return ErrorCode::OK };
         let output = &mut client.output;
         for path in &watches.data {
             match self.tree.get(path).map(|node| node.stat()) {
                 None => WatcherEvent::notify(output, EventType::NodeDeleted, path, Zxid::NONE),
-                Some(stat) if stat.mzxid > watches.relative_zxid => {
+                Some(stat) if stat.mzxid > since => {
                     WatcherEvent::notify(output, EventType::NodeDataChanged, path, Zxid::NONE);
                 }
                 Some(_) => self.watches.data.add(path, id),
@@ -87,7 +88,7 @@ impl Peer {
         for path in &watches.child {
             match self.tree.get(path).map(|node| node.stat()) {
                 None => WatcherEvent::notify(output, EventType::NodeDeleted, path, Zxid::NONE),
-                Some(stat) if stat.pzxid > watches.relative_zxid => {
+                Some(stat) if stat.pzxid > since => {
                     WatcherEvent::notify(output, EventType::NodeChildrenChanged, path, Zxid::NONE);
                 }
                 Some(_) => self.watches.child.add(path, id),

@@ -39,22 +39,17 @@ impl World {
         }
         let seed = self.random.u64(..);
         let options = server::storage_options(&self.swarm, seed, self.mutant);
-        let opened = Storage::open(self.servers[server].disk.clone(), options);
-        let (storage, recovered) = match opened {
-            Ok(_) if self.ledger.servers[server].must_refuse => {
-                let message = format!("server {server} has lost its snapshots and starts as if it had not");
-                return Err(Violation::new("I-6", message));
-            }
-            Ok(opened) => opened,
-            Err(error) => return self.refused(server, error),
-        };
+        let (storage, recovered) = Storage::open(self.servers[server].disk.clone(), options)
+            .map_err(|error| Violation::new("I-6", format!("server {server} cannot open its store: {error}")))?;
+        self.set_aside(server, &recovered)?;
         self.recovered(server, &recovered)?;
         let recovered = server::load(recovered, seed)
             .map_err(|error| Violation::new("I-7", format!("server {server} cannot load its snapshot: {error}")))?;
         let config = server::config(&self.swarm, self.servers[server].id, self.mutant);
         let now = self.servers[server].clocks(self.now, self.now);
-        let peer = Peer::new(config, recovered, now, seed)
+        let mut peer = Peer::new(config, recovered, now, seed)
             .map_err(|error| Violation::new("I-1", format!("server {server} cannot start: {error}")))?;
+        peer.break_promises(self.mutant.peer());
         self.ledger.servers[server].applied = peer.applied().0;
         self.servers[server].life += 1;
         self.servers[server].process = Some(Process::new(peer, storage, self.now));
@@ -62,14 +57,21 @@ impl World {
         self.carry_out(server)
     }
 
-    /// A store that does not open is a broken promise, unless its snapshots were taken away: then it gets a new volume.
-    fn refused(&mut self, server: usize, error: StorageError) -> Verdict {
-        if !std::mem::take(&mut self.ledger.servers[server].must_refuse) {
-            return Err(Violation::new("I-6", format!("server {server} cannot open its store: {error}")));
+    /// A store that was damaged must be set aside, and one that was not must not be.
+    fn set_aside(&mut self, server: usize, recovered: &ensemble_storage::Recovered) -> Verdict {
+        let is_damaged = std::mem::take(&mut self.ledger.servers[server].is_damaged);
+        let fail = |message: String| Err(Violation::new("I-6", format!("server {server} {message}")));
+        match &recovered.set_aside {
+            None if is_damaged => fail("has lost its snapshots and starts as if it had not".to_string()),
+            Some(reason) if !is_damaged && !self.ledger.servers[server].is_wiped => {
+                fail(format!("sets a sound store aside: {reason}"))
+            }
+            Some(reason) => {
+                self.trace.line(self.now, || format!("server {server} sets its store aside: {reason}"));
+                Ok(())
+            }
+            None => Ok(()),
         }
-        self.trace.line(self.now, || format!("server {server} refuses its store and gets a new volume: {error}"));
-        self.servers[server].disk = ensemble_storage::sim_disk::SimDisk::new();
-        self.start(server)
     }
 
     fn recovered(&mut self, server: usize, recovered: &ensemble_storage::Recovered) -> Verdict {
@@ -247,6 +249,7 @@ impl World {
             match office {
                 Some(Role::Leading) => {
                     i1_epochs::established(&mut self.ledger, server, epoch)?;
+                    self.ledger.established.entry(epoch).or_insert(self.now);
                     i5_completeness::established(&self.ledger, server)?;
                     self.ledger.servers[server].is_wiped = false;
                 }

@@ -216,6 +216,6 @@ fn lose_snapshots(world: &mut World, server: usize) -> Verdict {
         }
     }
     let _powered = disk.sync_dir(Dir::Data);
-    world.ledger.servers[server] = crate::ledger::Observed { is_wiped: true, must_refuse: true, ..Default::default() };
+    world.ledger.servers[server] = crate::ledger::Observed { is_wiped: true, is_damaged: true, ..Default::default() };
     Ok(())
 }

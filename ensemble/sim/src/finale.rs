@@ -10,7 +10,7 @@ use crate::world::{Event, World};
 use ensemble_datatree::DataTree;
 use ensemble_proto::Zxid;
 use ensemble_proto::txn::TxnRecord;
-use ensemble_storage::{Recovered, Storage};
+use ensemble_storage::{Options, Recovered, Storage};
 use std::time::Duration;
 
 /// Time between two audits.
@@ -20,7 +20,7 @@ const AUDIT: Duration = Duration::from_secs(12);
 fn after_power_cut(world: &World, server: usize) -> Result<Recovered, Violation> {
     let image = world.servers[server].disk.durable_image();
     let options = server::storage_options(&world.swarm, world.seed, world.mutant);
-    match Storage::open(image, options) {
+    match Storage::open(image, Options { repair: false, ..options }) {
         Ok((_, recovered)) => Ok(recovered),
         Err(error) => Err(Violation::new("I-4", format!("server {server} would not open its store now: {error}"))),
     }

@@ -70,8 +70,8 @@ pub struct Observed {
     pub applied: Zxid,
     /// Its volume was lost, and it has not been in sync with a leader since.
     pub is_wiped: bool,
-    /// Its snapshots were taken away while its logs have records: it must not start.
-    pub must_refuse: bool,
+    /// Its snapshots were taken away while its logs have records: it must set its store aside, and only then.
+    pub is_damaged: bool,
 }
 
 /// A committed transaction.
@@ -93,6 +93,8 @@ pub struct Ledger {
     pub committed: Vec<Committed>,
     /// Who was established in an epoch.
     pub leaders: BTreeMap<Epoch, usize>,
+    /// When the leader of an epoch was established.
+    pub established: BTreeMap<Epoch, Duration>,
     /// The digest of the tree after a transaction.
     pub digests: BTreeMap<Zxid, u64>,
     /// Every session that has begun.
@@ -109,6 +111,7 @@ impl Ledger {
             proposed: BTreeMap::new(),
             committed: Vec::new(),
             leaders: BTreeMap::new(),
+            established: BTreeMap::new(),
             digests: BTreeMap::new(),
             sessions: BTreeMap::new(),
             membership: crate::server::membership(servers),

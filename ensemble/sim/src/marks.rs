@@ -67,6 +67,7 @@ marks! {
     RecoveredTail "a server starts with records that are not committed yet",
     RecoveredSnapshotAndLog "a server starts from a snapshot and records after it",
     RecoveredBetweenEpochs "a server starts with an epoch that it has accepted and not entered",
+    StoreSetAside "a damaged store is set aside",
     StoreUntrusted "a server starts without a vote",
     StoreFilled "a server that lost its store is in sync again",
     // Faults where they hurt.

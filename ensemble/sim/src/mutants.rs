@@ -1,5 +1,7 @@
-//! Broken servers, to show that the simulator notices: every switch of zab and storage, one at a time.
+//! Broken servers, to show that the simulator notices: every switch of zab, peer and storage, one at a time; and the catalogue that
+//! says for each known bug how it is kept out.
 
+use ensemble_peer::Mutants as PeerMutants;
 use ensemble_storage::Mutants as StorageMutants;
 use ensemble_zab::Mutants as ZabMutants;
 
@@ -11,6 +13,8 @@ pub enum Mutant {
     None,
     /// A switch of the protocol.
     Zab(&'static str),
+    /// A switch of sessions, watches and answers.
+    Peer(&'static str),
     /// A switch of the store.
     Storage(&'static str),
 }
@@ -31,7 +35,9 @@ impl Mutant {
     /// All switches.
     pub fn all() -> Vec<Mutant> {
         let zab = ZabMutants::NAMES.iter().map(|name| Mutant::Zab(name));
-        zab.chain(StorageMutants::NAMES.iter().map(|name| Mutant::Storage(name))).collect()
+        let peer = PeerMutants::NAMES.iter().map(|name| Mutant::Peer(name));
+        let storage = StorageMutants::NAMES.iter().map(|name| Mutant::Storage(name));
+        zab.chain(peer).chain(storage).collect()
     }
 
     /// The switch that [`Mutant::name`] names.
@@ -39,11 +45,12 @@ impl Mutant {
         Mutant::all().into_iter().find(|mutant| mutant.name() == name)
     }
 
-    /// `zab.<switch>` or `storage.<switch>`.
+    /// `zab.<switch>`, `peer.<switch>` or `storage.<switch>`.
     pub fn name(self) -> String {
         match self {
             Mutant::None => "none".to_string(),
             Mutant::Zab(name) => format!("zab.{name}"),
+            Mutant::Peer(name) => format!("peer.{name}"),
             Mutant::Storage(name) => format!("storage.{name}"),
         }
     }
@@ -52,7 +59,15 @@ impl Mutant {
     pub fn zab(self) -> ZabMutants {
         match self {
             Mutant::Zab(name) => ZabMutants::only(name).unwrap_or_default(),
-            Mutant::None | Mutant::Storage(_) => ZabMutants::default(),
+            Mutant::None | Mutant::Peer(_) | Mutant::Storage(_) => ZabMutants::default(),
+        }
+    }
+
+    /// For sessions, watches and answers.
+    pub fn peer(self) -> PeerMutants {
+        match self {
+            Mutant::Peer(name) => PeerMutants::only(name).unwrap_or_default(),
+            Mutant::None | Mutant::Zab(_) | Mutant::Storage(_) => PeerMutants::default(),
         }
     }
 
@@ -60,7 +75,7 @@ impl Mutant {
     pub fn storage(self) -> StorageMutants {
         match self {
             Mutant::Storage(name) => StorageMutants::only(name).unwrap_or_default(),
-            Mutant::None | Mutant::Zab(_) => StorageMutants::default(),
+            Mutant::None | Mutant::Zab(_) | Mutant::Peer(_) => StorageMutants::default(),
         }
     }
 }

@@ -103,6 +103,7 @@ pub(crate) fn storage_options(swarm: &Swarm, seed: u64, mutant: Mutant) -> Optio
         snap_count: swarm.snap_count,
         log_len_max: swarm.log_len_max,
         autocreate: false,
+        repair: true,
         seed,
         mutants: mutant.storage(),
         ..Options::default()

@@ -160,6 +160,7 @@ pub(crate) fn recovered(world: &mut World, recovered: &Recovered) {
     let base = recovered.snapshot.as_ref().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
     marks.sometimes(Mark::RecoveredSnapshotAndLog, base > Zxid::ZERO && !recovered.tail.is_empty());
     marks.sometimes(Mark::RecoveredBetweenEpochs, recovered.accepted_epoch > recovered.current_epoch);
+    marks.sometimes(Mark::StoreSetAside, recovered.set_aside.is_some());
     marks.sometimes(Mark::StoreUntrusted, !recovered.trusted);
 }
 

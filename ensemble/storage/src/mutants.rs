@@ -53,6 +53,8 @@ mutants! {
     install_keeps_log,
     /// Missing snapshots with logs present are an empty database (ZOOKEEPER-2325, -3056).
     missing_snapshot_is_empty,
+    /// ZOOKEEPER-4882: an error of the disk is swallowed, and a record with it.
+    zkb_11,
     /// A torn tail stays in the file, and a later record is written behind it.
     torn_tail_is_kept,
 }

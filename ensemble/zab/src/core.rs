@@ -224,6 +224,14 @@ impl Core {
         if self.mutants().zkb_01() {
             self.deliver_to(self.durable);
         }
+        if self.mutants().zkb_08() {
+            self.tail.retain(|(zxid, _)| *zxid <= self.durable);
+            self.appending.clear();
+            self.last = self.durable;
+        }
+        if self.mutants().zkb_27() {
+            self.effects.retain(|effect| !matches!(effect, Effect::Deliver { .. }));
+        }
     }
 
     // ---- the log ----
@@ -288,8 +296,13 @@ impl Core {
         self.appending.retain(|(_, zxid)| *zxid <= to);
         self.note_cut(to);
         self.last = to;
-        self.durable = self.durable.min(to);
-        if !self.mutants().lost_truncation() {
+        if !self.mutants().zkb_35() {
+            self.durable = self.durable.min(to);
+        }
+        if self.mutants().zkb_15() {
+            let before = self.tail.iter().rev().map(|(zxid, _)| *zxid).find(|zxid| *zxid < to);
+            self.persist(Write::Truncate { to: before.unwrap_or(self.delivered) });
+        } else if !self.mutants().lost_truncation() {
             self.persist(Write::Truncate { to });
         }
     }

@@ -287,7 +287,8 @@ impl Following {
 
     pub(crate) fn propose(&mut self, core: &mut Core, packet: QuorumPacket) -> Verdict {
         let zxid = packet.zxid;
-        if zxid > self.covered || self.is_serving() {
+        let is_lost = core.mutants().zkb_09() && matches!(self.stage, Stage::PersistHistory { .. });
+        if (zxid > self.covered || self.is_serving()) && !is_lost {
             if let Err(reason) = self.log(core, packet) {
                 return Verdict::Look(reason);
             }

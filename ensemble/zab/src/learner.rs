@@ -156,7 +156,10 @@ impl Learner {
             return Plan::Diff { after: core.committed_log.base() };
         }
         let zxids: Vec<_> = core.history_to(end).map(|(zxid, _)| *zxid).collect();
-        plan(peer, core.committed_log.base(), &zxids)
+        match plan(peer, core.committed_log.base(), &zxids) {
+            Plan::Trunc { to } if core.mutants().zkb_14() => Plan::Diff { after: to },
+            plan => plan,
+        }
     }
 
     /// Sends what the learner lacks up to `end`, then NEWLEADER; after a snapshot, [`Learner::snapshot_sent`] does. Until this leader is established `end` is the end of its
@@ -230,7 +233,7 @@ impl Learner {
         if packet.kind == PacketType::Proposal {
             self.sent = packet.zxid;
         }
-        if self.stage == Stage::Active || core.mutants().zkb_06() {
+        if self.stage == Stage::Active || core.mutants().zkb_06() || core.mutants().zkb_09() {
             return core.send(self.conn, packet);
         }
         self.held_bytes += HELD_PACKET_BYTES + packet.payload().len();

@@ -73,14 +73,31 @@ mutants! {
     /// ZOOKEEPER-4394: proposals from before NEWLEADER are forgotten, so their COMMIT ends the connection; the leader does
     /// not hold live traffic back.
     zkb_06,
+    /// ZOOKEEPER-3023: a follower goes into service before the history it was sent is applied.
+    zkb_07,
+    /// ZOOKEEPER-4712: records of a former role reach the disk after memory has forgotten them.
+    zkb_08,
+    /// ZOOKEEPER-4785: a proposal that comes while the history is being written is acknowledged and never logged; the leader does not
+    /// hold live traffic back.
+    zkb_09,
     /// ZOOKEEPER-4925: transactions of the synchronisation are missing from the committed log.
     zkb_10,
     /// ZOOKEEPER-3642: the position of a snapshot is claimed before the snapshot has arrived.
     zkb_12,
     /// ZOOKEEPER-3104: NEWLEADER goes out, and is acknowledged, before the snapshot.
     zkb_13,
+    /// ZOOKEEPER-2832: a learner keeps a tail that its leader does not have.
+    zkb_14,
+    /// ZOOKEEPER-1156: a truncation takes a record too much off the disk.
+    zkb_15,
     /// ZOOKEEPER-4352: a server without history gets a DIFF from whatever the leader still remembers.
     zkb_16,
+    /// ZOOKEEPER-3598: what is committed and not handed over yet is dropped when a role ends.
+    zkb_27,
+    /// ZOOKEEPER-4503 family: a restarted server serves before it is called up to date.
+    zkb_34,
+    /// Keeper #102629: the position known to be durable survives a truncation.
+    zkb_35,
     /// A leader commits a reconfiguration, and what follows, with a quorum of the new configuration alone.
     commit_by_new_alone,
     /// A leader commits a reconfiguration, and what follows, with a quorum of the old configuration alone.

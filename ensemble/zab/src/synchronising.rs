@@ -165,6 +165,10 @@ impl Following {
             core.see(told.clone());
             self.told = Some(told);
         }
+        if core.mutants().zkb_34() {
+            core.deliver_to(core.last);
+            core.serve(self.role());
+        }
         if core.mutants().zkb_06() {
             self.open.clear();
         }
@@ -212,6 +216,9 @@ impl Following {
             for &zxid in self.open.iter().filter(|zxid| **zxid > self.covered) {
                 core.acknowledge(conn, zxid);
             }
+        }
+        if core.mutants().zkb_07() {
+            self.committed = core.delivered;
         }
         let verdict = self.deliver(core);
         #[cfg(feature = "mutants")]

@@ -1,4 +1,5 @@
-//! H-7: expiry. No session is ended before its timeout has passed since the leader that ends it heard from it; nor while a server that
+//! H-7: expiry. No session is ended before its timeout has passed since the leader that ends it heard from it; nor since that leader took
+//! office, which gives every session its whole timeout again; nor while a server that
 //! this leader counts as in sync hears from it again and again. (That its ephemeral znodes go with it, and are never seen
 //! afterwards, is part of H-1 and H-3: the model removes them.)
 
@@ -21,8 +22,9 @@ pub fn check(ledger: &Ledger, heard: &BTreeMap<SessionId, Vec<Heard>>, replay: &
         let Some(timeout) = heard.iter().map(|heard| heard.timeout).min() else { continue };
         let by_leader = heard.iter().rfind(|heard| heard.by == Ear::Leader(zxid.epoch())).map(|heard| heard.at);
         let by_anybody = last_of_many(heard, zxid.epoch(), timeout, proposed.saturating_sub(word));
+        let in_office = ledger.established.get(&zxid.epoch()).copied();
         if let Some(last) =
-            [by_leader, by_anybody].into_iter().flatten().max().filter(|last| *last + timeout > *proposed)
+            [by_leader, by_anybody, in_office].into_iter().flatten().max().filter(|last| *last + timeout > *proposed)
         {
             let message =
                 format!("session {session} is ended by {zxid} at {proposed:?}, heard at {last:?}, timeout {timeout:?}");

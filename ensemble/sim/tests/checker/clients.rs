@@ -274,6 +274,14 @@ pub(crate) const BAD: &[Case] = &[
     ("H-7", "a session is ended while a learner in sync hears it again and again", |s| {
         ended_while_heard(s, LEARNER);
     }),
+    ("H-7", "a new leader ends a session that it has not waited for", |s| {
+        s.heard(1, LEADER);
+        s.wait(2000);
+        s.epoch = Epoch(2);
+        s.ledger.established.insert(s.epoch, s.now);
+        s.wait(900);
+        s.expire(1);
+    }),
     ("H-7", "a session is ended a moment before its timeout has passed", |s| {
         s.heard(1, LEADER);
         s.wait(998);
@@ -566,6 +574,13 @@ pub(crate) const GOOD: &[Case] = &[
     ("", "a session that only an earlier leader heard is ended", |s| {
         s.heard(1, LEADER);
         s.epoch = Epoch(2);
+        s.expire(1);
+    }),
+    ("", "a new leader ends a session that it has waited for", |s| {
+        s.heard(1, LEADER);
+        s.epoch = Epoch(2);
+        s.ledger.established.insert(s.epoch, s.now);
+        s.wait(1000);
         s.expire(1);
     }),
     ("", "a session whose client asked for less time is ended after that", |s| {
