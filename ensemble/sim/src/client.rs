@@ -4,6 +4,7 @@
 use crate::history::{History, Item, Op, Reply, decode_answer};
 use crate::model::Answer;
 use crate::request::Request;
+use crate::shrink::{Plan, stream};
 use crate::swarm::Swarm;
 use crate::trace::Violation;
 use ensemble_proto::client::{
@@ -63,6 +64,12 @@ pub(crate) struct Client {
     pub(crate) server: Option<usize>,
     /// Whether it lost its last connection with a request on its way.
     pub(crate) was_asking: bool,
+    /// Its own, so that nobody else's requests change its.
+    pub(crate) random: Rng,
+    /// What its requests are called, and how many it has thought of.
+    pub(crate) kind: String,
+    seed: u64,
+    pub(crate) drawn: u64,
 }
 
 /// What a client wants from the world.
@@ -79,7 +86,8 @@ pub(crate) enum Action {
 
 impl Client {
     /// A client that has done nothing yet.
-    pub(crate) fn new(index: usize) -> Client {
+    pub(crate) fn new(index: usize, seed: u64) -> Client {
+        let kind = index.to_string();
         Client {
             index,
             life: 0,
@@ -100,6 +108,10 @@ impl Client {
             asked_timeout: Duration::ZERO,
             server: None,
             was_asking: false,
+            random: stream(seed, &kind, 0),
+            kind,
+            seed,
+            drawn: 0,
         }
     }
 
@@ -129,7 +141,7 @@ impl Client {
         &mut self,
         now: Duration,
         swarm: &Swarm,
-        random: &mut Rng,
+        plan: &Plan,
         history: &mut History,
         may_ask: bool,
     ) -> Action {
@@ -151,13 +163,18 @@ impl Client {
         }
         let mut bytes = Vec::new();
         if may_ask && self.pending.len() < swarm.pipeline {
+            self.drawn += 1;
+            let mut random = stream(self.seed, &self.kind, self.drawn);
             if random.u16(0..400) == 0 {
                 self.silent_until = now + session.timeout.mul_f64(random.f64() * 2.0);
                 return Action::Wait;
             }
-            let request = self.draw(swarm, random);
-            self.ask(request, now, history, &mut bytes);
-        } else if now - self.sent > session.timeout / 3 {
+            let request = self.draw(swarm, &mut random);
+            if plan.has(&self.kind, self.drawn - 1) {
+                self.ask(request, now, history, &mut bytes);
+            }
+        }
+        if bytes.is_empty() && now - self.sent > session.timeout / 3 {
             frame(&mut bytes, |out| RequestHeader { xid: xid::PING, op: OpCode::Ping.code() }.encode(out));
             self.sent = now;
         }
@@ -165,10 +182,10 @@ impl Client {
     }
 
     /// The connection stands: the first frame.
-    pub(crate) fn connected(&mut self, connection: u64, now: Duration, swarm: &Swarm, random: &mut Rng) -> Vec<u8> {
+    pub(crate) fn connected(&mut self, connection: u64, now: Duration, swarm: &Swarm) -> Vec<u8> {
         self.connection = Some(connection);
         self.heard = now;
-        let timeout_ms = swarm.tick.as_millis() as i32 * random.i32(2..12);
+        let timeout_ms = swarm.tick.as_millis() as i32 * self.random.i32(2..12);
         let asked = Duration::from_millis(timeout_ms as u64);
         self.asked_timeout = if self.session.is_some() { self.asked_timeout.min(asked) } else { asked };
         let mut bytes = Vec::new();

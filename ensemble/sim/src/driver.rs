@@ -53,7 +53,7 @@ impl World {
         self.ledger.servers[server].applied = peer.applied().0;
         self.servers[server].life += 1;
         self.servers[server].process = Some(Process::new(peer, storage, self.now));
-        self.trace.line(self.now, || format!("server {server} starts"));
+        self.trace.tale(self.now, || format!("server {server} starts"));
         self.carry_out(server)
     }
 
@@ -90,7 +90,7 @@ impl World {
     pub(crate) fn crash(&mut self, server: usize) -> Verdict {
         sightings::crash(self, server);
         let Some(mut process) = self.servers[server].process.take() else { return Ok(()) };
-        self.trace.line(self.now, || format!("server {server} crashes"));
+        self.trace.tale(self.now, || format!("server {server} crashes"));
         self.servers[server].life += 1;
         self.servers[server].paused_until = self.now;
         if process.group > 0 && self.random.bool() {
@@ -207,7 +207,7 @@ impl World {
                 }
             }
             Effect::Office(office) => {
-                self.trace.line(self.now, || format!("server {server} office {office:?}"));
+                self.trace.tale(self.now, || format!("server {server} office {office:?}"));
                 self.office_changed = self.now;
                 offices.push(office);
             }

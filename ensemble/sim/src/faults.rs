@@ -2,11 +2,13 @@
 
 use crate::marks::Mark;
 use crate::network::Place;
+use crate::shrink::stream;
 use crate::trace::Verdict;
 use crate::world::{Event, World};
 use ensemble_proto::durable::Write;
 use ensemble_storage::sim_disk::SimDisk;
 use ensemble_storage::{Dir, Disk};
+use fastrand::Rng;
 
 /// A kind of fault; see [`crate::swarm::Faults`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,15 +45,35 @@ const ALL: [Fault; 9] = [
     Fault::LostSnapshots,
 ];
 
-/// Plans the first fault of every kind that this run has.
-pub(crate) fn begin(world: &mut World) {
-    for fault in ALL {
-        plan(world, fault);
+impl Fault {
+    /// What its strikes are called.
+    fn kind(self) -> &'static str {
+        match self {
+            Fault::Crash => "crash",
+            Fault::PowerCut => "power_cut",
+            Fault::Cut => "cut",
+            Fault::Reset => "reset",
+            Fault::SlowDisk => "slow_disk",
+            Fault::Pause => "pause",
+            Fault::Clock => "clock",
+            Fault::Wipe => "wipe",
+            Fault::LostSnapshots => "lost_snapshots",
+        }
     }
 }
 
-/// Plans the next fault of a kind.
-fn plan(world: &mut World, fault: Fault) {
+/// What a crash at a chosen moment is called.
+const TEMPTED: &str = "tempted";
+
+/// Plans the first fault of every kind that this run has.
+pub(crate) fn begin(world: &mut World) {
+    for fault in ALL {
+        plan(world, fault, 0);
+    }
+}
+
+/// Plans a fault: the `number`th of its kind.
+fn plan(world: &mut World, fault: Fault, number: u64) {
     let faults = &world.swarm.faults;
     let mean = match fault {
         Fault::Crash => faults.crash,
@@ -65,41 +87,46 @@ fn plan(world: &mut World, fault: Fault) {
         Fault::LostSnapshots => faults.lost_snapshots,
     };
     let Some(mean) = mean else { return };
-    let at = world.now + mean.mul_f64(0.2 + 1.6 * world.random.f64());
-    world.schedule(at, Event::Fault(fault));
+    let at = world.now + mean.mul_f64(0.2 + 1.6 * stream(world.seed, fault.kind(), number).f64());
+    world.schedule(at, Event::Fault { fault, number });
 }
 
 /// A fault strikes.
-pub(crate) fn strike(world: &mut World, fault: Fault) -> Verdict {
+pub(crate) fn strike(world: &mut World, fault: Fault, number: u64) -> Verdict {
     if !world.is_stormy {
         return Ok(());
     }
-    plan(world, fault);
-    let server = world.random.usize(0..world.servers.len());
+    plan(world, fault, number + 1);
+    if !world.plan.has(fault.kind(), number) {
+        return Ok(());
+    }
+    let random = &mut stream(world.seed, fault.kind(), number).fork();
+    let server = random.usize(0..world.servers.len());
+    world.trace.event(world.now, fault.kind(), number, || format!("{} strikes server {server}", fault.kind()));
     match fault {
-        Fault::Crash => crash(world, server),
-        Fault::PowerCut => (0..world.servers.len()).try_for_each(|server| crash(world, server)),
+        Fault::Crash => crash(world, random, server),
+        Fault::PowerCut => (0..world.servers.len()).try_for_each(|server| crash(world, random, server)),
         Fault::Cut => {
-            cut(world, server);
+            cut(world, random, server);
             Ok(())
         }
         Fault::Reset => {
             let connections = world.network.ids();
-            match world.random.choice(connections) {
+            match random.choice(connections) {
                 Some(connection) => world.reset(connection),
                 None => Ok(()),
             }
         }
         Fault::SlowDisk => {
             world.marks.sometimes(Mark::LeaderSlow, world.is_leading(server));
-            world.servers[server].slow_until = world.now + world.swarm.tick * world.random.u32(1..20);
+            world.servers[server].slow_until = world.now + world.swarm.tick * random.u32(1..20);
             Ok(())
         }
         Fault::Pause => {
             world.marks.sometimes(Mark::LeaderPaused, world.is_leading(server));
             // Some are long enough for a new leader to be at work meanwhile.
-            let most = if world.random.u8(0..3) == 0 { 5.0 } else { 1.5 };
-            let ticks = world.random.f64() * most * f64::from(world.swarm.sync_limit);
+            let most = if random.u8(0..3) == 0 { 5.0 } else { 1.5 };
+            let ticks = random.f64() * most * f64::from(world.swarm.sync_limit);
             let until = world.now + world.swarm.tick.mul_f64(ticks);
             world.servers[server].paused_until = until;
             world.trace.line(world.now, || format!("server {server} pauses until {until:?}"));
@@ -107,11 +134,11 @@ pub(crate) fn strike(world: &mut World, fault: Fault) -> Verdict {
         }
         Fault::Clock => {
             world.marks.sometimes(Mark::LeaderClockJumps, world.is_leading(server));
-            world.servers[server].clock_error_ms = world.random.i64(-3_600_000..3_600_000);
+            world.servers[server].clock_error_ms = random.i64(-3_600_000..3_600_000);
             Ok(())
         }
-        Fault::Wipe => wipe(world, server),
-        Fault::LostSnapshots => lose_snapshots(world, server),
+        Fault::Wipe => wipe(world, random, server),
+        Fault::LostSnapshots => lose_snapshots(world, random, server),
     }
 }
 
@@ -127,9 +154,9 @@ pub(crate) fn calm(world: &mut World) {
     world.trace.line(world.now, || "the storm is over".to_string());
 }
 
-fn crash(world: &mut World, server: usize) -> Verdict {
+fn crash(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
     world.crash(server)?;
-    let down = world.swarm.tick.mul_f64(world.random.f64() * world.random.f64() * 30.0);
+    let down = world.swarm.tick.mul_f64(random.f64() * random.f64() * 30.0);
     world.schedule(world.now + down, Event::Start { server });
     Ok(())
 }
@@ -146,30 +173,33 @@ pub(crate) fn tempt(world: &mut World, server: usize, write: &Write) {
     };
     if world.random.u32(0..one_in) == 0 {
         let at = world.now + world.swarm.fsync.mul_f64(3.0 * world.random.f64());
-        world.schedule(at, Event::Crash { server, life: world.servers[server].life });
+        let (life, number) = (world.servers[server].life, world.tempted);
+        world.tempted += 1;
+        world.schedule(at, Event::Crash { server, life, number });
     }
 }
 
 /// The power of this life of a server goes.
-pub(crate) fn crash_in(world: &mut World, server: usize, life: u64) -> Verdict {
-    match world.is_stormy && world.servers[server].life == life {
-        true => crash(world, server),
-        false => Ok(()),
+pub(crate) fn crash_in(world: &mut World, server: usize, life: u64, number: u64) -> Verdict {
+    if !world.is_stormy || world.servers[server].life != life || !world.plan.has(TEMPTED, number) {
+        return Ok(());
     }
+    world.trace.event(world.now, TEMPTED, number, || format!("crash strikes server {server} while it writes"));
+    crash(world, &mut stream(world.seed, TEMPTED, number), server)
 }
 
-fn cut(world: &mut World, server: usize) {
-    let other = (server + world.random.usize(1..world.servers.len())) % world.servers.len();
+fn cut(world: &mut World, random: &mut Rng, server: usize) {
+    let other = (server + random.usize(1..world.servers.len())) % world.servers.len();
     let (here, there) = (Place::Server(server), Place::Server(other));
     let rest = (0..world.servers.len()).filter(|rest| *rest != server).map(Place::Server);
-    let directions: Vec<(Place, Place)> = match world.random.u8(0..4) {
+    let directions: Vec<(Place, Place)> = match random.u8(0..4) {
         0 => vec![(here, there)],
         1 => vec![(here, there), (there, here)],
         2 => rest.flat_map(|rest| [(here, rest), (rest, here)]).collect(),
         _ => rest.map(|rest| (here, rest)).collect(),
     };
-    let heal_at = world.now + world.swarm.tick.mul_f64(world.random.f64() * 2.0 * f64::from(world.swarm.init_limit));
-    world.trace.line(world.now, || format!("cut {directions:?} until {heal_at:?}"));
+    let heal_at = world.now + world.swarm.tick.mul_f64(random.f64() * 2.0 * f64::from(world.swarm.init_limit));
+    world.trace.tale(world.now, || format!("cut {directions:?} until {heal_at:?}"));
     for (from, to) in directions {
         let is_leader = |place| matches!(place, Place::Server(server) if world.is_leading(server));
         world.marks.sometimes(Mark::LeaderCutOff, is_leader(from) || is_leader(to));
@@ -184,22 +214,22 @@ fn may_wipe(world: &World, server: usize) -> bool {
     observed.iter().all(|observed| !observed.is_wiped) && observed[server].durable.last() > ensemble_proto::Zxid::ZERO
 }
 
-fn wipe(world: &mut World, server: usize) -> Verdict {
+fn wipe(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
     if !may_wipe(world, server) {
         return Ok(());
     }
-    crash(world, server)?;
+    crash(world, random, server)?;
     world.trace.line(world.now, || format!("server {server} loses its volume"));
     world.servers[server].disk = SimDisk::new();
     world.ledger.servers[server] = crate::ledger::Observed { is_wiped: true, ..Default::default() };
     Ok(())
 }
 
-fn lose_snapshots(world: &mut World, server: usize) -> Verdict {
+fn lose_snapshots(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
     if !may_wipe(world, server) {
         return Ok(());
     }
-    crash(world, server)?;
+    crash(world, random, server)?;
     let disk = &mut world.servers[server].disk;
     let has_records = {
         let image = disk.durable_image();

@@ -28,22 +28,32 @@ pub mod network;
 pub mod request;
 pub mod rules;
 mod server;
+pub mod shrink;
 mod sightings;
 pub mod swarm;
 pub mod trace;
 pub mod world;
 
 use mutants::Mutant;
+use shrink::Plan;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use trace::Violation;
+use trace::{Tell, Violation};
 use world::{Summary, World};
 
-/// Runs one seed to its end. `transcript` prints what happens.
+/// Runs one seed to its end.
 ///
 /// # Errors
 /// The first promise found broken; an assertion of the production code is one, where panics unwind.
-pub fn run(seed: u64, mutant: Mutant, transcript: bool) -> Result<Summary, Violation> {
-    let result = catch_unwind(AssertUnwindSafe(|| World::new(seed, mutant, transcript).run()));
+pub fn run(seed: u64, mutant: Mutant) -> Result<Summary, Violation> {
+    run_plan(seed, mutant, Plan::default(), Tell::Nothing)
+}
+
+/// Runs a part of a seed to its end, and tells of it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_plan(seed: u64, mutant: Mutant, plan: Plan, tell: Tell) -> Result<Summary, Violation> {
+    let result = catch_unwind(AssertUnwindSafe(|| World::new(seed, mutant, plan, tell).run()));
     result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));

@@ -1,19 +1,29 @@
-//! `ensemble-sim --seeds 0..1000`, `ensemble-sim --seed 7 --verbose`, `ensemble-sim mutants`.
+//! `ensemble-sim --seeds 0..1000`, `ensemble-sim --seed 7 --verbose`, `ensemble-sim --seed 7 --shrink`, `ensemble-sim mutants`.
+
+mod cli {
+    pub(crate) mod ledger;
+    pub(crate) mod shrink;
+}
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use ensemble_sim::marks::Mark;
 use ensemble_sim::mutants::Mutant;
+use ensemble_sim::shrink::Plan;
+use ensemble_sim::trace::Tell;
 use ensemble_sim::world::Summary;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// A seed is made smaller for at most so long, unless said otherwise.
+const SHRINK_MINUTES: f64 = 5.0;
 /// A switch must be found within this many seeds.
 const MUTANT_SEEDS_MAX: u64 = 3000;
 
@@ -42,6 +52,21 @@ struct Arguments {
     /// Stop at the first failure.
     #[arg(long)]
     stop: bool,
+    /// Make a failing seed small: leave out faults and requests as long as it still fails, for --minutes at most.
+    #[arg(long, requires = "seed")]
+    shrink: bool,
+    /// Print what was done to the ensemble, and who led it.
+    #[arg(long, requires = "seed")]
+    story: bool,
+    /// End the part with faults after so many milliseconds.
+    #[arg(long, requires = "seed")]
+    storm_ms: Option<u64>,
+    /// Only these faults and requests happen, by the names that --story prints.
+    #[arg(long, requires = "seed", value_delimiter = ',')]
+    only: Option<Vec<String>>,
+    /// Write the run down in the ledger of this file.
+    #[arg(long, conflicts_with = "mutant")]
+    record: Option<PathBuf>,
     /// Print in how many seeds each situation came up.
     #[arg(long)]
     marks: bool,
@@ -83,6 +108,10 @@ fn main() -> Result<ExitCode> {
         None => Mutant::None,
         Some(name) => Mutant::by_name(name).with_context(|| format!("{name} is no mutant"))?,
     };
+    if let (true, Some(seed)) = (arguments.shrink, arguments.seed) {
+        let minutes = arguments.minutes.unwrap_or(SHRINK_MINUTES);
+        return cli::shrink::tell(seed, mutant, Duration::from_secs_f64(minutes * 60.0));
+    }
     report_panics(mutant);
     let seeds = match (arguments.seed, &arguments.seeds) {
         (Some(seed), _) => seed..seed + 1,
@@ -116,7 +145,16 @@ fn fail(seed: u64, mutant: Mutant, check: &str, message: &str) {
 
 fn run(seeds: Range<u64>, mutant: Mutant, deadline: Option<Instant>, arguments: &Arguments) -> ExitCode {
     let Arguments { jobs, verbose, stop, marks, .. } = *arguments;
-    let started = Instant::now();
+    let tell = match (verbose, arguments.story) {
+        (true, _) => Tell::Everything,
+        (false, true) => Tell::Story,
+        (false, false) => Tell::Nothing,
+    };
+    let plan = Plan {
+        storm: arguments.storm_ms.map(Duration::from_millis),
+        only: arguments.only.as_ref().map(|only| only.iter().cloned().collect()),
+    };
+    let (started, first_seed) = (Instant::now(), seeds.start);
     let next = AtomicU64::new(seeds.start);
     let failed = AtomicU64::new(0);
     let total: Mutex<Summary> = Mutex::default();
@@ -128,7 +166,7 @@ fn run(seeds: Range<u64>, mutant: Mutant, deadline: Option<Instant>, arguments: 
                 return;
             }
             RUNNING.set(Some(seed));
-            match ensemble_sim::run(seed, mutant, verbose) {
+            match ensemble_sim::run_plan(seed, mutant, plan.clone(), tell) {
                 Ok(summary) => {
                     PASSED.fetch_add(1, Ordering::Relaxed);
                     if verbose || seeds.end - seeds.start == 1 {
@@ -168,6 +206,15 @@ fn run(seeds: Range<u64>, mutant: Mutant, deadline: Option<Instant>, arguments: 
         println!("{seen} of {} situations came up", Mark::ALL.len());
         if mutant == Mutant::None {
             unseen = total.marks.unseen(passed + failed);
+        }
+    }
+    if let Some(file) = &arguments.record
+        && let Ok(total) = total.lock()
+    {
+        let run = cli::ledger::Run { first_seed, passed, failed, took: started.elapsed(), total: &total };
+        if let Err(error) = cli::ledger::record(file, &run) {
+            println!("NOT RECORDED: {error:#}");
+            return ExitCode::FAILURE;
         }
     }
     for text in &unseen {

@@ -1,24 +1,36 @@
-//! A fingerprint of everything that happened, and, on request, a transcript of it.
+//! A fingerprint of everything that happened, and, on request, a transcript of it, or its story: only what somebody did on purpose, and
+//! what became of it.
 
 use std::fmt;
 use std::time::Duration;
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
-/// A failure shows this many of the last lines.
-const TAIL_LINES: usize = 60;
-
-/// FNV-1a of all lines; keeps the lines themselves when asked to.
+/// FNV-1a of all that happened, and what is printed of it.
 pub struct Trace {
     hash: u64,
-    lines: Option<Vec<String>>,
-    print: bool,
+    tell: Tell,
 }
 
+/// What is printed of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Tell {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Faults and requests, each behind its name ([`crate::shrink`]), and who leads.
+    Story,
+    /// Every message and write.
+    Everything,
+}
+
+/// Begins the line of an event with a name.
+pub const EVENT: &str = "EVENT ";
+
 impl Trace {
-    /// Starts empty; `keep` keeps the lines, `print` prints them as they come.
-    pub fn new(keep: bool, print: bool) -> Trace {
-        Trace { hash: FNV_OFFSET, lines: (keep || print).then(Vec::new), print }
+    /// Starts empty.
+    pub fn new(tell: Tell) -> Trace {
+        Trace { hash: FNV_OFFSET, tell }
     }
 
     /// Mixes numbers into the fingerprint: cheaper than a line.
@@ -28,25 +40,32 @@ impl Trace {
         }
     }
 
-    /// Adds a line to the transcript, if there is one; the fingerprint does not depend on it.
-    pub fn line(&mut self, at: Duration, line: impl FnOnce() -> String) {
-        let Some(lines) = &mut self.lines else { return };
-        let line = format!("{:>10.3} {}", at.as_secs_f64(), line());
-        if self.print {
-            println!("{line}");
+    /// A line of the transcript; the fingerprint does not depend on it.
+    pub fn line(&self, at: Duration, line: impl FnOnce() -> String) {
+        if self.tell == Tell::Everything {
+            println!("{:>10.3} {}", at.as_secs_f64(), line());
         }
-        lines.push(line);
+    }
+
+    /// A line of the story, and of the transcript.
+    pub fn tale(&self, at: Duration, line: impl FnOnce() -> String) {
+        if self.tell != Tell::Nothing {
+            println!("{:>10.3} {}", at.as_secs_f64(), line());
+        }
+    }
+
+    /// Something happens that could be left out.
+    pub fn event(&self, at: Duration, kind: &str, number: u64, line: impl FnOnce() -> String) {
+        match self.tell {
+            Tell::Nothing => {}
+            Tell::Story => println!("{EVENT}{kind}.{number} {:.3} {}", at.as_secs_f64(), line()),
+            Tell::Everything => println!("{:>10.3} {}", at.as_secs_f64(), line()),
+        }
     }
 
     /// The fingerprint.
     pub fn hash(&self) -> u64 {
         self.hash
-    }
-
-    /// The last lines of the transcript.
-    pub fn tail(&self) -> &[String] {
-        let lines = self.lines.as_deref().unwrap_or_default();
-        &lines[lines.len().saturating_sub(TAIL_LINES)..]
     }
 }
 

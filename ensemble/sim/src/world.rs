@@ -8,15 +8,17 @@
 //! depends on an accident. Time jumps to the next event.
 
 use crate::client::{Action, Client};
+use crate::faults::Fault;
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::marks::Marks;
 use crate::mutants::Mutant;
 use crate::network::{End, Message, Network, Place};
 use crate::server::Server;
+use crate::shrink::Plan;
 use crate::sightings::{self, Syncing};
 use crate::swarm::Swarm;
-use crate::trace::{Trace, Verdict, Violation};
+use crate::trace::{Tell, Trace, Verdict, Violation};
 use ensemble_proto::quorum::Notification;
 use ensemble_proto::{Epoch, ServerId, SessionId};
 use fastrand::Rng;
@@ -57,9 +59,9 @@ pub(crate) enum Event {
     /// A client's dialling arrives.
     ClientDial { client: usize, life: u64, server: usize },
     /// A fault strikes.
-    Fault(crate::faults::Fault),
+    Fault { fault: Fault, number: u64 },
     /// A server's power goes, at a moment that was chosen.
-    Crash { server: usize, life: u64 },
+    Crash { server: usize, life: u64, number: u64 },
     /// A direction heals.
     Heal { from: Place, to: Place },
     /// What would every server find after a power cut now?
@@ -111,6 +113,7 @@ pub(crate) struct ElectionLink {
 pub struct World {
     pub(crate) seed: u64,
     pub(crate) mutant: Mutant,
+    pub(crate) plan: Plan,
     pub(crate) swarm: Swarm,
     pub(crate) random: Rng,
     pub(crate) now: Duration,
@@ -132,6 +135,8 @@ pub struct World {
     pub(crate) marks: Marks,
     /// Synchronisations under way, by connection.
     pub(crate) syncing: BTreeMap<u64, Syncing>,
+    /// How many crashes came at a chosen moment.
+    pub(crate) tempted: u64,
 }
 
 /// A session's client spoke.
@@ -186,27 +191,30 @@ pub struct Summary {
 }
 
 impl World {
-    /// The world of a seed, before anything has happened. `transcript` prints what happens.
-    pub fn new(seed: u64, mutant: Mutant, transcript: bool) -> World {
+    /// The world of a seed, before anything has happened.
+    pub fn new(seed: u64, mutant: Mutant, plan: Plan, tell: Tell) -> World {
         let mut random = Rng::with_seed(seed);
-        let swarm = Swarm::draw(&mut random);
+        let mut swarm = Swarm::draw(&mut random);
+        swarm.storm = swarm.storm.min(plan.storm.unwrap_or(Duration::MAX));
         let servers = (1..=swarm.servers).map(|id| Server::new(ServerId(id as i64))).collect();
         let mut world = World {
             seed,
             mutant,
+            plan,
             network: Network::new(swarm.latency),
             elections: BTreeMap::new(),
             servers,
-            clients: (0..swarm.clients).map(Client::new).collect(),
+            clients: (0..swarm.clients).map(|index| Client::new(index, seed)).collect(),
             ledger: Ledger::new(swarm.servers),
             history: History::default(),
-            trace: Trace::new(transcript, transcript),
+            trace: Trace::new(tell),
             is_stormy: true,
             may_ask: true,
             office_changed: Duration::ZERO,
             heard: BTreeMap::new(),
             marks: Marks::default(),
             syncing: BTreeMap::new(),
+            tempted: 0,
             now: Duration::ZERO,
             queue: BinaryHeap::new(),
             scheduled: 0,
@@ -230,7 +238,9 @@ impl World {
         }
         for client in 0..self.clients.len() {
             let at = Duration::from_millis(self.random.u64(500..2000));
-            self.schedule(at, Event::ClientTurn { client });
+            if self.plan.has_any(&self.clients[client].kind) {
+                self.schedule(at, Event::ClientTurn { client });
+            }
         }
         self.schedule(Duration::from_secs(10), Event::Audit);
         crate::faults::begin(self);
@@ -270,11 +280,6 @@ impl World {
             leaders: self.ledger.leaders.len(),
             marks: self.marks,
         }
-    }
-
-    /// The transcript's last lines.
-    pub fn transcript_tail(&self) -> &[String] {
-        self.trace.tail()
     }
 
     /// How long a healed ensemble may take for everything: detect, elect, synchronise, answer.
@@ -365,8 +370,8 @@ impl World {
             Event::Deliver { connection, side } => self.deliver(connection, side),
             Event::ClientTurn { client } => self.client_turn(client),
             Event::ClientDial { client, life, server } => self.client_dial(client, life, server),
-            Event::Fault(fault) => crate::faults::strike(self, fault),
-            Event::Crash { server, life } => crate::faults::crash_in(self, server, life),
+            Event::Fault { fault, number } => crate::faults::strike(self, fault, number),
+            Event::Crash { server, life, number } => crate::faults::crash_in(self, server, life, number),
             Event::Heal { from, to } => {
                 self.network.heal(from, to);
                 Ok(())
@@ -450,18 +455,18 @@ impl World {
     // ---- clients ----
 
     fn client_turn(&mut self, client: usize) -> Verdict {
-        let think = self.swarm.think.mul_f64(0.1 + 1.8 * self.random.f64());
+        let think = self.swarm.think.mul_f64(0.1 + 1.8 * self.clients[client].random.f64());
         self.schedule(self.now + think, Event::ClientTurn { client });
         let it = &mut self.clients[client];
         let asked = self.history.ops.len();
-        let action = it.turn(self.now, &self.swarm, &mut self.random, &mut self.history, self.may_ask);
-        for op in &self.history.ops[asked..] {
-            self.trace.line(self.now, || format!("client {client} asks {op}"));
+        let action = it.turn(self.now, &self.swarm, &self.plan, &mut self.history, self.may_ask);
+        if let Some(op) = self.history.ops.get(asked) {
+            self.trace.event(self.now, &it.kind, it.drawn - 1, || format!("client {client} asks {op}"));
         }
         match action {
             Action::Wait => {}
             Action::Dial => {
-                let server = self.random.usize(0..self.servers.len());
+                let server = self.clients[client].random.usize(0..self.servers.len());
                 let (at, life) = (self.now + self.network.delay(&mut self.random), self.clients[client].life);
                 self.schedule(at, Event::ClientDial { client, life, server });
             }
@@ -496,7 +501,7 @@ impl World {
         let connection = self.network.connect(self.end(here), self.end(there));
         self.trace.line(self.now, || format!("client {client} reaches server {server} on {connection}"));
         self.server_accepts_client(server, connection)?;
-        let bytes = self.clients[client].connected(connection, self.now, &self.swarm, &mut self.random);
+        let bytes = self.clients[client].connected(connection, self.now, &self.swarm);
         self.heard(client, Ear::Anybody);
         self.send(connection, here, Message::Bytes(bytes));
         Ok(())

@@ -5,7 +5,7 @@ use ensemble_sim::run;
 
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
-    let hash = |seed| run(seed, Mutant::None, false).map(|summary| summary.trace_hash);
+    let hash = |seed| run(seed, Mutant::None).map(|summary| summary.trace_hash);
     assert_eq!(hash(1), hash(1));
     assert_ne!(hash(1), hash(2));
 }
@@ -13,7 +13,7 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
 #[test]
 fn sound_servers_keep_every_promise() {
     for seed in 10..16 {
-        let result = run(seed, Mutant::None, false);
+        let result = run(seed, Mutant::None);
         assert!(result.is_ok_and(|summary| summary.committed > 0), "replay: ensemble-sim --seed {seed} --verbose");
     }
 }
@@ -21,6 +21,6 @@ fn sound_servers_keep_every_promise() {
 #[test]
 fn a_store_that_does_not_sync_is_noticed() {
     let mutant = Mutant::by_name("storage.skip_log_sync");
-    let is_noticed = |seed| mutant.is_some_and(|mutant| run(seed, mutant, false).is_err());
+    let is_noticed = |seed| mutant.is_some_and(|mutant| run(seed, mutant).is_err());
     assert!((0..100).any(is_noticed));
 }
