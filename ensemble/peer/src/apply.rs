@@ -40,6 +40,8 @@ impl Peer {
             }
             Zab::Persist { ticket, write } => self.effects.push_back(Effect::Persist { ticket, write }),
             Zab::SendSnapshot { conn } => self.send_snapshot(now, conn),
+            Zab::ReadLog { conn, after } => self.effects.push_back(Effect::ReadLog { conn, after }),
+            Zab::AwaitWritable { conn } => self.effects.push_back(Effect::AwaitWritable { conn }),
             Zab::Deliver { zxid, payload } => self.deliver(now, zxid, &payload),
             Zab::ReceiveSnapshot { conn, zxid } => self.loading = Some((conn, Loader::new(self.seed, zxid))),
             Zab::Install { zxid } => self.install(zxid),

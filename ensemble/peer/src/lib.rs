@@ -48,7 +48,7 @@ pub use status::{ClientStatus, Status};
 use bytes::Bytes;
 use client::Clients;
 use ensemble_datatree::{DataTree, Loader, Walk};
-use ensemble_proto::durable::{Ticket, Write};
+use ensemble_proto::durable::{LogSlice, Ticket, Write};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{Notification, PacketType, QuorumPacket};
 use ensemble_proto::{DecodeError, Now, ServerId, SessionId, Zxid};
@@ -178,6 +178,18 @@ pub enum Effect {
         conn: ConnId,
         /// The slice.
         bytes: Bytes,
+    },
+    /// Read the log on disk after a record, a slice of it; answer by [`Peer::handle_log`].
+    ReadLog {
+        /// The connection that it is for.
+        conn: ConnId,
+        /// The record before.
+        after: Zxid,
+    },
+    /// Report [`Peer::handle_writable`] once nearly everything that was sent on a quorum connection has been taken.
+    AwaitWritable {
+        /// The connection.
+        conn: ConnId,
     },
     /// Close a quorum connection, after sending what was queued on it.
     Close {
@@ -435,10 +447,19 @@ impl Peer {
         self.handle_closed(now, conn);
     }
 
-    /// Most of what was queued on a quorum connection has been taken: there is room for the next slice of a snapshot. Nothing happens
-    /// when none is being sent there.
+    /// Most of what was queued on a quorum connection has been taken: there is room for the next slice of a snapshot or
+    /// of the log. Nothing happens when none is being sent there.
     pub fn handle_writable(&mut self, now: Now, conn: ConnId) {
-        self.send_slice(now, conn);
+        match self.streams.contains(&conn) {
+            true => self.send_slice(now, conn),
+            false => self.zab.handle_writable(now, conn),
+        }
+        self.pump(now);
+    }
+
+    /// A slice of the log; `None` when it does not go back so far, or is too long from there.
+    pub fn handle_log(&mut self, now: Now, conn: ConnId, slice: Option<LogSlice>) {
+        self.zab.handle_log(now, conn, slice);
         self.pump(now);
     }
 

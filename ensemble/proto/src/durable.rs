@@ -13,6 +13,15 @@ use bytes::Bytes;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Ticket(pub u64);
 
+/// A part of the log on disk, read again to bring a learner up to date.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogSlice {
+    /// The record before the first, of this log: where the history that it shows begins.
+    pub floor: Zxid,
+    /// Zxids and payloads, without a gap; empty where the log ends.
+    pub records: Vec<(Zxid, Bytes)>,
+}
+
 /// One durable write.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Write {

@@ -50,7 +50,7 @@ pub(crate) struct Connection {
     write: WriteHalf,
     /// Bytes that the kernel did not take yet.
     waiting: RefCell<Outgoing>,
-    /// A block was queued, and nobody has asked since whether there is room for the next.
+    /// A block was queued, or room is waited for, and nobody has asked since whether there is room for the next.
     is_fed: Cell<bool>,
     waiting_bytes_max: usize,
     /// Unsent bytes of the turn that found the connection idle; all of them until it is flushed.
@@ -111,6 +111,12 @@ impl Connection {
     /// Bytes that the other side has not taken.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.waiting.borrow().len()
+    }
+
+    /// Has [`Connection::takes_next_block`] say when there is room.
+    pub(crate) fn await_room(&self) {
+        self.is_fed.set(true);
+        self.attention.notify_one();
     }
 
     /// Whether it is time for the block after the one that was queued last: little of that is left. Says so once a block.

@@ -216,6 +216,8 @@ impl Driver {
                     turn.learners.push(conn);
                 }
             }
+            Effect::ReadLog { conn, after } => quorum_port::read_log(self, conn, after),
+            Effect::AwaitWritable { conn } => self.quorum.await_room(conn),
             Effect::Close { conn } => self.quorum.end(conn),
             Effect::Persist { ticket, write } => {
                 match &write {

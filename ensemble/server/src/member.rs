@@ -16,7 +16,7 @@ use crate::listening::{Listener, Listeners, Places, Ports};
 use crate::metrics::Metrics;
 use crate::no_quorum;
 use crate::pause_monitor;
-use crate::quorum_port;
+use crate::quorum_port::{self, LogSource};
 use crate::report::{Bootstrap, Identity, Report};
 use crate::roster::Roster;
 use crate::snapshots;
@@ -333,6 +333,8 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
     zab.sync_limit = settings.sync_limit;
     zab.standalone = settings.standalone;
     zab.committed_log_max = settings.committed_log_max;
+    zab.log_syncs = settings.election.log_syncs;
+    zab.force_snapshots = settings.election.force_snapshots;
     zab.snap_syncs_max = settings.election.snap_syncs_max;
     zab.diff_syncs_max = settings.election.diff_syncs_max;
     zab.outstanding_max = settings.global_outstanding_limit;
@@ -380,7 +382,10 @@ async fn serve(
         disk,
         clients: ClientPort::new(limits, Words::new(settings.clone(), identity.clone())),
         election: ElectionPort::new(Roster::new(settings), election.clone()),
-        quorum: quorum_port::Connections::new(election),
+        quorum: quorum_port::Connections::new(
+            election,
+            LogSource { share: election.log_sync_share, record_bytes_max: settings.storage.payload_len_max },
+        ),
         places,
         last_turn_ms: shared.last_turn_ms.clone(),
     });

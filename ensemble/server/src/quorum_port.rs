@@ -8,12 +8,15 @@ use crate::dial::connect;
 use crate::driver::{Driver, Shared};
 use crate::listening::Listener;
 use crate::roster;
+use crate::snapshots::SLICE_BYTES;
 use bytes::{Bytes, BytesMut};
 use ensemble_peer::Peer;
 use ensemble_proto::quorum::{Decoded, PacketDecoder, QuorumPacket};
-use ensemble_proto::{DecodeError, Now, ServerId};
+use ensemble_proto::{DecodeError, Now, ServerId, Zxid};
+use ensemble_storage::{LogReader, RealDisk, Share, StorageError};
 use ensemble_zab::ConnId;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -41,11 +44,14 @@ pub(crate) struct Connections {
     observer_master_port: Option<u16>,
     next: Cell<u64>,
     open: Shared<ConnId, Connection>,
+    /// Where the log is being read for learners.
+    readers: RefCell<HashMap<ConnId, LogReader<RealDisk>>>,
+    log: LogSource,
     encoded: RefCell<BytesMut>,
 }
 
 impl Connections {
-    pub(crate) fn new(config: &Election) -> Connections {
+    pub(crate) fn new(config: &Election, log: LogSource) -> Connections {
         Connections {
             connect_timeout: config.leader_connect_timeout.min(config.connect_timeout),
             retry_delay: config.leader_retry_delay,
@@ -53,6 +59,8 @@ impl Connections {
             observer_master_port: config.observer_master_port,
             next: Cell::new(1),
             open: Shared::default(),
+            readers: RefCell::default(),
+            log,
             encoded: RefCell::default(),
         }
     }
@@ -74,6 +82,13 @@ impl Connections {
         let is_first = connection.waiting_bytes() == 0;
         connection.queue_block(slice);
         is_first
+    }
+
+    /// Has the connection's task say when there is room on it.
+    pub(crate) fn await_room(&self, conn: ConnId) {
+        if let Some(connection) = self.open.borrow().get(&conn) {
+            connection.await_room();
+        }
     }
 
     /// Sends what is queued in one write call.
@@ -160,6 +175,46 @@ pub(crate) fn dial(driver: &Rc<Driver>, leader: ServerId, attempt: u64) {
     });
 }
 
+/// Reads a slice of the log for a learner, away from the driver's thread, and reports it. What cannot be read is no source: the
+/// learner gets a snapshot.
+pub(crate) fn read_log(driver: &Rc<Driver>, conn: ConnId, after: Zxid) {
+    let driver = driver.clone();
+    tokio::task::spawn_local(async move {
+        let (disk, LogSource { share, record_bytes_max }) = (driver.disk.disk.clone(), driver.quorum.log);
+        let reader = driver.quorum.readers.borrow_mut().remove(&conn).filter(|reader| reader.position() == after);
+        let read = move || -> Result<_, StorageError> {
+            let reader = match reader {
+                Some(reader) => Some(reader),
+                None => LogReader::open(disk, after, share, record_bytes_max)?,
+            };
+            let Some(mut reader) = reader else { return Ok(None) };
+            let slice = reader.slice(SLICE_BYTES)?;
+            Ok(Some((reader, slice)))
+        };
+        let (reader, slice) = match tokio::task::spawn_blocking(read).await {
+            Ok(Ok(read)) => read.unzip(),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the log cannot be read for a learner");
+                (None, None)
+            }
+            Err(_) => (None, None),
+        };
+        if let Some(reader) = reader.filter(|_| driver.quorum.open.borrow().contains_key(&conn)) {
+            driver.quorum.readers.borrow_mut().insert(conn, reader);
+        }
+        driver.turn(|peer, now| peer.handle_log(now, conn, slice));
+    });
+}
+
+/// How the log serves as a source for learners.
+#[derive(Clone, Copy)]
+pub(crate) struct LogSource {
+    /// Of the newest snapshot, how long the log may be that is read instead of it; `None` is no limit.
+    pub(crate) share: Option<Share>,
+    /// The longest record.
+    pub(crate) record_bytes_max: u64,
+}
+
 /// Who is at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Side {
@@ -185,6 +240,7 @@ fn attach(
     tokio::task::spawn_local(async move {
         serve(&driver, conn, &connection, side, read).await;
         driver.quorum.open.borrow_mut().remove(&conn);
+        driver.quorum.readers.borrow_mut().remove(&conn);
         driver.turn(|peer, now| peer.handle_closed(now, conn));
     });
 }

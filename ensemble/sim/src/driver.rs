@@ -15,7 +15,7 @@ use ensemble_proto::jute::Reader;
 use ensemble_proto::quorum::{Decoded, Notification, PacketType};
 use ensemble_proto::txn::TxnRecord;
 use ensemble_proto::{Epoch, Now, ServerId, Zxid};
-use ensemble_storage::{Storage, StorageError, write_initialize_marker};
+use ensemble_storage::{LogReader, Storage, StorageError, write_initialize_marker};
 use ensemble_zab::{ConnId, Role};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -182,6 +182,15 @@ impl World {
             }
             Effect::SendBytes { conn, bytes } => {
                 self.send(conn.0, here, Message::Bytes(bytes.to_vec()));
+                let (life, connection) = (self.servers[server].life, conn.0);
+                let at = self.now + self.network.delay(&mut self.random);
+                self.schedule(at, Event::Writable { server, life, connection });
+            }
+            Effect::ReadLog { conn, after } => {
+                let (life, connection) = (self.servers[server].life, conn.0);
+                self.schedule(self.now + self.swarm.fsync, Event::LogRead { server, life, connection, after });
+            }
+            Effect::AwaitWritable { conn } => {
                 let (life, connection) = (self.servers[server].life, conn.0);
                 let at = self.now + self.network.delay(&mut self.random);
                 self.schedule(at, Event::Writable { server, life, connection });
@@ -474,6 +483,29 @@ impl World {
             process.decoders.insert(connection, Some(server::decoder()));
         }
         self.input(from, |peer, now| peer.handle_leader_connected(now, attempt, ConnId(connection)))
+    }
+
+    /// A server has read a slice of its log for a learner.
+    pub(crate) fn log_read(&mut self, server: usize, life: u64, connection: u64, after: Zxid) -> Verdict {
+        if self.servers[server].life != life {
+            return Ok(());
+        }
+        let paused_until = self.servers[server].paused_until;
+        if paused_until > self.now {
+            self.schedule(paused_until, Event::LogRead { server, life, connection, after });
+            return Ok(());
+        }
+        let options = server::storage_options(&self.swarm, 0, self.mutant);
+        let reader =
+            LogReader::open(self.servers[server].disk.clone(), after, self.swarm.log_share, options.payload_len_max);
+        let slice = reader.and_then(|reader| reader.map(|mut reader| reader.slice(SNAPSHOT_SLICE_BYTES)).transpose());
+        let slice = slice.map_err(|error| Violation::new("I-6", format!("server {server} reads its log: {error}")))?;
+        self.trace.line(self.now, || {
+            let read = slice.as_ref().map_or(0, |slice| slice.records.len());
+            format!("server {server} has read {read} records after {after} for {connection}")
+        });
+        self.marks.sometimes(Mark::LogSent, slice.as_ref().is_some_and(|slice| !slice.records.is_empty()));
+        self.input(server, |peer, now| peer.handle_log(now, ConnId(connection), slice))
     }
 
     /// A server hears that its election connection to another has ended, unless there is a new one.

@@ -45,6 +45,7 @@ marks! {
     TruncSent "a learner is sent TRUNC",
     TruncThenRecords "a learner is sent TRUNC, then records",
     SnapSent "a learner is sent SNAP",
+    LogSent "a learner is sent what only the log on disk has",
     SnapThenRecords "a learner is sent SNAP, then records",
     SyncBrokenOff "a connection ends between the plan and UPTODATE",
     SnapBrokenOff "a connection ends between SNAP and UPTODATE",

@@ -3,6 +3,7 @@
 //! Every fault is on or off by itself, so that some runs are made of few faults in a pure form (swarm testing, Groce et al.,
 //! ISSTA 2012). One run in ten has none: there liveness is all that can fail.
 
+use ensemble_storage::Share;
 use fastrand::Rng;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct Swarm {
     pub sync_limit: u32,
     /// `zookeeper.commitLogCount`: small, so that SNAP is common.
     pub committed_log: usize,
+    /// `snapshotSizeFactor`: how long the log may be that a learner is sent; `None` is no limit.
+    pub log_share: Option<Share>,
     /// `snapCount`: small, so that snapshots are common.
     pub snap_count: u64,
     /// Zeros ahead in a log, bytes.
@@ -85,6 +88,8 @@ impl Swarm {
             init_limit: random.u32(5..12),
             sync_limit: random.u32(2..6),
             committed_log: [4, 20, 500][random.usize(0..3)],
+            log_share: [None, Some(Share { of: 33, in_all: 100 }), Some(Share { of: 2, in_all: 1 })]
+                [random.usize(0..3)],
             snap_count: [10, 50, 100_000][random.usize(0..3)],
             preallocate: [0, 700, 4096][random.usize(0..3)],
             log_len_max: [None, Some(1500)][random.usize(0..2)],

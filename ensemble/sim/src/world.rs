@@ -20,7 +20,7 @@ use crate::sightings::{self, Syncing};
 use crate::swarm::Swarm;
 use crate::trace::{Tell, Trace, Verdict, Violation};
 use ensemble_proto::quorum::Notification;
-use ensemble_proto::{Epoch, ServerId, SessionId};
+use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
 use fastrand::Rng;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -42,6 +42,8 @@ pub(crate) enum Event {
     Snapshot { server: usize, life: u64 },
     /// A server's election connection to another has ended.
     Unlinked { server: usize, life: u64, other: ServerId },
+    /// A server has read a slice of its log for a learner.
+    LogRead { server: usize, life: u64, connection: u64, after: Zxid },
     /// A server may send more on a quorum connection.
     Writable { server: usize, life: u64, connection: u64 },
     /// Two servers try to connect their election ports.
@@ -362,6 +364,7 @@ impl World {
             Event::DiskDone { server, life } => self.disk_done(server, life),
             Event::Snapshot { server, life } => self.continue_snapshot(server, life),
             Event::Unlinked { server, life, other } => self.unlinked(server, life, other),
+            Event::LogRead { server, life, connection, after } => self.log_read(server, life, connection, after),
             Event::Writable { server, life, connection } => self.writable(server, life, connection),
             Event::ElectionDial { a, b } => self.election_dial(a, b),
             Event::Notified { from, to, link, notification } => self.notified(from, to, link, *notification),

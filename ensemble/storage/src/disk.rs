@@ -1,4 +1,4 @@
-//! The ten calls that storage makes on a disk, and the five directories it makes them in.
+//! The calls that storage makes on a disk, and the five directories it makes them in.
 //!
 //! The trait is the durable-write contract: the real disk and the simulated one run the same code above it, and
 //! everything that can be lost in a crash can be lost between two of these calls.
@@ -56,6 +56,9 @@ pub trait Disk: Clone {
 
     /// A file's whole contents. [`io::ErrorKind::NotFound`] when there is none.
     fn read(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>>;
+
+    /// At most `len` bytes of a file from `offset` on: fewer only where it ends.
+    fn read_at(&mut self, dir: Dir, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>>;
 
     /// A file's whole contents as they are on the medium, and durable: what was written and not synced is synced first, and what
     /// the system remembers of the file is forgotten. After a failed sync it may remember contents that no disk has.

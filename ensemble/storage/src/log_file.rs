@@ -68,6 +68,20 @@ pub(crate) fn encode(payload: &[u8], out: &mut Vec<u8>) {
     out.push(END_OF_RECORD);
 }
 
+/// The length with its frame of the record that `bytes` begin with; `None` when they begin with none.
+pub(crate) fn framed_len(bytes: &[u8], payload_len_max: u64) -> Option<u64> {
+    let len = u64::from(u32::from_be_bytes(*bytes.get(8..)?.first_chunk()?));
+    (1..=payload_len_max).contains(&len).then_some(FRAMING_LEN + len)
+}
+
+/// The payload of the record that `bytes` begin with, of a length as [`framed_len`] tells; `None` when it is not sound.
+pub(crate) fn decode(bytes: &[u8], framed_len: u64) -> Option<&[u8]> {
+    let (frame, payload) = bytes.get(..framed_len as usize)?.split_at_checked(12)?;
+    let (end, payload) = payload.split_last()?;
+    let checksum = u64::from_be_bytes(*frame.first_chunk()?);
+    (*end == END_OF_RECORD && u64::from(adler2::adler32_slice(payload)) == checksum).then_some(payload)
+}
+
 /// The zxid in a payload's TxnHeader, or `None` when the payload is too short to have one.
 pub(crate) fn payload_zxid(payload: &[u8]) -> Option<Zxid> {
     if (payload.len() as u64) < PAYLOAD_LEN_MIN {

@@ -3,7 +3,7 @@
 use crate::disk::{Dir, Disk, Entry};
 use crate::error::StorageError;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -169,6 +169,14 @@ impl Disk for RealDisk {
 
     fn read(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.path(dir, name))
+    }
+
+    fn read_at(&mut self, dir: Dir, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        let mut file = File::open(self.path(dir, name))?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        file.take(len).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn read_durable(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {

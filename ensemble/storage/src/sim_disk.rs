@@ -336,6 +336,12 @@ impl Disk for SimDisk {
         Ok(self.state.borrow_mut().open(dir, name)?.cached.clone())
     }
 
+    fn read_at(&mut self, dir: Dir, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        let mut state = self.state.borrow_mut();
+        let contents = &state.open(dir, name)?.cached;
+        Ok(contents.iter().skip(offset as usize).take(len as usize).copied().collect())
+    }
+
     fn read_durable(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
         self.sync_data(dir, name)?;
         self.read(dir, name)

@@ -35,6 +35,10 @@ impl Disk for CountingDisk {
         self.disk.read(dir, name)
     }
 
+    fn read_at(&mut self, dir: Dir, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        self.disk.read_at(dir, name, offset, len)
+    }
+
     fn read_durable(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
         self.disk.read_durable(dir, name)
     }

@@ -28,6 +28,11 @@ pub struct Config {
     pub standalone: bool,
     /// `zookeeper.commitLogCount`: committed transactions kept in memory to bring learners up to date.
     pub committed_log_max: usize,
+    /// Whether a learner that lacks more than is in memory may get it from the log on disk (`zookeeper.snapshotSizeFactor` not
+    /// negative); how long that may be is for the owner to say.
+    pub log_syncs: bool,
+    /// `zookeeper.forceSnapshotSync`: every learner gets a snapshot.
+    pub force_snapshots: bool,
     /// `leader.maxConcurrentSnapSyncs`: learners that are sent a snapshot at once. One more observer is sent away to try again; a
     /// follower is not, because a quorum may wait for it.
     pub snap_syncs_max: usize,
@@ -61,6 +66,8 @@ impl Config {
             connect_limit: 0,
             standalone: false,
             committed_log_max: 500,
+            log_syncs: true,
+            force_snapshots: false,
             snap_syncs_max: 10,
             diff_syncs_max: 100,
             outstanding_max: 1000,

@@ -99,6 +99,19 @@ pub enum Effect {
         /// The connection.
         conn: ConnId,
     },
+    /// Leader: read the log on this server's disk from the record after `after` on, as far as one slice takes; report it by
+    /// `handle_log`, or that the log does not go back so far, or is too long for that.
+    ReadLog {
+        /// The connection that it is for.
+        conn: ConnId,
+        /// A learner's last record, or the last one of the slice before.
+        after: Zxid,
+    },
+    /// Report `handle_writable` once the other side has taken nearly everything that was sent on this connection.
+    AwaitWritable {
+        /// The connection.
+        conn: ConnId,
+    },
     /// Close the connection. Nothing it delivers afterwards is looked at.
     Close {
         /// The connection.

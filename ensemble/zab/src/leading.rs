@@ -21,7 +21,7 @@ use crate::reconfig::ReconfigRefusal;
 use crate::sync_queue::SyncQueue;
 use crate::zab::Verdict;
 use bytes::Bytes;
-use ensemble_proto::durable::Ticket;
+use ensemble_proto::durable::{LogSlice, Ticket};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{
     LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, decode_revalidate_question, decode_touched,
@@ -249,7 +249,8 @@ impl Leading {
     ///
     /// Differs from ZooKeeper: where the whole of a synchronisation must fit into `initLimit`.
     pub(crate) fn handle_progress(&mut self, core: &Core, conn: ConnId) {
-        let is_synchronising = |stage| matches!(stage, Stage::Streaming { .. } | Stage::Synchronising);
+        let is_synchronising =
+            |stage| matches!(stage, Stage::Streaming { .. } | Stage::Reading { .. } | Stage::Synchronising);
         let learner = self.learners.get_mut(&conn).filter(|learner| is_synchronising(learner.stage));
         let Some(learner) = learner else { return };
         let deadline = core.now + core.config.init_time();
@@ -287,7 +288,9 @@ impl Leading {
             Stage::AwaitAckEpoch => self.handle_ack_epoch(core, conn, &packet),
             Stage::Synchronising => self.handle_ack_leader(core, conn, &packet),
             Stage::Streaming { .. } if core.mutants().zkb_13() => self.handle_ack_leader(core, conn, &packet),
-            Stage::AwaitEpoch | Stage::AwaitPlan { .. } | Stage::Streaming { .. } => Err("learner spoke out of turn"),
+            Stage::AwaitEpoch | Stage::AwaitPlan { .. } | Stage::Streaming { .. } | Stage::Reading { .. } => {
+                Err("learner spoke out of turn")
+            }
             Stage::Acknowledged => match packet.kind {
                 PacketType::Ping | PacketType::Ack => Ok(()),
                 _ => Err("learner asked for service before UPTODATE"),
@@ -408,11 +411,27 @@ impl Leading {
     /// Everything of the snapshot for this learner has been handed over.
     pub(crate) fn handle_snapshot_sent(&mut self, core: &mut Core, conn: ConnId) {
         let (end, new_leader) = (self.sync_end(core), self.new_leader(core));
-        let Some(learner) = self.learners.get_mut(&conn) else { return };
-        if !learner.snapshot_sent(core, new_leader, end) {
-            self.close(core, conn, "more was committed while a snapshot was sent than is remembered");
+        if let Some(learner) = self.learners.get_mut(&conn) {
+            learner.snapshot_sent(core, new_leader, end);
         }
         self.pin_committed_log(core);
+    }
+
+    /// A part of the log on disk, for this learner.
+    pub(crate) fn handle_log(&mut self, core: &mut Core, conn: ConnId, slice: Option<LogSlice>) {
+        let (end, new_leader) = (self.sync_end(core), self.new_leader(core));
+        let Some(learner) = self.learners.get_mut(&conn) else { return };
+        if let Err(reason) = learner.handle_log(core, new_leader, slice, end) {
+            self.close(core, conn, reason);
+        }
+        self.pin_committed_log(core);
+    }
+
+    /// Nearly everything that was sent to this learner has been taken.
+    pub(crate) fn handle_writable(&mut self, core: &mut Core, conn: ConnId) {
+        if let Some(learner) = self.learners.get_mut(&conn) {
+            learner.writable(core);
+        }
     }
 
     fn pin_committed_log(&self, core: &mut Core) {

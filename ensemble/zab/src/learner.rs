@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::effect::{ConnId, Effect, LearnerStatus};
 use crate::sync_plan::{Plan, plan};
 use bytes::Bytes;
+use ensemble_proto::durable::LogSlice;
 use ensemble_proto::quorum::{PROTOCOL_VERSION, PacketType, QuorumPacket};
 use ensemble_proto::{Epoch, ServerId, Zxid};
 use std::collections::VecDeque;
@@ -63,6 +64,9 @@ pub(crate) enum Stage {
     AwaitPlan { last: Zxid },
     /// Is sent the tree; the transactions after `after` follow.
     Streaming { after: Zxid },
+    /// Is sent what the log on disk has after `after`, a slice at a time. `peer` is its last record, until it is known from the first
+    /// slice what it must be sent.
+    Reading { after: Zxid, peer: Option<Zxid> },
     /// Receives what it lacks.
     Synchronising,
     /// Has the leader's history; waits for a quorum to have it.
@@ -155,6 +159,9 @@ impl Learner {
         if core.mutants().zkb_16() && peer == Zxid::ZERO {
             return Plan::Diff { after: core.committed_log.base() };
         }
+        if core.config.force_snapshots {
+            return Plan::Snap;
+        }
         let zxids: Vec<_> = core.history_to(end).map(|(zxid, _)| *zxid).collect();
         match plan(peer, core.committed_log.base(), &zxids) {
             Plan::Trunc { to } if core.mutants().zkb_14() => Plan::Diff { after: to },
@@ -169,43 +176,115 @@ impl Learner {
     /// Differs from ZooKeeper: which plans with what it has applied, so a follower may be told to truncate a transaction
     /// that is committed and not applied yet.
     pub(crate) fn synchronise(&mut self, core: &mut Core, new_leader: QuorumPacket, plan: Plan, peer: Zxid, end: Zxid) {
-        let conn = self.conn;
+        let is_in_log = Zxid::ZERO < peer && peer < core.committed_log.base();
+        if plan == Plan::Snap && is_in_log && core.config.log_syncs && !core.config.force_snapshots {
+            return self.read(core, peer, Some(peer));
+        }
         let end = core.history_to(end).last().map_or(core.committed_log.base(), |(zxid, _)| *zxid);
         let learner = self.hello.map(|hello| hello.id.0);
         tracing::info!(server = core.id().0, learner, ?plan, zxid = %peer, end = %end, "synchronising a learner");
-        let after = match plan {
+        if let Some(after) = self.begin(core, &new_leader, plan, peer, end) {
+            self.finish(core, new_leader, after, end);
+        }
+    }
+
+    /// Sends what the synchronisation begins with; returns after which record it goes on, unless a snapshot comes first.
+    fn begin(&mut self, core: &mut Core, new_leader: &QuorumPacket, plan: Plan, peer: Zxid, end: Zxid) -> Option<Zxid> {
+        let conn = self.conn;
+        match plan {
             Plan::Diff { after } => {
                 let informed = if after == end { peer } else { end };
                 core.send(conn, QuorumPacket::new(PacketType::Diff, informed));
-                after
+                Some(after)
             }
             Plan::Trunc { to } => {
                 core.send(conn, QuorumPacket::new(PacketType::Trunc, to));
-                to
+                Some(to)
             }
             Plan::Snap => {
                 if core.mutants().zkb_13() {
-                    core.send(conn, new_leader);
+                    core.send(conn, new_leader.clone());
                 }
                 core.send(conn, QuorumPacket::new(PacketType::Snap, core.delivered));
                 core.effects.push_back(Effect::SendSnapshot { conn });
                 self.by_snapshot = true;
                 self.stage = Stage::Streaming { after: core.delivered };
                 self.read_deadline = Some(core.now + core.config.init_time());
-                return;
+                None
             }
-        };
-        self.finish(core, new_leader, after, end);
+        }
     }
 
-    /// The tree is sent: what was committed since follows. False when this server does not remember all of that.
-    pub(crate) fn snapshot_sent(&mut self, core: &mut Core, new_leader: QuorumPacket, end: Zxid) -> bool {
-        let Stage::Streaming { after } = self.stage else { return true };
-        if after < core.committed_log.base() {
-            return false;
+    /// The tree is sent: what was committed since follows.
+    pub(crate) fn snapshot_sent(&mut self, core: &mut Core, new_leader: QuorumPacket, end: Zxid) {
+        if let Stage::Streaming { after } = self.stage {
+            self.go_on(core, new_leader, after, end);
         }
-        self.finish(core, new_leader, after, end);
-        true
+    }
+
+    /// Finishes, or asks the log on disk for what is not in memory any more.
+    fn go_on(&mut self, core: &mut Core, new_leader: QuorumPacket, after: Zxid, end: Zxid) {
+        match after < core.committed_log.base() {
+            true => self.read(core, after, None),
+            false => self.finish(core, new_leader, after, end),
+        }
+    }
+
+    /// Asks for the log after a record.
+    fn read(&mut self, core: &mut Core, after: Zxid, peer: Option<Zxid>) {
+        self.stage = Stage::Reading { after, peer };
+        self.read_deadline = Some(core.now + core.config.init_time());
+        core.effects.push_back(Effect::ReadLog { conn: self.conn, after });
+    }
+
+    /// A slice of the log: it is sent, after what the synchronisation begins with. When the log is no source the learner gets a
+    /// snapshot, but only instead of its beginning.
+    ///
+    /// # Errors
+    /// When the learner must connect again.
+    pub(crate) fn handle_log(
+        &mut self,
+        core: &mut Core,
+        new_leader: QuorumPacket,
+        slice: Option<LogSlice>,
+        end: Zxid,
+    ) -> Result<(), &'static str> {
+        let Stage::Reading { after, peer } = self.stage else { return Ok(()) };
+        let zxids: Vec<_> = slice.iter().flat_map(|slice| &slice.records).map(|(zxid, _)| *zxid).collect();
+        let begun = match (&slice, peer) {
+            (Some(slice), Some(peer)) if !zxids.is_empty() => {
+                let plan = plan(peer, slice.floor, &zxids);
+                tracing::info!(server = core.id().0, learner = self.hello.map(|hello| hello.id.0), ?plan, zxid = %peer, end = %end, "synchronising a learner from the log");
+                self.begin(core, &new_leader, plan, peer, end)
+            }
+            (Some(slice), None) if !zxids.is_empty() && slice.floor == after => Some(after),
+            (_, Some(peer)) => self.begin(core, &new_leader, Plan::Snap, peer, end),
+            (_, None) => return Err("the log does not have what a learner lacks any more"),
+        };
+        let (Some(after), Some(slice)) = (begun, slice) else { return Ok(()) };
+        let last = zxids.last().copied().unwrap_or(after).max(after);
+        // What is not committed yet is live traffic, which comes later.
+        for (zxid, payload) in slice.records.into_iter().filter(|(zxid, _)| *zxid > after && *zxid <= end) {
+            core.send(self.conn, QuorumPacket::with_data(PacketType::Proposal, zxid, payload));
+            core.send(self.conn, QuorumPacket::new(PacketType::Commit, zxid));
+        }
+        let last = last.min(end);
+        match last < core.committed_log.base() {
+            false => self.finish(core, new_leader, last, end),
+            true => {
+                self.stage = Stage::Reading { after: last, peer: None };
+                self.read_deadline = Some(core.now + core.config.init_time());
+                core.effects.push_back(Effect::AwaitWritable { conn: self.conn });
+            }
+        }
+        Ok(())
+    }
+
+    /// The slice before is sent: the next one is read.
+    pub(crate) fn writable(&mut self, core: &mut Core) {
+        if let Stage::Reading { after, peer: None } = self.stage {
+            self.read(core, after, None);
+        }
     }
 
     /// Sends the transactions after `after` up to `end`, then NEWLEADER; later ones are live traffic.
@@ -261,7 +340,7 @@ impl Learner {
         let by_snapshot = plan == Plan::Snap;
         let max = if by_snapshot { core.config.snap_syncs_max } else { core.config.diff_syncs_max };
         let is_like_this = |learner: &&Learner| {
-            matches!(learner.stage, Stage::Streaming { .. } | Stage::Synchronising)
+            matches!(learner.stage, Stage::Streaming { .. } | Stage::Reading { .. } | Stage::Synchronising)
                 && learner.by_snapshot == by_snapshot
         };
         learners.filter(is_like_this).count() >= max

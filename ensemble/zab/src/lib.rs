@@ -41,8 +41,7 @@
 //!
 //! # Limits
 //!
-//! Oracles are not supported. A learner further behind than the committed log
-//! in memory gets a snapshot.
+//! Oracles are not supported.
 //!
 //! # Sources
 //!
@@ -72,7 +71,7 @@ mod zab;
 
 pub use config::{Config, History, HistoryError};
 pub use effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
-pub use ensemble_proto::durable::{Ticket, Write};
+pub use ensemble_proto::durable::{LogSlice, Ticket, Write};
 pub use following::TOUCHED_MAX;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutants;

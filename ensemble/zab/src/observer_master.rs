@@ -17,6 +17,7 @@
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, LearnerStatus};
 use crate::learner::{Hello, Learner, Stage};
+use ensemble_proto::durable::LogSlice;
 use ensemble_proto::quorum::{
     LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, decode_revalidate_question, decode_touched,
     encode_revalidate_answer,
@@ -89,7 +90,8 @@ impl ObserverMaster {
 
     /// An observer takes what it lacks: it is not silent.
     pub(crate) fn handle_progress(&mut self, core: &Core, conn: ConnId) {
-        let is_synchronising = |stage| matches!(stage, Stage::Streaming { .. } | Stage::Synchronising);
+        let is_synchronising =
+            |stage| matches!(stage, Stage::Streaming { .. } | Stage::Reading { .. } | Stage::Synchronising);
         if let Some(observer) = self.observers.get_mut(&conn).filter(|observer| is_synchronising(observer.stage)) {
             observer.read_deadline = Some(core.now + core.config.init_time());
         }
@@ -111,9 +113,8 @@ impl ObserverMaster {
             }
             Stage::Synchronising => Err("first packet after the synchronisation is not the ACK of NEWLEADER"),
             Stage::Active => Self::handle_active(observer, core, packet),
-            Stage::AwaitEpoch | Stage::AwaitPlan { .. } | Stage::Streaming { .. } | Stage::Acknowledged => {
-                Err("observer spoke out of turn")
-            }
+            Stage::AwaitEpoch | Stage::AwaitPlan { .. } => Err("observer spoke out of turn"),
+            Stage::Streaming { .. } | Stage::Reading { .. } | Stage::Acknowledged => Err("observer spoke out of turn"),
         };
         if let Err(reason) = done {
             self.close(core, conn, reason);
@@ -166,11 +167,27 @@ impl ObserverMaster {
     /// Everything of the snapshot for this observer has been handed over.
     pub(crate) fn handle_snapshot_sent(&mut self, core: &mut Core, conn: ConnId, committed: Zxid) {
         let new_leader = self.new_leader(core);
-        let Some(observer) = self.observers.get_mut(&conn) else { return };
-        if !observer.snapshot_sent(core, new_leader, committed) {
-            self.close(core, conn, "more was committed while a snapshot was sent than is remembered");
+        if let Some(observer) = self.observers.get_mut(&conn) {
+            observer.snapshot_sent(core, new_leader, committed);
         }
         self.pin_committed_log(core);
+    }
+
+    /// A part of the log on disk, for this observer.
+    pub(crate) fn handle_log(&mut self, core: &mut Core, conn: ConnId, slice: Option<LogSlice>, committed: Zxid) {
+        let new_leader = self.new_leader(core);
+        let Some(observer) = self.observers.get_mut(&conn) else { return };
+        if let Err(reason) = observer.handle_log(core, new_leader, slice, committed) {
+            self.close(core, conn, reason);
+        }
+        self.pin_committed_log(core);
+    }
+
+    /// Nearly everything that was sent to this observer has been taken.
+    pub(crate) fn handle_writable(&mut self, core: &mut Core, conn: ConnId) {
+        if let Some(observer) = self.observers.get_mut(&conn) {
+            observer.writable(core);
+        }
     }
 
     fn pin_committed_log(&self, core: &mut Core) {

@@ -1,6 +1,7 @@
 //! How a learner's history is made equal to the leader's: Diff, Trunc or Snap (`LearnerHandler.syncFollower`).
 //!
-//! The leader's history, as far as it is in memory, is `base` followed by `records` without a gap. Every record of it is
+//! The leader's history, as far as it is known here, is `base` followed by `records` without a gap: what is in memory, or, when the
+//! learner is older than that, what was read from the log on disk. Every record of it is
 //! committed, or is the leader's initial history. A learner's log is a prefix of the history of some former leader; two
 //! logs that hold a record of the same epoch agree on everything up to the lesser of their last records of that epoch.
 //! So a learner's last zxid decides:
@@ -8,7 +9,7 @@
 //! ```text
 //!            base          end
 //! ────────────┼─────────────┼──────▶ leader
-//!   peer                                 Snap   older than what is in memory
+//!   peer                                 Snap   older than what is known
 //!                  peer                  Diff   in our history: send what follows
 //!                  peer'                 Trunc  not in our history, but its epoch is: cut to our last of that epoch
 //!                             peer'      Trunc  beyond our end, in the epoch of our end
@@ -17,7 +18,7 @@
 //!
 //! Differs from ZooKeeper: TRUNC is also used when records of later epochs follow (ZooKeeper sends a snapshot then), and
 //! never towards a zxid that the learner need not have (ZooKeeper truncates to the last committed zxid whatever its epoch,
-//! and a learner that does not have it keeps a wrong record). The transaction log on disk is not read.
+//! and a learner that does not have it keeps a wrong record).
 
 use ensemble_proto::Zxid;
 

@@ -9,7 +9,7 @@ use crate::looking::{Decision, Election};
 use crate::reconfig::ReconfigRefusal;
 use crate::responder;
 use bytes::Bytes;
-use ensemble_proto::durable::Ticket;
+use ensemble_proto::durable::{LogSlice, Ticket};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{AuthId, Notification, QuorumPacket, ServerState};
 use ensemble_proto::{Epoch, Now, ServerId, SessionId, Zxid};
@@ -320,6 +320,33 @@ impl Zab {
                 }
             }
             State::Looking(_) => {}
+        }
+    }
+
+    /// Leader, or master of observers: a part of the log, as [`Effect::ReadLog`] asked; `None` when the log does not go back so far, or is too long to be sent.
+    pub fn handle_log(&mut self, now: Now, conn: ConnId, slice: Option<LogSlice>) {
+        self.at(now);
+        match &mut self.state {
+            State::Leading(leading) => leading.handle_log(&mut self.core, conn, slice),
+            State::Following(following) => {
+                let committed = following.committed();
+                if let Some(observers) = &mut following.observers {
+                    observers.handle_log(&mut self.core, conn, slice, committed);
+                }
+            }
+            State::Looking(_) => {}
+        }
+    }
+
+    /// The same: [`Effect::AwaitWritable`] has come true.
+    pub fn handle_writable(&mut self, now: Now, conn: ConnId) {
+        self.at(now);
+        match &mut self.state {
+            State::Leading(leading) => leading.handle_writable(&mut self.core, conn),
+            State::Following(Following { observers: Some(observers), .. }) => {
+                observers.handle_writable(&mut self.core, conn);
+            }
+            State::Looking(_) | State::Following(_) => {}
         }
     }
 

@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{World, fast_config, hierarchy, ms};
+use common::{World, fast_config, hierarchy, membership, ms};
 use ensemble_proto::quorum::PacketType;
 use ensemble_proto::{ServerId, Zxid};
-use ensemble_zab::Role;
+use ensemble_zab::{Config, Role};
 
 fn write(world: &mut World, count: usize) {
     let before = world.committed.len();
@@ -50,11 +50,15 @@ fn servers_that_start_one_after_another_join_the_leader_in_office() {
 }
 
 #[test]
-fn a_follower_that_was_away_gets_a_diff_a_snapshot_when_too_far_behind() {
-    for (writes, expected, other) in
-        [(10, PacketType::Diff, PacketType::Snap), (600, PacketType::Snap, PacketType::Diff)]
-    {
-        let mut world = started(3, 0);
+fn a_follower_that_was_away_gets_a_diff_from_memory_or_from_the_log_or_else_a_snapshot() {
+    for (writes, log_syncs, expected, other) in [
+        (10, false, PacketType::Diff, PacketType::Snap),
+        (600, true, PacketType::Diff, PacketType::Snap),
+        (600, false, PacketType::Snap, PacketType::Diff),
+    ] {
+        let mut world = World::with_config(Config { log_syncs, ..fast_config(membership(3, 0)) }, 1);
+        (1..=3).for_each(|id| world.start(id));
+        world.expect_converged(ms(2000));
         write(&mut world, 5);
         world.crash(1);
         write(&mut world, writes);

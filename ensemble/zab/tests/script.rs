@@ -204,6 +204,7 @@ fn leader_hears_history(mutate: impl Fn(&mut Config), current_epoch: i32, last: 
     let hello = LearnerInfo { id: ServerId(2), protocol_version: 0x10000, config_version: Zxid::ZERO };
     script.say_with(7, FollowerInfo, at(1, 0), &hello.encode());
     script.say_with(7, AckEpoch, last, &current_epoch.to_be_bytes());
+    script.with(|zab, now| zab.handle_log(now, ConnId(7), None));
     script.with(|zab, now| zab.handle_snapshot_sent(now, ConnId(7)));
     script
 }

@@ -1,4 +1,5 @@
-//! A snapshot is sent while transactions go on: what follows it, when, and to how many learners at once.
+//! A learner that lacks more than is in memory: a snapshot is sent while transactions go on, or the log is read. What follows, when, and
+//! to how many learners at once.
 
 mod common;
 
@@ -8,7 +9,7 @@ use common::script::Script;
 use ensemble_proto::quorum::PacketType::{self, *};
 use ensemble_proto::quorum::{LearnerInfo, ServerState};
 use ensemble_proto::{Epoch, ServerId, Zxid};
-use ensemble_zab::{Config, ConnId, History, Role};
+use ensemble_zab::{Config, ConnId, History, LogSlice, Role};
 
 fn at(epoch: i64, counter: u32) -> Zxid {
     Zxid::new(Epoch(epoch), counter)
@@ -34,6 +35,7 @@ fn leader(change: impl Fn(&mut Config)) -> Script {
         script.hear(ServerId(id), ServerState::Looking, ServerId(3), at(1, 5), Epoch(1), 1);
     }
     ask(&mut script, 2, FollowerInfo, at(1, 5), 1);
+    script.with(|zab, now| zab.handle_snapshot_sent(now, ConnId(2)));
     script.say(2, Ack, at(2, 0));
     assert_eq!((script.zab.role(), script.roles.last().map(String::as_str)), (Role::Leading, Some("Leading")));
     script.take_sent();
@@ -97,16 +99,113 @@ fn what_is_committed_while_a_snapshot_is_sent_follows_it_before_new_leader() {
     assert_eq!(script.delivered.last(), Some(&at(2, 4)), "its acknowledgements count");
 }
 
+/// What the disk has read.
+fn log(script: &mut Script, floor: Zxid, records: &[Zxid]) {
+    let records = records.iter().map(|zxid| (*zxid, Bytes::from_static(b"x"))).collect();
+    script.with(|zab, now| zab.handle_log(now, ConnId(1), Some(LogSlice { floor, records })));
+}
+
+/// The leader has committed up to 2.3, and remembers only 2.3; server 1 has `last`.
+fn leader_asked_by(last: Zxid, change: impl Fn(&mut Config)) -> Script {
+    let mut script = leader(|config| {
+        config.committed_log_max = 1;
+        change(config);
+    });
+    for _ in 1..=3 {
+        commit(&mut script, &Bytes::from_static(b"x"));
+    }
+    ask(&mut script, 1, FollowerInfo, last, 1);
+    script
+}
+
 #[test]
-fn a_learner_goes_when_more_is_committed_than_is_remembered() {
+fn what_is_not_in_memory_comes_from_the_log_slice_by_slice() {
+    let mut script = leader_asked_by(at(1, 4), |_| {});
+    assert_eq!(script.asked, [at(1, 4)]);
+    log(&mut script, at(1, 4), &[at(1, 5), at(2, 1)]);
+    let first = [
+        (LeaderInfo, at(2, 0)),
+        (Diff, at(2, 3)),
+        (Proposal, at(1, 5)),
+        (Commit, at(1, 5)),
+        (Proposal, at(2, 1)),
+        (Commit, at(2, 1)),
+    ];
+    assert_eq!(sent_to(&mut script, 1), first);
+    assert_eq!((script.asked.len(), script.awaited.as_slice()), (1, &[ConnId(1)][..]), "no more before this is taken");
+    script.with(|zab, now| zab.handle_writable(now, ConnId(1)));
+    assert_eq!(script.asked, [at(1, 4), at(2, 1)]);
+    log(&mut script, at(2, 1), &[at(2, 2)]);
+    let rest =
+        [(Proposal, at(2, 2)), (Commit, at(2, 2)), (Proposal, at(2, 3)), (Commit, at(2, 3)), (NewLeader, at(2, 0))];
+    assert_eq!(sent_to(&mut script, 1), rest);
+    script.with(|zab, now| zab.handle_writable(now, ConnId(1)));
+    assert_eq!(script.asked.len(), 2, "it is over");
+}
+
+#[test]
+fn a_record_of_the_learner_that_the_log_does_not_have_is_cut_off() {
+    let mut script = leader_asked_by(at(1, 9), |_| {});
+    log(&mut script, at(1, 5), &[at(2, 1), at(2, 2)]);
+    let expected = [(LeaderInfo, at(2, 0)), (Trunc, at(1, 5)), (Proposal, at(2, 1)), (Commit, at(2, 1))];
+    assert_eq!(sent_to(&mut script, 1)[..4], expected);
+    // Of an epoch that the log has nothing of.
+    let mut script = leader_asked_by(at(0, 9), |_| {});
+    log(&mut script, at(0, 0), &[at(1, 4), at(1, 5)]);
+    assert_eq!(sent_to(&mut script, 1)[1..], [(Snap, at(2, 3))]);
+}
+
+#[test]
+fn uncommitted_records_of_the_log_are_not_sent_before_their_time() {
+    let mut script = leader_asked_by(at(1, 4), |_| {});
+    script.with(|zab, now| assert!(zab.propose(now, at(2, 4), Bytes::from_static(b"x"))));
+    log(&mut script, at(1, 4), &[at(1, 5), at(2, 1), at(2, 2), at(2, 3), at(2, 4)]);
+    let sent = sent_to(&mut script, 1);
+    assert_eq!(sent[sent.len() - 2..], [(Commit, at(2, 3)), (NewLeader, at(2, 0))]);
+}
+
+#[test]
+fn a_log_that_is_no_source_gives_way_to_a_snapshot() {
+    let mut script = leader_asked_by(at(1, 4), |_| {});
+    script.with(|zab, now| zab.handle_log(now, ConnId(1), None));
+    assert_eq!(sent_to(&mut script, 1)[1..], [(Snap, at(2, 3))]);
+    let mut script = leader_asked_by(at(1, 4), |_| {});
+    log(&mut script, at(1, 4), &[]);
+    assert_eq!(sent_to(&mut script, 1)[1..], [(Snap, at(2, 3))], "the log ends before it");
+    // Not any more once it has been told what to do with its own log.
+    for records in [None, Some(LogSlice { floor: at(1, 5), records: vec![(at(2, 2), Bytes::new())] })] {
+        let mut script = leader_asked_by(at(1, 4), |_| {});
+        log(&mut script, at(1, 4), &[at(1, 5), at(2, 1)]);
+        script.with(|zab, now| zab.handle_writable(now, ConnId(1)));
+        script.with(|zab, now| zab.handle_log(now, ConnId(1), records));
+        assert_eq!(script.closed, [ConnId(1)]);
+    }
+}
+
+#[test]
+fn the_log_is_not_asked_when_it_must_not_be() {
+    for change in [|config: &mut Config| config.log_syncs = false, |config: &mut Config| config.force_snapshots = true]
+    {
+        let mut script = leader_asked_by(at(1, 4), change);
+        assert_eq!((sent_to(&mut script, 1)[1], script.asked.len()), ((Snap, at(2, 3)), 0));
+    }
+    let mut script = leader_asked_by(at(2, 3), |config| config.force_snapshots = true);
+    assert_eq!(sent_to(&mut script, 1)[1], (Snap, at(2, 3)), "though it lacks nothing");
+}
+
+#[test]
+fn what_is_forgotten_while_a_snapshot_is_sent_comes_from_the_log() {
     let mut script = leader(|_| {});
     ask(&mut script, 1, FollowerInfo, Zxid::ZERO, 0);
     let payload = Bytes::from(vec![0; 16 << 20]);
     for _ in 0..5 {
         commit(&mut script, &payload);
     }
+    script.take_sent();
     script.with(|zab, now| zab.handle_snapshot_sent(now, ConnId(1)));
-    assert_eq!(script.closed, [ConnId(1)]);
+    assert_eq!((script.asked.as_slice(), script.closed.len()), (&[at(1, 5)][..], 0));
+    log(&mut script, at(1, 5), &[at(2, 1)]);
+    assert_eq!(sent_to(&mut script, 1).last(), Some(&(NewLeader, at(2, 0))));
 }
 
 #[test]

@@ -32,6 +32,8 @@ enum Mail {
     Bytes(ConnId, bytes::Bytes),
     /// To the sender: there is room for more.
     Writable(ConnId),
+    /// To the reader: the log does not go back so far.
+    NoLog(ConnId),
     Closed(ConnId),
 }
 
@@ -241,6 +243,8 @@ impl World {
                 self.post(index, conn, |conn| Mail::Bytes(conn, bytes));
                 self.mail.push_back((index, Mail::Writable(conn)));
             }
+            Effect::ReadLog { conn, .. } => self.mail.push_back((index, Mail::NoLog(conn))),
+            Effect::AwaitWritable { conn } => self.mail.push_back((index, Mail::Writable(conn))),
             Effect::Close { conn } => {
                 self.post(index, conn, Mail::Closed);
                 if let Some(end) = self.ends.remove(&(index, conn)) {
@@ -292,6 +296,7 @@ impl World {
             Mail::Packet(conn, packet) => self.peers[to].handle_packet(now, conn, packet),
             Mail::Bytes(conn, bytes) => self.receive(to, conn, &bytes),
             Mail::Writable(conn) => self.peers[to].handle_writable(now, conn),
+            Mail::NoLog(conn) => self.peers[to].handle_log(now, conn, None),
             Mail::Closed(conn) => self.peers[to].handle_closed(now, conn),
         }
     }

@@ -132,6 +132,12 @@ pub struct Election {
     pub leader_retry_delay: Duration,
     /// How long connecting to a leader may take in all (`connectToLearnerMasterLimit`).
     pub leader_connect_timeout: Duration,
+    /// Whether the log on disk is a source for learners that lack more than is in memory (`snapshotSizeFactor` not negative).
+    pub log_syncs: bool,
+    /// How long it may be for that, of the newest snapshot; `None` is no limit (`snapshotSizeFactor` 0).
+    pub log_sync_share: Option<Share>,
+    /// Every learner gets a snapshot (`forceSnapshotSync`).
+    pub force_snapshots: bool,
     /// Learners that a leader sends snapshots to at once; one more observer is sent away to try again
     /// (`leader.maxConcurrentSnapSyncs`).
     pub snap_syncs_max: usize,
@@ -391,6 +397,7 @@ fn election(values: &Values, tick: Duration, init_limit: u32, sync_limit: u32) -
     let connect_ticks =
         values.number("connectToLearnerMasterLimit", 0, 0, 1 << 20, "a number of ticks from 0 to 1048576")?;
     let handshake_ms = values.number("quorumCnxnTimeoutMs", -1_i64, -1, i64::MAX, "a number of milliseconds, or -1")?;
+    let log_factor = values.number("snapshotSizeFactor", 0.33, -1e6, 1e6, "a number")?;
     Ok(Election {
         listen_on_all_ips: values.flag("quorumListenOnAllIPs", false)?,
         connect_timeout: milliseconds(values, "cnxTimeout", 5000)?,
@@ -407,6 +414,9 @@ fn election(values: &Values, tick: Duration, init_limit: u32, sync_limit: u32) -
         )?,
         leader_retry_delay: milliseconds(values, "leaderConnectDelayDuringRetryMs", 100)?,
         leader_connect_timeout: tick * if connect_ticks == 0 { init_limit } else { connect_ticks },
+        log_syncs: log_factor >= 0.0,
+        log_sync_share: (log_factor > 0.0).then_some(Share { of: (log_factor * 1000.0) as u64, in_all: 1000 }),
+        force_snapshots: values.flag("forceSnapshotSync", false)?,
         snap_syncs_max: values.number("leader.maxConcurrentSnapSyncs", 10, 1, usize::MAX, POSITIVE)?,
         diff_syncs_max: values.number("leader.maxConcurrentDiffSyncs", 100, 1, usize::MAX, POSITIVE)?,
         observer_master_port: Some(values.number("observerMasterPort", 0, 0, u16::MAX, PORT)?).filter(|port| *port > 0),

@@ -14,7 +14,9 @@ use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{Notification, PacketType, QuorumPacket, ServerState};
 use ensemble_proto::txn::{SetDataTxn, Txn, TxnHeader, TxnRecord};
 use ensemble_proto::{Epoch, Now, ServerId, SessionId, Zxid, reconfig};
-use ensemble_zab::{Config, ConnId, Effect, History, ReconfigRefusal, Role, SyncOrigin, Ticket, Write, Zab, ZabState};
+use ensemble_zab::{
+    Config, ConnId, Effect, History, LogSlice, ReconfigRefusal, Role, SyncOrigin, Ticket, Write, Zab, ZabState,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -271,6 +273,17 @@ enum Event {
         id: ServerId,
         incarnation: u64,
         count: usize,
+    },
+    /// A slice of a server's log is read.
+    LogRead {
+        id: ServerId,
+        conn: ConnId,
+        after: Zxid,
+    },
+    /// A connection has room again.
+    Writable {
+        id: ServerId,
+        conn: ConnId,
     },
     /// The last slice of a snapshot is read from the tree.
     TreeRead {
@@ -629,6 +642,14 @@ impl World {
                 let at = self.now + self.latency() * self.random.below(20) as u32;
                 self.schedule(at, Event::TreeRead { id, conn });
             }
+            Effect::ReadLog { conn, after } => {
+                let at = self.now + self.latency();
+                self.schedule(at, Event::LogRead { id, conn, after });
+            }
+            Effect::AwaitWritable { conn } => {
+                let at = self.now + self.latency();
+                self.schedule(at, Event::Writable { id, conn });
+            }
             Effect::Close { conn } => {
                 if self.owner(conn).is_some() {
                     self.close_conn(conn.0 / 2, id);
@@ -775,6 +796,22 @@ impl World {
                             self.with(id, |zab, now| zab.handle_snapshot_end(now, to, held));
                         }
                     }
+                }
+            }
+            Event::LogRead { id, conn, after } => {
+                if self.owner(conn).is_some() && self.servers[&id].zab.is_some() {
+                    let log = &self.servers[&id].disk.log;
+                    let from = log.partition_point(|(zxid, _)| *zxid <= after);
+                    let slice = from.checked_sub(1).map(|before| LogSlice {
+                        floor: log[before].0,
+                        records: log[from..].iter().take(2).cloned().collect(),
+                    });
+                    self.with(id, |zab, now| zab.handle_log(now, conn, slice));
+                }
+            }
+            Event::Writable { id, conn } => {
+                if self.owner(conn).is_some() && self.servers[&id].zab.is_some() {
+                    self.with(id, |zab, now| zab.handle_writable(now, conn));
                 }
             }
             Event::TreeRead { id, conn } => {

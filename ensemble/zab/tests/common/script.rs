@@ -13,6 +13,9 @@ pub struct Script {
     /// On which connection each was sent.
     pub sent_to: Vec<ConnId>,
     pub closed: Vec<ConnId>,
+    /// After which records the log was to be read, and which connections are to have room.
+    pub asked: Vec<Zxid>,
+    pub awaited: Vec<ConnId>,
     pub writes: Vec<Write>,
     pub delivered: Vec<Zxid>,
     pub installed: Vec<Zxid>,
@@ -28,6 +31,8 @@ impl Script {
             now: 1000,
             sent: vec![],
             closed: vec![],
+            asked: vec![],
+            awaited: vec![],
             writes: vec![],
             sent_to: vec![],
             delivered: vec![],
@@ -48,6 +53,8 @@ impl Script {
                     self.sent.push(packet);
                 }
                 Effect::Close { conn } => self.closed.push(conn),
+                Effect::ReadLog { after, .. } => self.asked.push(after),
+                Effect::AwaitWritable { conn } => self.awaited.push(conn),
                 Effect::Persist { ticket, write } => {
                     self.writes.push(write);
                     last = Some(ticket);
