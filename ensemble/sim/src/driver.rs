@@ -528,7 +528,12 @@ impl World {
             self.schedule(paused_until, Event::Writable { server, life, connection });
             return Ok(());
         }
-        self.input(server, |peer, now| peer.handle_writable(now, ConnId(connection)))
+        let conn = ConnId(connection);
+        self.input(server, |peer, now| {
+            // What was sent has been taken, which the real shell sees on its buffers.
+            peer.handle_progress(now, conn);
+            peer.handle_writable(now, conn);
+        })
     }
 
     pub(crate) fn server_hears_server(&mut self, server: usize, connection: u64, message: Message) -> Verdict {
@@ -542,7 +547,12 @@ impl World {
         decoder.feed(&bytes);
         loop {
             match decoder.next() {
-                Ok(None) => break,
+                Ok(None) => {
+                    if !decoder.is_empty() {
+                        self.input(server, |peer, now| peer.handle_progress(now, conn))?;
+                    }
+                    break;
+                }
                 Ok(Some(Decoded::Packet(packet))) => {
                     self.input(server, |peer, now| peer.handle_packet(now, conn, packet))?;
                 }
