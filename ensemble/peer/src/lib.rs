@@ -39,6 +39,7 @@ mod read_only;
 mod request;
 mod session;
 mod status;
+mod transfer;
 mod watch;
 mod watch_requests;
 

@@ -8,12 +8,15 @@ use crate::log::CLIENTS;
 use crate::metrics::Metrics;
 use crate::quorum_port::ACCEPT_PAUSE;
 use crate::report::{Bootstrap, Report};
+use crate::transfer::TransferError;
 use crate::version;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use ensemble_proto::ServerId;
+use ensemble_zab::TransferRefusal;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -33,6 +36,10 @@ use tokio::task::AbortHandle;
 pub(crate) const COMMANDS_WAITING_MAX: usize = 32;
 /// How long a driver may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a hand-over may take: a tick, and less than [`REQUEST_TIMEOUT`]. With a longer tick nobody is told what came of it.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(8);
+/// What a request without the right token is told.
+const TOKEN_REQUIRED: &str = "a Bearer token of this ensemble is required";
 /// A driver that has not turned for so long is not alive.
 const TURN_MAX: Duration = Duration::from_secs(30);
 /// The longest body of a request.
@@ -48,6 +55,8 @@ pub(crate) enum Command {
     Report(oneshot::Sender<Report>),
     /// Let the empty store vote.
     Grant(Grant, oneshot::Sender<Result<(), String>>),
+    /// Hand the office of the leader over, to this server or to the best one.
+    Transfer(Option<ServerId>, oneshot::Sender<Result<ServerId, TransferError>>),
 }
 
 /// The body of `POST /bootstrap`.
@@ -80,13 +89,17 @@ impl Shared {
     }
 
     async fn ask<R>(&self, command: impl FnOnce(oneshot::Sender<R>) -> Command) -> Option<R> {
+        self.ask_within(ANSWER_TIMEOUT, command).await
+    }
+
+    async fn ask_within<R>(&self, limit: Duration, command: impl FnOnce(oneshot::Sender<R>) -> Command) -> Option<R> {
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         let (answer, answered) = oneshot::channel();
         let exchange = async {
             commands.send(command(answer)).await.ok()?;
             answered.await.ok()
         };
-        tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.ok().flatten()
+        tokio::time::timeout(limit, exchange).await.ok().flatten()
     }
 
     /// [`Shared::ask`], again while a server is being built anew.
@@ -222,6 +235,7 @@ fn admin_routes(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/bootstrap", post(bootstrap))
+        .route("/leader/transfer", post(leader_transfer))
         .route("/startupz", get(startupz))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -343,9 +357,8 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn bootstrap(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: String) -> Response {
-    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if !token.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| shared.is_token(token)) {
-        return refused(StatusCode::UNAUTHORIZED, "a Bearer token of this ensemble is required");
+    if !is_authorized(&shared, &headers) {
+        return refused(StatusCode::UNAUTHORIZED, TOKEN_REQUIRED);
     }
     let grant = match serde_json::from_str::<Grant>(&body) {
         Ok(grant) => grant,
@@ -356,6 +369,35 @@ async fn bootstrap(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: 
         Some(Err(reason)) => refused(StatusCode::CONFLICT, &reason),
         None => unavailable("the server does not answer"),
     }
+}
+
+/// Answers when the office is handed over; `/status` of the others tells who leads then.
+async fn leader_transfer(State(shared): State<Arc<Shared>>, headers: HeaderMap, uri: Uri) -> Response {
+    if !is_authorized(&shared, &headers) {
+        return refused(StatusCode::UNAUTHORIZED, TOKEN_REQUIRED);
+    }
+    let to = match uri.query().map(|query| query.strip_prefix("to=").and_then(|id| id.parse().ok()).map(ServerId)) {
+        None => None,
+        Some(Some(to)) => Some(to),
+        Some(None) => return refused(StatusCode::BAD_REQUEST, "the query is to=ID, or none for the best follower"),
+    };
+    match shared.ask_within(TRANSFER_TIMEOUT, |answer| Command::Transfer(to, answer)).await {
+        Some(Ok(to)) => axum::Json(serde_json::json!({ "transferredTo": to.0 })).into_response(),
+        Some(Err(error)) => {
+            let status = match &error {
+                TransferError::Refused(TransferRefusal::Unknown(_)) => StatusCode::NOT_FOUND,
+                TransferError::Refused(_) => StatusCode::CONFLICT,
+                TransferError::GivenUp(_) => StatusCode::GATEWAY_TIMEOUT,
+            };
+            refused(status, &error.to_string())
+        }
+        None => unavailable("the server does not answer"),
+    }
+}
+
+fn is_authorized(shared: &Shared, headers: &HeaderMap) -> bool {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    token.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| shared.is_token(token))
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {

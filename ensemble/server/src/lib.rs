@@ -33,6 +33,7 @@ mod roster;
 pub mod server;
 mod snapshots;
 mod summary;
+mod transfer;
 mod version;
 
 pub use member::{Addresses, Member, MemberError};

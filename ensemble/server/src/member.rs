@@ -20,6 +20,7 @@ use crate::quorum_port::{self, LogSource};
 use crate::report::{Bootstrap, Identity, Report};
 use crate::roster::Roster;
 use crate::snapshots;
+use crate::transfer::{transfer, transfer_before_stop};
 use crate::{exit, random};
 use ensemble_datatree::{DataTree, DigestMismatch};
 use ensemble_peer::Peer;
@@ -169,8 +170,7 @@ fn run(
     started: threads::Sender<Addresses>,
 ) -> Result<(), MemberError> {
     let metrics = Arc::new(Metrics::new().map_err(|error| MemberError::System(io::Error::other(error)))?);
-    let token_file = settings.operator.as_ref().map(|operator| operator.token_file.clone());
-    let shared = Arc::new(admin::Shared::new(metrics.clone(), token_file));
+    let shared = Arc::new(admin::Shared::new(metrics.clone(), settings.token_file.clone()));
     shared.check_token_file();
     let ports =
         admin::start(shared.clone(), settings.admin.clone(), settings.metrics.clone()).map_err(MemberError::Port)?;
@@ -402,7 +402,10 @@ async fn serve(
     listening(client);
     let end = loop {
         tokio::select! {
-            _ = stopped.wait_for(|stop| *stop) => break Ok(End::Stopped),
+            _ = stopped.wait_for(|stop| *stop) => {
+                transfer_before_stop(&driver).await;
+                break Ok(End::Stopped);
+            }
             () = driver.halt.notified() => {
                 break Err(MemberError::Halted(driver.halted.borrow_mut().take().unwrap_or_default()));
             }
@@ -443,6 +446,13 @@ fn obey(command: Command, driver: &Rc<Driver>, settings: &Settings, identity: &I
             let is_new = *result.as_ref().unwrap_or(&false);
             let _ = answer.send(result.map(drop));
             is_new
+        }
+        Command::Transfer(to, answer) => {
+            let driver = driver.clone();
+            tokio::task::spawn_local(async move {
+                let _ = answer.send(transfer(&driver, to).await);
+            });
+            false
         }
     }
 }

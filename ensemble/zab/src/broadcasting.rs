@@ -66,7 +66,7 @@ impl Leading {
         if self.is_exhausted(core) && core.delivered == self.proposed && !core.config.standalone {
             return Verdict::Look("the epoch has no more zxids");
         }
-        Verdict::Stay
+        self.hand_over(core)
     }
 
     /// A quorum of both configurations has the reconfiguration. From here on the new one counts.

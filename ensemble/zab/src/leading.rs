@@ -19,6 +19,7 @@ use crate::learner::{Hello, Learner, Marks, Stage, Summary};
 use crate::quorum::Quorum;
 use crate::reconfig::ReconfigRefusal;
 use crate::sync_queue::SyncQueue;
+use crate::transfer::Transfer;
 use crate::zab::Verdict;
 use bytes::Bytes;
 use ensemble_proto::durable::{LogSlice, Ticket};
@@ -56,6 +57,8 @@ pub(crate) struct Leading {
     /// How far this server's own log is behind.
     pub(crate) marks: Marks,
     pub(crate) syncs: SyncQueue,
+    /// The office is being handed over: nothing is proposed.
+    pub(crate) transfer: Option<Transfer>,
     /// Why this server cannot lead everybody, though it might lead a quorum.
     outdated: Option<&'static str>,
     /// The first configuration gets a version when it is established first (ZOOKEEPER-1783).
@@ -119,6 +122,7 @@ impl Leading {
             first: None,
             initial_text: Bytes::new(),
             successor: None,
+            transfer: None,
             #[cfg(feature = "mutants")]
             former_acks: BTreeMap::new(),
         }
@@ -145,7 +149,8 @@ impl Leading {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let gate = (self.phase != Phase::Broadcast).then_some(self.gate_deadline);
         let reads = self.learners.values().filter_map(|learner| learner.read_deadline);
-        [gate, self.ping_at].into_iter().flatten().chain(reads).min()
+        let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
+        [gate, self.ping_at, transfer].into_iter().flatten().chain(reads).min()
     }
 
     // ---- requests ----
@@ -166,6 +171,7 @@ impl Leading {
     pub(crate) fn can_propose(&self, core: &Core) -> bool {
         self.phase == Phase::Broadcast
             && self.successor.is_none()
+            && self.transfer.is_none()
             && core.tail.len() < core.config.outstanding_max
             && (core.config.standalone || !self.is_exhausted(core))
     }
@@ -174,7 +180,7 @@ impl Leading {
     /// (`Leader.isQuorumSynced`). An observer that shall vote is not counted: it does not log what is not committed. Nor is one that is about
     /// to become one.
     pub(crate) fn can_reconfigure(&self, core: &Core, next: &Membership) -> Result<(), ReconfigRefusal> {
-        if self.phase != Phase::Broadcast || self.successor.is_some() {
+        if self.phase != Phase::Broadcast || self.successor.is_some() || self.transfer.is_some() {
             return Err(ReconfigRefusal::NotLeading);
         }
         if core.pending.is_some() {
@@ -579,6 +585,9 @@ impl Leading {
             .collect();
         for conn in silent {
             self.close(core, conn, "learner is silent");
+        }
+        if let Verdict::Look(reason) = self.hand_over(core) {
+            return Verdict::Look(reason);
         }
         match self.ping_at {
             Some(at) if at <= core.now => self.handle_half_tick(core),

@@ -66,6 +66,7 @@ mod responder;
 mod sync_plan;
 mod sync_queue;
 mod synchronising;
+mod transfer;
 mod vote;
 mod zab;
 
@@ -76,4 +77,5 @@ pub use following::TOUCHED_MAX;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutants;
 pub use reconfig::ReconfigRefusal;
+pub use transfer::TransferRefusal;
 pub use zab::Zab;

@@ -8,6 +8,7 @@ use crate::leading::Leading;
 use crate::looking::{Decision, Election};
 use crate::reconfig::ReconfigRefusal;
 use crate::responder;
+use crate::transfer::TransferRefusal;
 use bytes::Bytes;
 use ensemble_proto::durable::{LogSlice, Ticket};
 use ensemble_proto::membership::Membership;
@@ -442,6 +443,37 @@ impl Zab {
             leading.propose(&mut self.core, zxid, payload);
         }
         can
+    }
+
+    /// The follower that would be the best to hand the office over to; `None` unless leading with one in sync.
+    pub fn best_successor(&self) -> Option<ServerId> {
+        match &self.state {
+            State::Leading(leading) => leading.best_successor(&self.core),
+            State::Looking(_) | State::Following(_) => None,
+        }
+    }
+
+    /// To whom the office is being handed over. It is over when this server does not lead any more, or given up when it still does.
+    pub fn transferring_to(&self) -> Option<ServerId> {
+        match &self.state {
+            State::Leading(leading) => leading.transfer.as_ref().map(|transfer| transfer.to),
+            State::Looking(_) | State::Following(_) => None,
+        }
+    }
+
+    /// Leader: hands the office over to a follower, as soon as everything proposed is committed and on that follower's disk, within a
+    /// tick. Until then nothing is proposed. `payload` is a transaction that changes nothing, with the zxid
+    /// [`Zab::next_zxid`]: the last of this leader, and known to the successor alone.
+    ///
+    /// # Errors
+    /// When it cannot be; nothing has happened then.
+    pub fn transfer(&mut self, now: Now, to: ServerId, payload: Bytes) -> Result<(), TransferRefusal> {
+        self.at(now);
+        let State::Leading(leading) = &mut self.state else { return Err(TransferRefusal::NotLeading) };
+        leading.can_transfer(&self.core, to)?;
+        let verdict = leading.begin_transfer(&mut self.core, to, payload);
+        self.judge(verdict);
+        Ok(())
     }
 
     /// Learner: sends a client's request ([`ensemble_proto::quorum::ForwardedRequest`]) to the leader. False, and nothing

@@ -91,6 +91,8 @@ pub struct Settings {
     pub pause_monitor: Option<PauseMonitor>,
     /// Operator mode (`ensemble.id`); never standalone.
     pub operator: Option<Operator>,
+    /// `ensemble.adminTokenFile`: holds the token that what changes something on the admin port must bring; without it nobody may.
+    pub token_file: Option<PathBuf>,
     /// SHA-256 of the file's text, hexadecimal.
     pub config_hash: String,
 }
@@ -179,8 +181,6 @@ pub struct PauseMonitor {
 pub struct Operator {
     /// `ensemble.id`.
     pub ensemble_id: String,
-    /// `ensemble.adminTokenFile`: holds the token that `POST /bootstrap` must bring.
-    pub token_file: PathBuf,
 }
 
 const WHITELIST: &str = "4lw.commands.whitelist";
@@ -290,6 +290,7 @@ impl Settings {
             metrics: metrics(values)?,
             pause_monitor: pause_monitor(values)?,
             operator,
+            token_file: values.text("ensemble.adminTokenFile").map(PathBuf::from),
             config_hash: hexadecimal(&Sha256::digest(text)),
         })
     }
@@ -456,8 +457,8 @@ fn operator(values: &Values) -> Result<Option<Operator>, ConfigError> {
     }
     let missing =
         ConfigError::Missing { key: "ensemble.adminTokenFile", why: "ensemble.id needs it, for POST /bootstrap" };
-    let token_file = PathBuf::from(values.text("ensemble.adminTokenFile").ok_or(missing)?);
-    Ok(Some(Operator { ensemble_id: id.to_ascii_lowercase(), token_file }))
+    values.text("ensemble.adminTokenFile").ok_or(missing)?;
+    Ok(Some(Operator { ensemble_id: id.to_ascii_lowercase() }))
 }
 
 fn is_uuid(text: &str) -> bool {

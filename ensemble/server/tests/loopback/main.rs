@@ -21,5 +21,6 @@ mod pauses;
 mod process;
 mod read_only;
 mod synchronisation;
+mod transfer;
 mod volumes;
 mod world;

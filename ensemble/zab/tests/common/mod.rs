@@ -594,7 +594,7 @@ impl World {
     // ---- steps ----
 
     /// Calls into a server, then carries out what it wants.
-    fn with(&mut self, id: ServerId, call: impl FnOnce(&mut Zab, Now)) {
+    pub fn with(&mut self, id: ServerId, call: impl FnOnce(&mut Zab, Now)) {
         let now = self.clock();
         let Some(zab) = &mut self.servers.get_mut(&id).unwrap().zab else { return };
         call(zab, now);
