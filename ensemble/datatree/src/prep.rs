@@ -79,6 +79,21 @@ pub fn error(
     })
 }
 
+/// Makes the record of a reconfiguration, whose configuration the caller has checked: `text` becomes the data of `/zookeeper/config`. Who
+/// may write that znode may reconfigure.
+pub fn reconfig(
+    tree: &DataTree,
+    pending: &mut Pending,
+    now_ms: i64,
+    zxid: Zxid,
+    request: &Request<'_>,
+    text: String,
+) -> TxnRecord {
+    let mut prep = Prep { tree, mark: pending.mark(), pending, now_ms, zxid, request };
+    let txn = prep.reconfig(text.into()).unwrap_or_else(Txn::Error);
+    prep.record(txn)
+}
+
 /// Makes a record that fits of the one just prepared, which is longer than a log may hold. A closeSession loses its list, and every server
 /// deletes what it finds of the session (ZOOKEEPER-4306); anything else is refused and changes nothing.
 ///
@@ -254,6 +269,16 @@ impl<'a> Prep<'a> {
         znode.data = FutureData::Replaced(data.clone());
         self.put(&request.path, Some(znode));
         Ok(Txn::SetData(SetDataTxn { path: request.path.to_string(), data, version }))
+    }
+
+    /// The version stays -1, as every server has it that writes the znode by itself.
+    fn reconfig(&mut self, text: Bytes) -> Result<Txn, ErrorCode> {
+        let mut znode = self.look(path::CONFIG)?;
+        self.permit(&znode, Acl::WRITE)?;
+        change::replace_data(&mut znode.stat, -1, self.zxid, self.now_ms);
+        znode.data = FutureData::Replaced(Some(text.clone()));
+        self.put(path::CONFIG, Some(znode));
+        Ok(Txn::Reconfig(SetDataTxn { path: path::CONFIG.to_owned(), data: Some(text), version: -1 }))
     }
 
     fn set_acl(&mut self, request: &SetAclRequest<'_>) -> Result<Txn, ErrorCode> {

@@ -8,7 +8,7 @@ use ensemble_datatree::{Access, DigestMismatch, Event, EventKind, Loader, Outcom
 use ensemble_proto::client::{EventType, MultiResult, OpCode, WatcherEvent, reply};
 use ensemble_proto::jute::Writer;
 use ensemble_proto::quorum::SNAPSHOT_SIGNATURE;
-use ensemble_proto::txn::TxnRecord;
+use ensemble_proto::txn::{Txn, TxnRecord};
 use ensemble_proto::{Acl, ErrorCode, Now, Zxid};
 use ensemble_zab::{ConnId, Effect as Zab, Role, SyncOrigin};
 
@@ -270,7 +270,7 @@ impl Peer {
         let mut bytes = Vec::with_capacity(128);
         reply(&mut bytes, xid, record.header.zxid, refusal.code(op, outcome.error), |out| {
             if outcome.error.is_ok() {
-                write_body(out, op, outcome, refusal);
+                write_body(out, op, record, outcome, refusal);
             }
         });
         *slot = Slot::Done { reply: bytes };
@@ -303,9 +303,9 @@ impl Refusal {
     }
 }
 
-/// What a successful write answers: create its path, create2 path and Stat, setData and setACL the Stat, multi a
-/// result for each entry, the others nothing.
-fn write_body(out: &mut Vec<u8>, op: i32, outcome: &Outcome<'_>, refusal: Refusal) {
+/// What a successful write answers: create its path, create2 path and Stat, setData and setACL the Stat, reconfig the new configuration and
+/// the Stat, multi a result for each entry, the others nothing.
+fn write_body(out: &mut Vec<u8>, op: i32, record: &TxnRecord, outcome: &Outcome<'_>, refusal: Refusal) {
     if op == OpCode::Multi.code() {
         let told = |result: &MultiResult| match result {
             MultiResult::Error(code) => MultiResult::Error(refusal.code(op, *code)),
@@ -318,6 +318,9 @@ fn write_body(out: &mut Vec<u8>, op: i32, outcome: &Outcome<'_>, refusal: Refusa
     }
     if let Some(path) = outcome.path {
         out.string(path);
+    }
+    if let Txn::Reconfig(set) = &record.txn {
+        out.buffer(set.data.as_deref());
     }
     if op != OpCode::Create.code()
         && let Some(stat) = &outcome.stat

@@ -95,7 +95,14 @@ impl Peer {
     fn propose(&mut self, now: Now, submission: &Submission) {
         let zxid = self.zab.next_zxid();
         let Submission { session, cxid, .. } = *submission;
-        let standing = self.standing(submission);
+        let mut standing = self.standing(submission);
+        let mut configuration = None;
+        if submission.op == OpCode::Reconfig.code() {
+            match self.next_configuration(zxid, &submission.body, standing) {
+                Ok(next) => configuration = Some(next.to_string()),
+                Err(code) => standing = Err(code),
+            }
+        }
         let request = Request {
             session,
             cxid,
@@ -107,6 +114,9 @@ impl Peer {
         };
         let pending = &mut self.leader.pending;
         let record = match standing {
+            Ok(_) if let Some(text) = configuration => {
+                prep::reconfig(&self.tree, pending, now.wall_ms, zxid, &request, text)
+            }
             Ok(_) => prep::prep(&self.tree, pending, now.wall_ms, zxid, &request),
             Err(code) => prep::error(&self.tree, pending, now.wall_ms, zxid, &request, code),
         };

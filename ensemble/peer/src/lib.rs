@@ -36,6 +36,7 @@ mod mutants;
 mod observers;
 mod read;
 mod read_only;
+mod reconfig;
 mod request;
 mod session;
 mod status;
@@ -97,6 +98,8 @@ pub struct Config {
     pub sessionless_timeout: Duration,
     /// When empty containers go.
     pub reaping: Reaping,
+    /// `standaloneEnabled`: an ensemble keeps two voters at least.
+    pub standalone_enabled: bool,
 }
 
 /// How a leader deletes container znodes that are empty, and TTL znodes whose time is over.

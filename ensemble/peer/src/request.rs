@@ -42,7 +42,7 @@ fn course(op: i32) -> Course {
     use OpCode as O;
     match OpCode::try_from(op) {
         Ok(O::Create | O::Create2 | O::CreateContainer | O::CreateTtl) => Course::Write,
-        Ok(O::Delete | O::SetData | O::SetAcl | O::Multi | O::CloseSession) => Course::Write,
+        Ok(O::Delete | O::SetData | O::SetAcl | O::Multi | O::CloseSession | O::Reconfig) => Course::Write,
         Ok(O::Exists | O::GetData | O::GetAcl | O::GetChildren | O::GetChildren2 | O::Ping) => Course::Read,
         Ok(O::MultiRead | O::GetEphemerals | O::GetAllChildrenNumber | O::WhoAmI) => Course::Read,
         Ok(O::SetWatches | O::SetWatches2 | O::AddWatch | O::CheckWatches | O::RemoveWatches) => Course::Read,

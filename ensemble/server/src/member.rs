@@ -355,6 +355,7 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
         extended_types: settings.extended_types,
         sessionless_timeout: settings.sessionless_timeout,
         reaping: settings.reaping.clone(),
+        standalone_enabled: settings.ensemble.standalone_enabled,
     }
 }
 

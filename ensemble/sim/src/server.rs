@@ -177,6 +177,7 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
         extended_types: false,
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
+        standalone_enabled: false,
     }
 }
 

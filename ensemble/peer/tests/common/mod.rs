@@ -442,6 +442,7 @@ fn peer(id: i64, membership: &Membership, now: Now, trusted: bool, change: &impl
         extended_types: true,
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
+        standalone_enabled: false,
     };
     change(&mut config);
     let history = History {
