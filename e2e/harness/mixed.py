@@ -63,7 +63,6 @@ class Server(processes.Server):
     def __init__(self, binary: Path, jars: Path, kind: Kind, folder: Path, myid: int):
         super().__init__(binary, folder, myid)
         self.jars, self.kind = jars, kind
-        self.observer = False
         self.has_client_in_line = True
         self._started_at = 0
         (folder / "logback.xml").write_text(LOGBACK)
@@ -74,9 +73,7 @@ class Server(processes.Server):
     def line(self) -> str:
         """Its line in everybody's zoo.cfg."""
         line = super().line()
-        if not self.has_client_in_line:
-            return line.partition(":participant;")[0]
-        return line.replace(":participant;", ":observer;") if self.observer else line
+        return line if self.has_client_in_line else line.partition(":participant;")[0]
 
     def start(self) -> None:
         """Starts the process as a server of its kind; does not wait until it serves."""

@@ -27,6 +27,7 @@ class Server:
     host = HOST  # where it listens
     enter: Sequence[str] = ()  # the command that runs another one where it lives
     environment: Mapping[str, str] = {}  # beside the harness's own
+    observer = False
 
     def __init__(self, binary: Path, folder: Path, myid: int):
         self.binary, self.folder, self.myid = binary, folder, myid
@@ -50,7 +51,8 @@ class Server:
 
     def line(self) -> str:
         """Its line in everybody's zoo.cfg."""
-        return f"server.{self.myid}={self.host}:{self.quorum_port}:{self.election_port}:participant;{self.address}"
+        role = "observer" if self.observer else "participant"
+        return f"server.{self.myid}={self.host}:{self.quorum_port}:{self.election_port}:{role};{self.address}"
 
     def configure(self, lines: list[str], **changes: str | None) -> None:
         """Writes zoo.cfg; `changes` replace a key, or with None leave it out (`__` stands for a dot)."""

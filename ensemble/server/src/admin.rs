@@ -276,6 +276,9 @@ struct StatusBody {
 #[derive(Serialize)]
 struct ConfigBody {
     version: String,
+    /// Proposed, and not known to be committed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<String>,
     servers: Vec<String>,
 }
 
@@ -306,7 +309,11 @@ impl From<Report> for StatusBody {
             epoch: status.epoch.0,
             zxid: format!("{:#x}", status.zxid.0),
             store_state: report.store_state(),
-            config: ConfigBody { version: format!("{:#x}", report.config_version), servers: report.servers.clone() },
+            config: ConfigBody {
+                version: format!("{:#x}", report.config_version),
+                pending: report.pending_version.map(|version| format!("{version:#x}")),
+                servers: report.servers.clone(),
+            },
             config_hash: report.config_hash.clone(),
             bootstrap: match report.bootstrap() {
                 Bootstrap::Closed => "closed",

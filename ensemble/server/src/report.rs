@@ -33,6 +33,8 @@ pub(crate) struct Report {
     /// This server's line; the one it began with while it has none in the active configuration.
     pub(crate) own: Option<Member>,
     pub(crate) config_version: i64,
+    /// The version of a configuration that is proposed and not known to be committed.
+    pub(crate) pending_version: Option<i64>,
     /// Whether quorums are counted by groups.
     pub(crate) is_hierarchical: bool,
     pub(crate) config_hash: String,
@@ -51,7 +53,11 @@ pub(crate) enum Bootstrap {
 
 impl Report {
     pub(crate) fn new(driver: &Driver, settings: &Settings, identity: &Identity) -> Report {
-        let (mut status, membership) = driver.look(|peer| (peer.status(), peer.zab().membership().clone()));
+        let (mut status, membership, pending_version) = driver.look(|peer| {
+            let zab = peer.zab();
+            let pending = zab.pending_membership().map(|pending| pending.version.0);
+            (peer.status(), zab.membership().clone(), pending)
+        });
         status.digest_mismatches += identity.snapshot_mismatches;
         let text = membership.to_string();
         let servers = text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect();
@@ -63,6 +69,7 @@ impl Report {
             servers,
             own,
             config_version: membership.version.0,
+            pending_version,
             is_hierarchical: membership.is_hierarchical(),
             config_hash: settings.config_hash.clone(),
             uptime: elapsed,

@@ -110,6 +110,17 @@ impl ConfigurationFiles {
         small_file::remove(disk, Dir::Config, &name)
     }
 
+    /// Removes a last seen configuration that is active: the power was cut, or the process killed, before that was done.
+    ///
+    /// # Errors
+    /// As [`ConfigurationFiles::recover`].
+    pub fn tidy(&self, disk: &mut impl Disk) -> Result<(), StorageError> {
+        match self.recover(disk)?.last_seen {
+            Some(_) => Ok(()),
+            None => small_file::remove(disk, Dir::Config, &self.next_name()),
+        }
+    }
+
     /// Keeps the last seen configuration.
     pub(crate) fn keep_last_seen(&self, disk: &mut impl Disk, membership: &Membership) -> Result<(), StorageError> {
         small_file::replace(disk, Dir::Config, &self.next_name(), membership.with_version().as_bytes())

@@ -103,6 +103,11 @@ fn a_last_seen_configuration_is_forgotten_when_one_as_new_is_active() {
     // One that is as old as the active one does not count, even when nobody came to remove it.
     put(&disk, "zoo.cfg.dynamic.next", &version("3f").with_version());
     assert_eq!(last_seen(), None);
+    beside(1).tidy(&mut disk.clone()).unwrap();
+    assert!(files(&disk).iter().all(|(name, _)| name != "zoo.cfg.dynamic.next"));
+    put(&disk, "zoo.cfg.dynamic.next", &version("4f").with_version());
+    beside(1).tidy(&mut disk.clone()).unwrap();
+    assert_eq!(last_seen(), Some(0x4f));
 }
 
 #[test]

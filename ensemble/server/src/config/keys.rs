@@ -86,7 +86,7 @@ pub const KEYS: &[Key] = &[
     key("syncEnabled", File, unless("true")),
     key("quorumListenOnAllIPs", File, Supported),
     key("standaloneEnabled", File, Supported),
-    key("reconfigEnabled", File, unless("false")),
+    key("reconfigEnabled", File, Supported),
     key("dynamicConfigFile", File, Supported),
     key("sslQuorum", File, unless("false")),
     key("portUnification", File, unless("false")),

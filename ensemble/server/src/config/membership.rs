@@ -100,6 +100,7 @@ impl Ensemble {
             let mut disk = place.disk();
             place.files.probe(&mut disk).map_err(keep)?;
             place.files.back_up(&mut disk).map_err(keep)?;
+            place.files.tidy(&mut disk).map_err(keep)?;
         }
         // Otherwise nothing was ever kept, and nobody needs the permission to look.
         if self.reconfig || self.directory.is_some() || self.lines.version.0 > 0 {
@@ -313,5 +314,25 @@ mod tests {
         let kept = &[("zoo.cfg.dynamic.1f", "server.3=c:1:2"), ("zoo.cfg.dynamic.next", "server.3=c:1:2\nversion=2f")];
         let refused = "reconfigEnabled: must be true, because a reconfiguration was under way when this server stopped, to version 2f";
         assert_eq!(Folder::new("dynamicConfigFile=D/zoo.cfg.dynamic.1f\n", kept).load(), refused);
+    }
+
+    #[test]
+    fn a_configuration_that_may_change_is_kept_beside_zoo_cfg() {
+        let changing = format!("{LINES}server.3=c:1:2\nreconfigEnabled=true\n");
+        let folder = Folder::new(&changing, &[("zoo.cfg.dynamic.next", "server.3=x:1:2\nversion=2f")]);
+        assert_eq!(folder.load(), "0 2f c:1:2:participant");
+        let kept = |name: &str| fs::read(folder.0.path().join(name)).unwrap();
+        assert_eq!(kept("zoo.cfg.bak"), kept("zoo.cfg"));
+        // One that serves alone cannot change, and touches nothing.
+        let alone = changing.replace(LINES, "standaloneEnabled=true\n");
+        let folder = Folder::new(&alone, &[]);
+        assert_eq!(
+            folder.load(),
+            format!("0 {NONE} c:1:2:participant; standaloneEnabled: given twice, the last one counts")
+        );
+        assert!(!folder.0.path().join("zoo.cfg.bak").exists());
+        let nowhere = Folder::new(&format!("{changing}ensemble.dynamicConfigDir=D/nowhere\n"), &[]).load();
+        let expected = "reconfigEnabled: the configuration cannot be kept (beside zoo.cfg, or in ensemble.dynamicConfigDir): create";
+        assert!(nowhere.starts_with(expected), "{nowhere}");
     }
 }

@@ -237,10 +237,7 @@ mod tests {
             ("dataDir=/d\nelectionAlg=1", "electionAlg (line 2): \"1\" is not supported yet (only \"3\" is)"),
             ("dataDir=/d\nelectionAlg=3", "fine"),
             ("dataDir=/d\nsecureClientPort=2281", "secureClientPort (line 2): \"2281\" is not supported yet"),
-            (
-                "dataDir=/d\nreconfigEnabled=true",
-                "reconfigEnabled (line 2): \"true\" is not supported yet (only \"false\" is)",
-            ),
+            ("dataDir=/d\nreconfigEnabled=1", "reconfigEnabled (line 2): \"1\" is not true or false"),
             ("dataDir=/d\nssl.keyStore.location=/k", "ssl.keyStore.location (line 2): \"/k\" is not supported yet"),
             ("dataDir=/d\nserver.1=h:1:2\ngroup.1=1:x", "line 3: group.1: \"x\" is not the number of a server"),
             ("dataDir=/d\nserver.1=h:1:2\nserver.2=h:3:4\ngroup.1=1\nweight.1=2", "server 2 is in no group"),
