@@ -168,7 +168,7 @@ pub(crate) fn tempt(world: &mut World, server: usize, write: &Write) {
         return;
     }
     let one_in = match write {
-        Write::Append { .. } => 2000,
+        Write::Append { .. } => 700,
         _ => 40,
     };
     if world.random.u32(0..one_in) == 0 {

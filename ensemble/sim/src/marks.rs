@@ -8,7 +8,7 @@
 //! array, so they are always on.
 
 /// So many seeds must come across every mark.
-pub const SEEDS_MIN: u64 = 1000;
+pub const SEEDS_MIN: u64 = 3000;
 
 macro_rules! marks {
     ($($name:ident $text:literal),* $(,)?) => {
