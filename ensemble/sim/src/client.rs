@@ -346,6 +346,9 @@ impl Client {
     }
 
     fn draw(&mut self, swarm: &Swarm, random: &mut Rng) -> Request {
+        if let Some(request) = crate::changes::draw(swarm, random) {
+            return request;
+        }
         match random.u8(0..100) {
             0..20 => Request::GetData { path: self.path(swarm, random), watch: random.u8(0..4) == 0 },
             20..28 => Request::Exists { path: self.path(swarm, random), watch: random.u8(0..3) == 0 },

@@ -1,5 +1,6 @@
 //! What the shell of a server does, in virtual time: feed the peer, carry out its effects, run its disk.
 
+use crate::changes;
 use crate::faults;
 use crate::invariants::{i1_epochs, i5_completeness, i6_acks, i7_digest, i8_indices};
 use crate::marks::Mark;
@@ -15,7 +16,7 @@ use ensemble_proto::jute::Reader;
 use ensemble_proto::quorum::{Decoded, Notification, PacketType};
 use ensemble_proto::txn::TxnRecord;
 use ensemble_proto::{Epoch, Now, ServerId, Zxid};
-use ensemble_storage::{LogReader, Storage, StorageError, write_initialize_marker};
+use ensemble_storage::{Kept, LogReader, Options, Storage, StorageError, write_initialize_marker};
 use ensemble_zab::{ConnId, Role};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -38,14 +39,24 @@ impl World {
             return Ok(());
         }
         let seed = self.random.u64(..);
-        let options = server::storage_options(&self.swarm, seed, self.mutant);
+        let id = self.servers[server].id;
+        let files = server::configuration_files(&self.swarm, id);
+        let kept = match &files {
+            Some(files) => files.recover(&mut self.servers[server].disk).map_err(|error| {
+                Violation::new("I-13", format!("server {server} cannot read its configuration: {error}"))
+            })?,
+            None => Kept::default(),
+        };
+        let membership = kept.active.unwrap_or_else(|| changes::first(&self.swarm));
+        let options = Options { configuration: files, ..server::storage_options(&self.swarm, seed, self.mutant) };
         let (storage, recovered) = Storage::open(self.servers[server].disk.clone(), options)
             .map_err(|error| Violation::new("I-6", format!("server {server} cannot open its store: {error}")))?;
         self.set_aside(server, &recovered)?;
         self.recovered(server, &recovered)?;
-        let recovered = server::load(recovered, seed)
+        let mut recovered = server::load(recovered, seed)
             .map_err(|error| Violation::new("I-7", format!("server {server} cannot load its snapshot: {error}")))?;
-        let config = server::config(&self.swarm, self.servers[server].id, self.mutant);
+        recovered.history.last_seen = kept.last_seen;
+        let config = server::config(&self.swarm, id, membership, self.mutant);
         let now = self.servers[server].clocks(self.now, self.now);
         let mut peer = Peer::new(config, recovered, now, seed)
             .map_err(|error| Violation::new("I-1", format!("server {server} cannot start: {error}")))?;
@@ -235,7 +246,7 @@ impl World {
         let Some(process) = &self.servers[server].process else { return Ok(()) };
         let (applied, digest) = process.peer.applied();
         let epoch = process.peer.zab().epoch();
-        let quorum = self.servers.len() / 2 + 1;
+        let quorum = self.ledger.quorum();
         let (before, known) = (self.ledger.servers[server].applied, self.ledger.committed.len());
         let held = process.office;
         let is_in_office = offices.last().copied().unwrap_or(held).is_some();

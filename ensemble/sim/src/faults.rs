@@ -145,6 +145,7 @@ pub(crate) fn strike(world: &mut World, fault: Fault, number: u64) -> Verdict {
 /// The faults stop: everything runs and is connected again.
 pub(crate) fn calm(world: &mut World) {
     world.is_stormy = false;
+    world.swarm.reconfigures = false;
     world.network.heal_all();
     for server in 0..world.servers.len() {
         world.servers[server].paused_until = world.now;

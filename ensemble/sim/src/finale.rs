@@ -42,7 +42,7 @@ pub(crate) fn audit(world: &mut World) -> Verdict {
         bases.push(recovered.snapshot.as_ref().map_or(Zxid::ZERO, |(zxid, _)| *zxid));
         logs.push(Some(recovered.tail.iter().map(|(zxid, _)| *zxid).collect()));
     }
-    i4_durability::on_disks(&world.ledger, &logs, &bases, world.servers.len() / 2 + 1)
+    i4_durability::on_disks(&world.ledger, &logs, &bases, world.ledger.quorum())
 }
 
 /// Every server is within its limits.

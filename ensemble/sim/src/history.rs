@@ -88,6 +88,18 @@ pub fn decode_answer(request: &Request, header: ReplyHeader, body: &mut Reader<'
             let names = body.vector("children", 4, |names| names.string("name"))?.unwrap_or_default();
             Answer::Children(names.into_iter().collect(), Stat::decode(body)?)
         }
+        Request::Reconfig { .. } => {
+            let data = body.buffer("data")?.unwrap_or_default().to_vec();
+            let stat = Stat::decode(body)?;
+            if (stat.version, stat.mzxid) != (-1, header.zxid) {
+                return Err(DecodeError::value(
+                    "reconfig.stat",
+                    format!("{stat:?}"),
+                    "version -1 and the reply's mzxid",
+                ));
+            }
+            Answer::Configuration(String::from_utf8_lossy(&data).into_owned())
+        }
         Request::Sync => {
             body.string("path")?;
             Answer::Done

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ensemble_proto::durable::Write;
 use ensemble_proto::membership::Membership;
 use ensemble_proto::{Epoch, SessionId, Zxid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The history on one server: everything up to `base` by a snapshot, then records.
@@ -118,6 +118,16 @@ impl Ledger {
         }
     }
 
+    /// The voters of the configuration in force, by index.
+    pub fn voters(&self) -> BTreeSet<usize> {
+        self.membership.voters().filter_map(|id| usize::try_from(id.0 - 1).ok()).collect()
+    }
+
+    /// So many of them are enough.
+    pub fn quorum(&self) -> usize {
+        self.membership.voters().count() / 2 + 1
+    }
+
     /// The last committed transaction.
     pub fn last_committed(&self) -> Zxid {
         self.committed.last().map_or(Zxid::ZERO, |committed| committed.zxid)
@@ -172,6 +182,7 @@ impl Ledger {
         crate::invariants::i2_agreement::applied(self, server, before, zxid)?;
         for index in known..self.committed.len() {
             crate::invariants::i3_order::committed(self, index)?;
+            let quorum = if index == known { quorum } else { self.quorum() };
             crate::invariants::i4_durability::committed(self, index, quorum)?;
             crate::invariants::i9_sessions::committed(self, index)?;
             crate::invariants::i11_membership::committed(self, index)?;

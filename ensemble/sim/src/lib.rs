@@ -14,6 +14,7 @@
 //!
 //! A failure prints the command that replays it. [`mutants`] lists broken servers; each must be found.
 
+pub mod changes;
 mod client;
 mod driver;
 mod faults;

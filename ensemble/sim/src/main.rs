@@ -49,6 +49,9 @@ struct Arguments {
     /// Run servers with this promise broken.
     #[arg(long)]
     mutant: Option<String>,
+    /// Runs in which clients also change the ensemble.
+    #[arg(long)]
+    reconfig: bool,
     /// Stop at the first failure.
     #[arg(long)]
     stop: bool,
@@ -118,6 +121,8 @@ fn main() -> Result<ExitCode> {
         (None, Some(seeds)) => seeds.clone(),
         (None, None) => bail!("give --seeds START..END, --seed N, or mutants"),
     };
+    let kind = if arguments.reconfig { ensemble_sim::changes::CHANGING } else { 0 };
+    let seeds = seeds.start | kind..seeds.end | kind;
     let deadline = arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs_f64(minutes * 60.0));
     Ok(run(seeds, mutant, deadline, &arguments))
 }

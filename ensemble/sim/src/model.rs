@@ -58,6 +58,8 @@ pub enum Answer {
     Children(BTreeSet<String>, Stat),
     /// multi, whether it failed or not.
     Multi(Vec<MultiResult>),
+    /// reconfig.
+    Configuration(String),
     /// delete, closeSession, sync, setWatches.
     Done,
 }

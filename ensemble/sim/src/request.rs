@@ -4,6 +4,7 @@ use ensemble_proto::client::{
     self, AclEntry, CheckRequest, CreateFlags, CreateRequest, DeleteRequest, MultiOp, MultiRequest, OpCode,
     PathRequest, ReadRequest, SetDataRequest, SetWatches,
 };
+use ensemble_proto::reconfig::ReconfigRequest;
 use ensemble_proto::{Acl, Zxid};
 
 /// A request of a client. Every write has data that no other has.
@@ -83,6 +84,15 @@ pub enum Request {
     },
     /// closeSession.
     Close,
+    /// reconfig, from any version.
+    Reconfig {
+        /// Who joins or changes.
+        joining: Option<String>,
+        /// Who leaves.
+        leaving: Option<String>,
+        /// The whole ensemble.
+        members: Option<String>,
+    },
 }
 
 impl Request {
@@ -94,6 +104,7 @@ impl Request {
             | Request::SetData { .. }
             | Request::Check { .. }
             | Request::Multi(_)
+            | Request::Reconfig { .. }
             | Request::Close => true,
             Request::Exists { .. }
             | Request::GetData { .. }
@@ -128,6 +139,10 @@ impl Request {
                 let (data, exist, child) = (paths(data), paths(exist), paths(child));
                 SetWatches { relative_zxid: *since, data, exist, child }.encode(out);
             }
+            Request::Reconfig { joining, leaving, members } => {
+                let (joining, leaving, members) = (joining.clone(), leaving.clone(), members.clone());
+                ReconfigRequest { joining, leaving, members, from_version: -1 }.encode(out);
+            }
             Request::Close => {}
         });
     }
@@ -145,6 +160,7 @@ impl Request {
             Request::GetChildren { .. } => OpCode::GetChildren2,
             Request::Sync => OpCode::Sync,
             Request::SetWatches { .. } => OpCode::SetWatches,
+            Request::Reconfig { .. } => OpCode::Reconfig,
             Request::Close => OpCode::CloseSession,
         }
     }

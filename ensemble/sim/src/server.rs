@@ -10,7 +10,7 @@ use ensemble_proto::membership::{Member, MemberRole, Membership};
 use ensemble_proto::quorum::PacketDecoder;
 use ensemble_proto::{Now, ServerId, Zxid};
 use ensemble_storage::sim_disk::SimDisk;
-use ensemble_storage::{Compression, Options, SnapshotWriter, Storage, StorageError};
+use ensemble_storage::{Compression, ConfigurationFiles, Options, SnapshotWriter, Storage, StorageError};
 use ensemble_zab::{History, Role};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -136,6 +136,11 @@ pub(crate) fn load(recovered: ensemble_storage::Recovered, seed: u64) -> Result<
     Ok(Recovered { tree, history })
 }
 
+/// Where a server keeps the configuration of an ensemble that changes.
+pub(crate) fn configuration_files(swarm: &Swarm, id: ServerId) -> Option<ConfigurationFiles> {
+    swarm.changes().then(|| ConfigurationFiles::apart("zoo.cfg", id))
+}
+
 /// The servers of a run.
 pub(crate) fn membership(count: usize) -> Membership {
     let member = |id: usize| Member {
@@ -150,7 +155,7 @@ pub(crate) fn membership(count: usize) -> Membership {
 }
 
 /// A server's configuration in this run.
-pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
+pub(crate) fn config(swarm: &Swarm, id: ServerId, membership: Membership, mutant: Mutant) -> Config {
     let zab = ensemble_zab::Config {
         tick: swarm.tick,
         init_limit: swarm.init_limit,
@@ -159,7 +164,8 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
         zxid_counter_max: swarm.zxid_counter_max,
         notification_interval_max: Duration::from_secs(2),
         mutants: mutant.zab(),
-        ..ensemble_zab::Config::new(id, membership(swarm.servers))
+        reconfig: swarm.changes(),
+        ..ensemble_zab::Config::new(id, membership)
     };
     let tick_ms = swarm.tick.as_millis() as i32;
     Config {
@@ -167,7 +173,7 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, mutant: Mutant) -> Config {
         session_timeout_min_ms: 2 * tick_ms,
         session_timeout_max_ms: 20 * tick_ms,
         client_outstanding_max: CLIENT_OUTSTANDING_MAX,
-        skip_acl: false,
+        skip_acl: swarm.changes(),
         record_bytes_max: 2 << 20,
         super_digest: None,
         read_only: false,

@@ -33,8 +33,12 @@ pub struct Faults {
 /// The options of one run.
 #[derive(Clone, Debug)]
 pub struct Swarm {
-    /// Voting servers: 3 or 5.
+    /// Servers: 3 or 5.
     pub servers: usize,
+    /// So many are the first ensemble, which then changes; 0 when all are, and stay.
+    pub first_voters: usize,
+    /// Whether clients ask for reconfigurations, until the storm is over.
+    pub reconfigures: bool,
     /// Client sessions at a time.
     pub clients: usize,
     /// Distinct names a client picks from; few, so that clients collide.
@@ -80,6 +84,8 @@ impl Swarm {
         let tick = Duration::from_millis([100, 200, 500, 1000][random.usize(0..4)]);
         Swarm {
             servers: if random.u8(0..10) < 7 { 3 } else { 5 },
+            first_voters: 0,
+            reconfigures: false,
             clients: random.usize(2..8),
             names: random.usize(2..6),
             pipeline: random.usize(1..8),
@@ -104,6 +110,11 @@ impl Swarm {
 }
 
 impl Swarm {
+    /// Whether the ensemble changes.
+    pub fn changes(&self) -> bool {
+        self.first_voters > 0
+    }
+
     /// Whether leaders use their zxids up.
     pub fn has_short_epochs(&self) -> bool {
         self.zxid_counter_max < u32::MAX - 1

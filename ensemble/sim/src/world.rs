@@ -7,6 +7,7 @@
 //! There is one thread and one source of randomness, the seed. Events at the same time are ordered by the seed too, so nothing
 //! depends on an accident. Time jumps to the next event.
 
+use crate::changes;
 use crate::client::{Action, Client};
 use crate::faults::Fault;
 use crate::history::History;
@@ -197,6 +198,9 @@ impl World {
     pub fn new(seed: u64, mutant: Mutant, plan: Plan, tell: Tell) -> World {
         let mut random = Rng::with_seed(seed);
         let mut swarm = Swarm::draw(&mut random);
+        if seed & changes::CHANGING != 0 {
+            changes::adapt(&mut swarm, &mut random);
+        }
         swarm.storm = swarm.storm.min(plan.storm.unwrap_or(Duration::MAX));
         let servers = (1..=swarm.servers).map(|id| Server::new(ServerId(id as i64))).collect();
         let mut world = World {
@@ -207,7 +211,7 @@ impl World {
             elections: BTreeMap::new(),
             servers,
             clients: (0..swarm.clients).map(|index| Client::new(index, seed)).collect(),
-            ledger: Ledger::new(swarm.servers),
+            ledger: Ledger { membership: changes::first(&swarm), ..Ledger::new(swarm.servers) },
             history: History::default(),
             trace: Trace::new(tell),
             is_stormy: true,

@@ -1,5 +1,6 @@
 //! What the simulator itself must be: deterministic, quiet about sound servers, and not blind.
 
+use ensemble_sim::changes::CHANGING;
 use ensemble_sim::mutants::Mutant;
 use ensemble_sim::run;
 
@@ -16,6 +17,16 @@ fn sound_servers_keep_every_promise() {
         let result = run(seed, Mutant::None);
         assert!(result.is_ok_and(|summary| summary.committed > 0), "replay: ensemble-sim --seed {seed} --verbose");
     }
+}
+
+#[test]
+fn an_ensemble_that_changes_keeps_every_promise() {
+    let result = run(CHANGING | 1, Mutant::None);
+    let committed = result.map(|summary| summary.committed);
+    assert!(
+        committed.as_ref().is_ok_and(|count| *count > 0),
+        "{committed:?}, replay: ensemble-sim --reconfig --seed 1"
+    );
 }
 
 #[test]

@@ -8,7 +8,9 @@ use ensemble_proto::Zxid;
 /// having it: what it once had is not the protocol's to lose.
 pub fn committed(ledger: &Ledger, index: usize, quorum: usize) -> Verdict {
     let zxid = ledger.committed[index].zxid;
-    let having = ledger.servers.iter().filter(|server| server.is_wiped || server.durable.has(zxid)).count();
+    let voters = ledger.voters();
+    let voters = ledger.servers.iter().enumerate().filter(|(index, _)| voters.contains(index));
+    let having = voters.filter(|(_, server)| server.is_wiped || server.durable.has(zxid)).count();
     if having >= quorum {
         return Ok(());
     }
@@ -17,12 +19,14 @@ pub fn committed(ledger: &Ledger, index: usize, quorum: usize) -> Verdict {
 
 /// The same, on the disks: `logs` is what each server would find after a power cut now, `None` for a wiped one.
 pub fn on_disks(ledger: &Ledger, logs: &[Option<Vec<Zxid>>], bases: &[Zxid], quorum: usize) -> Verdict {
+    let voters = ledger.voters();
     for committed in &ledger.committed {
         let zxid = committed.zxid;
         let has = |(log, base): (&Option<Vec<Zxid>>, &Zxid)| {
             log.as_ref().is_none_or(|records| zxid <= *base || records.binary_search(&zxid).is_ok())
         };
-        let having = logs.iter().zip(bases).filter(|pair| has(*pair)).count();
+        let of_voters = logs.iter().zip(bases).enumerate().filter(|(index, _)| voters.contains(index));
+        let having = of_voters.filter(|(_, pair)| has(*pair)).count();
         if having < quorum {
             let message = format!("{zxid} is committed and on the disks of {having} servers, a quorum is {quorum}");
             return Err(Violation::new("I-4", message));

@@ -32,10 +32,9 @@ pub fn written(ledger: &Ledger, server: usize, write: &Write) -> Verdict {
         let other = &ledger.servers[index];
         index != server && (other.is_wiped || (other.requested.has(zxid) && other.durable.has(zxid)))
     };
-    let quorum = ledger.servers.len() / 2 + 1;
-    let is_lost = |zxid: Zxid| {
-        zxid <= observed.applied || (0..ledger.servers.len()).filter(|index| keeps(*index, zxid)).count() < quorum
-    };
+    let (voters, quorum) = (ledger.voters(), ledger.quorum());
+    let is_lost =
+        |zxid: Zxid| zxid <= observed.applied || voters.iter().filter(|index| keeps(**index, zxid)).count() < quorum;
     let removed = |zxid: Zxid| zxid > kept && observed.requested.has(zxid);
     let lost = ledger.committed.iter().rev().find(|committed| removed(committed.zxid) && is_lost(committed.zxid));
     match lost {

@@ -119,6 +119,13 @@ fn apply(
             replay.begun.insert(header.session, zxid);
             Vec::new()
         }
+        // The model knows no ensemble: the order says what became of it.
+        (txn, Some(index)) if let Some(answer) = reconfigured(&history.ops[index].request, txn) => {
+            replay.logged.insert(index, logged(txn));
+            replay.txns.entry(index).or_default().push(zxid);
+            replay.answers.insert(index, answer);
+            Vec::new()
+        }
         (txn, Some(index)) if let Some(answer) = refusal(txn) => {
             replay.logged.insert(index, logged(txn));
             replay.txns.entry(index).or_default().push(zxid);
@@ -166,6 +173,17 @@ fn logged(txn: &Txn) -> Logged {
 }
 
 /// The answer to a request that came through a server which had lost the session, if the transaction is of one.
+fn reconfigured(request: &Request, txn: &Txn) -> Option<Answer> {
+    match (request, txn) {
+        (Request::Reconfig { .. }, Txn::Reconfig(set)) => {
+            let text = String::from_utf8_lossy(set.data.as_deref().unwrap_or_default());
+            Some(Answer::Configuration(text.into_owned()))
+        }
+        (Request::Reconfig { .. }, Txn::Error(code)) => Some(Answer::Error(*code)),
+        _ => None,
+    }
+}
+
 fn refusal(txn: &Txn) -> Option<Answer> {
     let code = |txn: &Txn| match txn {
         Txn::Error(code) => Some(*code),
