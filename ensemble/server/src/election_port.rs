@@ -175,6 +175,13 @@ impl ElectionPort {
         }
     }
 
+    /// This server stops: ends every connection, so that the others do not wait for a vote of it.
+    pub(crate) fn hang_up(&self) {
+        for link in std::mem::take(&mut *self.links.borrow_mut()).into_values() {
+            link.end();
+        }
+    }
+
     /// Keeps trying to reach a server until there is a connection to it.
     fn dial(&self, driver: &Rc<Driver>, to: ServerId) {
         if self.dialling.borrow().contains_key(&to) {

@@ -421,6 +421,7 @@ async fn serve(
     for task in tasks {
         task.abort();
     }
+    driver.election.hang_up();
     // Whoever cannot write gives up its office at once.
     if !matches!(end, Ok(End::OutOfRoom)) {
         drain(&driver).await;

@@ -71,7 +71,11 @@ fn a_leader_that_is_told_to_stop_hands_over_first() {
     assert_eq!(client.create("/a", b"").unwrap(), ErrorCode::OK);
     client.close().unwrap();
     let from = leader(&servers);
-    let before = zxid(&servers[from]);
+    // A leader whose disk is slower than the others' applies last.
+    let before = wait_for("everybody to have applied the same", || {
+        let zxids: Vec<i64> = servers.iter().map(zxid).collect();
+        zxids.iter().all(|other| *other == zxids[0]).then_some(zxids[0])
+    });
     let mut stopped = servers.remove(from);
     stopped.stop();
     let to = leader(&servers);
