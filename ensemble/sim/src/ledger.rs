@@ -30,6 +30,12 @@ impl Log {
         self.records.last().copied().unwrap_or(self.base)
     }
 
+    /// The last record before this zxid, or the snapshot.
+    pub fn last_before(&self, zxid: Zxid) -> Zxid {
+        let earlier = self.records.partition_point(|record| *record < zxid);
+        earlier.checked_sub(1).map_or(self.base, |index| self.records[index])
+    }
+
     /// Whether the record is there, or covered by the snapshot.
     pub fn has(&self, zxid: Zxid) -> bool {
         zxid <= self.base || self.records.binary_search(&zxid).is_ok()

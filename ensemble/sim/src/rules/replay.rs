@@ -119,18 +119,18 @@ fn apply(
             replay.begun.insert(header.session, zxid);
             Vec::new()
         }
-        // The model knows no ensemble: the order says what became of it.
-        (txn, Some(index)) if let Some(answer) = reconfigured(&history.ops[index].request, txn) => {
-            replay.logged.insert(index, logged(txn));
-            replay.txns.entry(index).or_default().push(zxid);
-            replay.answers.insert(index, answer);
-            Vec::new()
-        }
         (txn, Some(index)) if let Some(answer) = refusal(txn) => {
             replay.logged.insert(index, logged(txn));
             replay.txns.entry(index).or_default().push(zxid);
             replay.answers.insert(index, answer);
             replay.refused.insert(index);
+            Vec::new()
+        }
+        // The model knows no ensemble: the order says what became of it.
+        (txn, Some(index)) if let Some(answer) = reconfigured(&history.ops[index].request, txn) => {
+            replay.logged.insert(index, logged(txn));
+            replay.txns.entry(index).or_default().push(zxid);
+            replay.answers.insert(index, answer);
             Vec::new()
         }
         (txn, Some(index)) => {
@@ -172,7 +172,7 @@ fn logged(txn: &Txn) -> Logged {
     }
 }
 
-/// The answer to a request that came through a server which had lost the session, if the transaction is of one.
+/// The answer to a request for another configuration, if the transaction is of one.
 fn reconfigured(request: &Request, txn: &Txn) -> Option<Answer> {
     match (request, txn) {
         (Request::Reconfig { .. }, Txn::Reconfig(set)) => {
@@ -184,6 +184,7 @@ fn reconfigured(request: &Request, txn: &Txn) -> Option<Answer> {
     }
 }
 
+/// The answer to a request that came through a server which had lost the session, if the transaction is of one.
 fn refusal(txn: &Txn) -> Option<Answer> {
     let code = |txn: &Txn| match txn {
         Txn::Error(code) => Some(*code),

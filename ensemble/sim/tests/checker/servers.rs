@@ -261,7 +261,8 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
     ("I-6", "NEWLEADER is acknowledged before the history is durable", || {
         let mut ledger = ledger();
         ledger.requested(0, &append(zxid(1, 1)), NOW)?;
-        i6_acks::sent(&ledger, 0, zxid(1, 0))
+        enter(&mut ledger, 0, 2)?;
+        i6_acks::sent(&ledger, 0, zxid(2, 0))
     }),
     ("I-6", "a crash takes what was durable", || {
         let ledger = two_committed()?;
@@ -313,6 +314,11 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
 ];
 
 pub(crate) const GOOD: &[(&str, Tell)] = &[
+    ("UPTODATE is acknowledged while records of its epoch are on their way to the disk", || {
+        let mut ledger = ledger();
+        ledger.requested(0, &append(zxid(1, 1)), NOW)?;
+        i6_acks::sent(&ledger, 0, zxid(1, 0))
+    }),
     ("a server leads two epochs, and another the one between", || {
         let mut ledger = ledger();
         i1_epochs::established(&mut ledger, 0, Epoch(1))?;
