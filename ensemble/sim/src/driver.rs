@@ -496,6 +496,19 @@ impl World {
         self.input(from, |peer, now| peer.handle_leader_connected(now, attempt, ConnId(connection)))
     }
 
+    /// Whoever leads is asked to hand its office over to a server; `None` is the best one.
+    pub(crate) fn transfer(&mut self, to: Option<ServerId>) -> Verdict {
+        for server in 0..self.servers.len() {
+            let is_awake = self.servers[server].paused_until <= self.now;
+            if is_awake && self.is_leading(server) {
+                let mut begun = false;
+                self.input(server, |peer, now| begun = peer.transfer_office(now, to).is_ok())?;
+                self.marks.sometimes(Mark::OfficeHandedOver, begun && !self.is_leading(server));
+            }
+        }
+        Ok(())
+    }
+
     /// A server has read a slice of its log for a learner.
     pub(crate) fn log_read(&mut self, server: usize, life: u64, connection: u64, after: Zxid) -> Verdict {
         if self.servers[server].life != life {

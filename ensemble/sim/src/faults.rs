@@ -31,9 +31,11 @@ pub(crate) enum Fault {
     Wipe,
     /// A volume's snapshots.
     LostSnapshots,
+    /// No fault: a leader is asked to hand its office over.
+    Transfer,
 }
 
-const ALL: [Fault; 9] = [
+const ALL: [Fault; 10] = [
     Fault::Crash,
     Fault::PowerCut,
     Fault::Cut,
@@ -43,6 +45,7 @@ const ALL: [Fault; 9] = [
     Fault::Clock,
     Fault::Wipe,
     Fault::LostSnapshots,
+    Fault::Transfer,
 ];
 
 impl Fault {
@@ -58,6 +61,7 @@ impl Fault {
             Fault::Clock => "clock",
             Fault::Wipe => "wipe",
             Fault::LostSnapshots => "lost_snapshots",
+            Fault::Transfer => "transfer",
         }
     }
 }
@@ -85,6 +89,8 @@ fn plan(world: &mut World, fault: Fault, number: u64) {
         Fault::Clock => faults.clock,
         Fault::Wipe => faults.wipe,
         Fault::LostSnapshots => faults.lost_snapshots,
+        // As often as crashes, which so come in the middle of it now and then.
+        Fault::Transfer => faults.crash,
     };
     let Some(mean) = mean else { return };
     let at = world.now + mean.mul_f64(0.2 + 1.6 * stream(world.seed, fault.kind(), number).f64());
@@ -139,6 +145,10 @@ pub(crate) fn strike(world: &mut World, fault: Fault, number: u64) -> Verdict {
         }
         Fault::Wipe => wipe(world, random, server),
         Fault::LostSnapshots => lose_snapshots(world, random, server),
+        Fault::Transfer => {
+            let to = world.servers[server].id;
+            world.transfer(random.bool().then_some(to))
+        }
     }
 }
 

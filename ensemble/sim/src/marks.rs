@@ -39,6 +39,7 @@ marks! {
     TailCommitted "a new leader commits records that its predecessor had not",
     TailRemoved "a record that was never committed is removed",
     VoteHeldBack "a vote is held back by a cut, and arrives later",
+    OfficeHandedOver "a leader hands its office over at once",
     // Synchronisation.
     DiffSent "a learner is sent DIFF and records",
     DiffEmpty "a learner is sent DIFF and nothing else",
