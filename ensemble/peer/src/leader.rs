@@ -27,7 +27,7 @@ pub(crate) struct Leader {
     /// The records of those proposals, ascending: they need not be decoded again at commit.
     pub(crate) proposed: VecDeque<TxnRecord>,
     /// Requests that came while no more could be outstanding. Bounded by what clients and learners may have in flight.
-    waiting: VecDeque<Submission>,
+    waiting: VecDeque<Waiting>,
     /// When to look for empty containers next.
     pub(crate) next_reaping: Duration,
     tick: Duration,
@@ -58,6 +58,12 @@ impl Leader {
     }
 }
 
+/// What waits at the leader until zab takes more writes, in the order in which it came.
+pub(crate) enum Waiting {
+    Write(Submission),
+    Sync(SyncOrigin),
+}
+
 /// A write on its way into the order.
 pub(crate) struct Submission {
     /// Who speaks for the session; `None` is the leader itself, ending a session or a container.
@@ -76,20 +82,34 @@ impl Peer {
         if self.leader.waiting.is_empty() && self.zab.can_propose() {
             self.propose(now, &submission);
         } else {
-            self.leader.waiting.push_back(submission);
+            self.leader.waiting.push_back(Waiting::Write(submission));
         }
     }
 
-    /// Proposes what waited, as far as zab takes it. True when something was proposed.
-    pub(crate) fn submit_waiting(&mut self, now: Now) -> bool {
-        let mut proposed = false;
-        while self.zab.can_propose()
-            && let Some(submission) = self.leader.waiting.pop_front()
-        {
-            self.propose(now, &submission);
-            proposed = true;
+    /// Asks for a sync, after every write that waits: it must cover them.
+    pub(crate) fn sync_after_waiting(&mut self, now: Now, origin: SyncOrigin) {
+        if self.leader.waiting.is_empty() {
+            self.zab.sync(now, origin);
+        } else {
+            self.leader.waiting.push_back(Waiting::Sync(origin));
         }
-        proposed
+    }
+
+    /// Proposes what waited, as far as zab takes it, and asks for the syncs between. True when something was done.
+    pub(crate) fn submit_waiting(&mut self, now: Now) -> bool {
+        let mut done = false;
+        while let Some(waiting) = self.leader.waiting.pop_front() {
+            match waiting {
+                Waiting::Sync(origin) => drop(self.zab.sync(now, origin)),
+                Waiting::Write(submission) if self.zab.can_propose() => self.propose(now, &submission),
+                waiting @ Waiting::Write(_) => {
+                    self.leader.waiting.push_front(waiting);
+                    break;
+                }
+            }
+            done = true;
+        }
+        done
     }
 
     fn propose(&mut self, now: Now, submission: &Submission) {
@@ -288,7 +308,7 @@ impl Peer {
     pub(crate) fn forwarded(&mut self, now: Now, learner: ConnId, request: &Bytes, auth: Vec<AuthId>) {
         match ForwardedRequest::decode(request) {
             Ok(request) if request.op == OpCode::Sync.code() => {
-                self.zab.sync(now, SyncOrigin::Learner(learner));
+                self.sync_after_waiting(now, SyncOrigin::Learner(learner));
             }
             Ok(ForwardedRequest { session, cxid, op, body }) => {
                 self.leader.sessions.touch(session, None, now.elapsed);

@@ -199,7 +199,7 @@ impl Peer {
         self.next_sync += 1;
         self.syncs.push_back((self.next_sync, Asker::Client(id)));
         if self.office == Some(Role::Leading) {
-            self.zab.sync(now, SyncOrigin::Local(self.next_sync));
+            self.sync_after_waiting(now, SyncOrigin::Local(self.next_sync));
         } else {
             self.forward(now, outgoing);
         }

@@ -6,7 +6,7 @@ use common::{Received, World, create, delete, new_session, read, set};
 use ensemble_peer::ClientId;
 use ensemble_proto::client::{
     AclEntry, AuthRequest, CheckRequest, ConnectRequest, CreateRequest, EventType, MultiOp, MultiRequest, OpCode,
-    SetDataRequest, password, xid,
+    PathRequest, SetDataRequest, password, xid,
 };
 use ensemble_proto::jute::Writer;
 use ensemble_proto::{Acl, ErrorCode, SessionId, Zxid};
@@ -590,4 +590,27 @@ fn the_end_of_a_session_answers_no_other_request_of_its_client() {
     world.settle();
     assert!(!world.peers[follower].tree().sessions().contains_key(&session));
     assert!(!world.errors(follower, client).contains(&OK), "the create has no effect");
+}
+
+/// Writes wait at the leader while as many as may be are outstanding, and a sync waits behind them.
+#[test]
+fn a_sync_covers_the_writes_before_it_that_the_leader_has_not_proposed_yet() {
+    for server in [World::leader, World::follower] {
+        let mut world = World::with(3, |config| config.zab.outstanding_max = 1);
+        let server = server(&world);
+        let (client, _) = world.session(server);
+        world.sync = false;
+        create(&mut world, server, client, 1, "/a", 0);
+        create(&mut world, server, client, 2, "/b", 0);
+        world.request(server, client, 3, OpCode::Sync, |out| PathRequest { path: "/".into() }.encode(out));
+        world.sync = true;
+        world.settle();
+        let zxid = |message: &Received| match message {
+            Received::Reply { zxid, error: ErrorCode::OK, .. } => *zxid,
+            other => panic!("{other:?} instead of a reply"),
+        };
+        let zxids: Vec<_> = world.received(server, client).iter().map(zxid).collect();
+        assert_eq!(zxids.len(), 3);
+        assert!(zxids[2] >= zxids[1], "the sync is of before the write: {zxids:?}");
+    }
 }
