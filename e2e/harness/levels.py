@@ -24,6 +24,8 @@ PACKAGES = ("process", "mixed", "chaos", "scenarios")
 # Of the mixed level, what runs when nothing is named: two minutes or less. All of it takes about six.
 MIXED_CORE = ["JRJ", "RJR", "migration"]
 SEEDS = 10_000_000
+# Of the simulator's time, what goes to ensembles that change.
+CHANGING = 0.2
 UNIT = {
     "format": ["fmt", "--all", "--check"],
     "lints": ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
@@ -44,12 +46,15 @@ def unit() -> Tally:
 
 
 def simulation(minutes: float) -> Tally:
-    """Fresh seeds for some minutes, chosen by commit: each commit runs others, and a commit's run can be repeated."""
+    """Fresh seeds for some minutes, chosen by commit: each commit runs others, and a commit's run can be repeated. A part of the time goes to runs in which
+    clients change the ensemble."""
     first = int(run(["git", "rev-parse", "--short=8", "HEAD"], cwd=places.REPOSITORY)[:8], 16) * SEEDS
-    arguments = ["run", "--release", "--locked", "--target", build.TARGET, "--package", "ensemble-sim", "--"]
-    arguments += ["--seeds", f"{first}..{first + SEEDS}", "--minutes", f"{minutes:g}"]
+    changing = minutes * CHANGING
     tally = Tally()
-    _count(tally, "simulation", _cargo(arguments, build.static_env()))
+    for what, some, options in (("simulation", minutes - changing, []), ("simulation of ensembles that change", changing, ["--reconfig"])):
+        arguments = ["run", "--release", "--locked", "--target", build.TARGET, "--package", "ensemble-sim", "--", *options]
+        arguments += ["--seeds", f"{first}..{first + SEEDS}", "--minutes", f"{some:g}"]
+        _count(tally, what, _cargo(arguments, build.static_env()))
     return tally
 
 
