@@ -219,8 +219,8 @@ impl Core {
     /// Tells the owner of the active configuration, if it is new and nothing of it is still to be delivered.
     pub(crate) fn announce_configuration(&mut self) {
         let version = self.config_version();
-        let is_open = self.tail.iter().any(|(zxid, _)| *zxid == version);
-        if self.is_unannounced && !is_open {
+        let is_open = || self.tail.iter().any(|(zxid, _)| *zxid == version);
+        if self.is_unannounced && !is_open() {
             self.is_unannounced = false;
             self.effects.push_back(Effect::Membership(self.config.membership.clone()));
         }
