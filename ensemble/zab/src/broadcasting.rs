@@ -20,8 +20,7 @@ impl Leading {
         if id == core.id() {
             return Some(core.durable);
         }
-        let learner = self.learners.values().find(|learner| learner.follower_id() == Some(id));
-        let acked = learner.filter(|learner| learner.stage == Stage::Active).map(|learner| learner.acked);
+        let acked = self.follower(id).filter(|learner| learner.stage == Stage::Active).map(|learner| learner.acked);
         #[cfg(feature = "mutants")]
         if let Some(former) = self.former_acks.get(&id) {
             return acked.max(Some(*former));
@@ -104,7 +103,7 @@ impl Leading {
         let round = core.voters.reached(|id| match id == core.id() {
             true => Some(self.syncs.round()),
             false => {
-                let learner = self.learners.values().find(|learner| learner.follower_id() == Some(id))?;
+                let learner = self.follower(id)?;
                 (learner.stage == Stage::Active).then_some(learner.answered)
             }
         });
@@ -152,13 +151,7 @@ impl Leading {
         if self.marks.is_lagging(core.durable, since) {
             return Verdict::Look("own disk does not write within syncLimit");
         }
-        let alive = |id| {
-            id == core.id()
-                || self
-                    .learners
-                    .values()
-                    .any(|learner| learner.follower_id() == Some(id) && learner.alive_until > core.now)
-        };
+        let alive = |id| id == core.id() || self.follower(id).is_some_and(|learner| learner.alive_until > core.now);
         match core.voters.has_quorum(alive) {
             true => Verdict::Stay,
             false => Verdict::Look("no quorum of learners within syncLimit"),

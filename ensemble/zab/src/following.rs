@@ -139,6 +139,11 @@ impl Following {
         self.committed
     }
 
+    /// Its observers, if it may have any, and what they may be told.
+    pub(crate) fn observers_and_committed(&mut self) -> Option<(&mut ObserverMaster, Zxid)> {
+        self.observers.as_mut().map(|observers| (observers, self.committed))
+    }
+
     pub(crate) fn conn(&self) -> Option<ConnId> {
         self.conn
     }

@@ -15,7 +15,7 @@
 
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
-use crate::learner::{Hello, Learner, Marks, Stage, Summary};
+use crate::learner::{self, Hello, Learner, Marks, Stage, Summary};
 use crate::quorum::Quorum;
 use crate::reconfig::ReconfigRefusal;
 use crate::sync_queue::SyncQueue;
@@ -24,10 +24,7 @@ use crate::zab::Verdict;
 use bytes::Bytes;
 use ensemble_proto::durable::{LogSlice, Ticket};
 use ensemble_proto::membership::Membership;
-use ensemble_proto::quorum::{
-    LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, decode_revalidate_question, decode_touched,
-    encode_revalidate_answer,
-};
+use ensemble_proto::quorum::{PacketType, QuorumPacket};
 use ensemble_proto::{Epoch, ServerId, SessionId, Zxid, reconfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -130,6 +127,11 @@ impl Leading {
 
     // ---- getters ----
 
+    /// The connection by which a server follows, however far it is.
+    pub(crate) fn follower(&self, id: ServerId) -> Option<&Learner> {
+        self.learners.values().find(|learner| learner.follower_id() == Some(id))
+    }
+
     pub(crate) fn zab_state(&self) -> ZabState {
         match self.phase {
             Phase::AwaitHellos | Phase::PersistAccepted { .. } | Phase::AwaitEpochAcks => ZabState::Discovery,
@@ -187,10 +189,8 @@ impl Leading {
             return Err(ReconfigRefusal::InProgress);
         }
         let in_sync = |learner: &Learner| learner.stage == Stage::Active && learner.alive_until > core.now;
-        let has = |id| {
-            let mut learners = self.learners.values().filter(|learner| learner.follower_id() == Some(id));
-            !core.config.membership.is_observer(id) && (id == core.id() || learners.any(in_sync))
-        };
+        let has =
+            |id| !core.config.membership.is_observer(id) && (id == core.id() || self.follower(id).is_some_and(in_sync));
         if Quorum::new(next).has_quorum(has) { Ok(()) } else { Err(ReconfigRefusal::NoQuorum) }
     }
 
@@ -219,9 +219,8 @@ impl Leading {
     }
 
     pub(crate) fn answer_revalidate(&mut self, core: &mut Core, conn: ConnId, session: SessionId, valid: bool) {
-        if self.learners.get(&conn).is_some_and(|learner| learner.stage == Stage::Active) {
-            let data = encode_revalidate_answer(session, valid);
-            core.send(conn, QuorumPacket::with_data(PacketType::Revalidate, Zxid::NONE, data));
+        if let Some(learner) = self.learners.get(&conn) {
+            learner.answer_revalidate(core, session, valid);
         }
     }
 
@@ -255,9 +254,7 @@ impl Leading {
     ///
     /// Differs from ZooKeeper: where the whole of a synchronisation must fit into `initLimit`.
     pub(crate) fn handle_progress(&mut self, core: &Core, conn: ConnId) {
-        let is_synchronising =
-            |stage| matches!(stage, Stage::Streaming { .. } | Stage::Reading { .. } | Stage::Synchronising);
-        let learner = self.learners.get_mut(&conn).filter(|learner| is_synchronising(learner.stage));
+        let learner = self.learners.get_mut(&conn).filter(|learner| learner.is_synchronising());
         let Some(learner) = learner else { return };
         let deadline = core.now + core.config.init_time();
         learner.read_deadline = Some(deadline);
@@ -313,10 +310,7 @@ impl Leading {
         if !matches!(packet.kind, PacketType::FollowerInfo | PacketType::ObserverInfo) {
             return Err("first packet is none of FOLLOWERINFO, OBSERVERINFO");
         }
-        let info = LearnerInfo::decode(packet.payload()).map_err(|_| "learner info does not decode")?;
-        if info.protocol_version < PROTOCOL_VERSION {
-            return Err("learner speaks a protocol before 1.0");
-        }
+        let info = learner::introduced(packet)?;
         if info.config_version > core.config_version() {
             if self.phase != Phase::Broadcast && core.voters.contains(info.id) {
                 self.outdated = Some("a voter has a later configuration");
@@ -465,23 +459,10 @@ impl Leading {
             PacketType::Ack if learner.ack(packet.zxid) => {}
             PacketType::Ack => return Err("ACK of what was not proposed, or out of order"),
             PacketType::Ping => {
-                let sessions = decode_touched(packet.payload()).map_err(|_| "PING does not decode")?;
-                if let Some(asked) = learner.pong() {
-                    core.effects.push_back(Effect::Touched { learner: conn, asked, sessions });
-                }
+                learner.serve(core, packet)?;
                 self.answer_syncs(core);
             }
-            PacketType::Request => {
-                let from = learner.hello.map_or(ServerId(-1), |hello| hello.id);
-                let request = packet.data.unwrap_or_default();
-                core.effects.push_back(Effect::Forwarded { learner: conn, from, request, auth: packet.authinfo });
-            }
-            PacketType::Revalidate => {
-                let asked = decode_revalidate_question(packet.payload()).map_err(|_| "REVALIDATE does not decode")?;
-                let (session, timeout_ms) = (asked.session, asked.timeout_ms);
-                core.effects.push_back(Effect::Revalidate { learner: conn, session, timeout_ms });
-            }
-            _ => return Err("learner sent what a leader sends"),
+            _ => learner.serve(core, packet)?,
         }
         Ok(())
     }
@@ -577,12 +558,8 @@ impl Leading {
         if self.phase != Phase::Broadcast && self.gate_deadline <= core.now {
             return Verdict::Look("no quorum within initLimit");
         }
-        let silent: Vec<_> = self
-            .learners
-            .values()
-            .filter(|learner| learner.read_deadline.is_some_and(|deadline| deadline <= core.now))
-            .map(|learner| learner.conn)
-            .collect();
+        let silent: Vec<_> =
+            self.learners.values().filter(|learner| learner.is_silent(core)).map(|learner| learner.conn).collect();
         for conn in silent {
             self.close(core, conn, "learner is silent");
         }
@@ -600,7 +577,7 @@ impl Leading {
     ///
     /// Differs from ZooKeeper: where this is off (`zookeeper.leader.maxTimeToWaitForEpoch`, ZOOKEEPER-3109).
     pub(crate) fn handle_looking_voter(&mut self, core: &Core, from: ServerId) -> Verdict {
-        let connected = |id| self.learners.values().any(|learner| learner.follower_id() == Some(id));
+        let connected = |id| self.follower(id).is_some();
         let waits_in_vain = self.phase != Phase::Broadcast
             && self.electors.contains(&from)
             && core.now >= self.since + core.config.tick

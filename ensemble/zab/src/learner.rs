@@ -12,8 +12,11 @@ use crate::effect::{ConnId, Effect, LearnerStatus};
 use crate::sync_plan::{Plan, plan};
 use bytes::Bytes;
 use ensemble_proto::durable::LogSlice;
-use ensemble_proto::quorum::{PROTOCOL_VERSION, PacketType, QuorumPacket};
-use ensemble_proto::{Epoch, ServerId, Zxid};
+use ensemble_proto::quorum::{
+    LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, decode_revalidate_question, decode_touched,
+    encode_revalidate_answer,
+};
+use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -30,6 +33,18 @@ pub(crate) struct Hello {
     /// Whether it came to learn only. Whether the word of another counts is for the configurations to say.
     pub(crate) observer: bool,
     pub(crate) accepted_epoch: Epoch,
+}
+
+/// What the first packet of a learner says.
+///
+/// # Errors
+/// When this server does not speak with it.
+pub(crate) fn introduced(packet: &QuorumPacket) -> Result<LearnerInfo, &'static str> {
+    let info = LearnerInfo::decode(packet.payload()).map_err(|_| "learner info does not decode")?;
+    match info.protocol_version < PROTOCOL_VERSION {
+        true => Err("learner speaks a protocol before 1.0"),
+        false => Ok(info),
+    }
 }
 
 /// What a learner said about its history in ACKEPOCH.
@@ -126,6 +141,11 @@ impl Learner {
 
     pub(crate) fn is_observer(&self) -> bool {
         self.hello.is_some_and(|hello| hello.observer)
+    }
+
+    /// Whether it is being sent what it lacks, or has not said yet that it has that.
+    pub(crate) fn is_synchronising(&self) -> bool {
+        matches!(self.stage, Stage::Streaming { .. } | Stage::Reading { .. } | Stage::Synchronising)
     }
 
     /// Whether NEWLEADER has been sent: from then on it gets live traffic and PINGs.
@@ -339,11 +359,7 @@ impl Learner {
     pub(crate) fn is_one_too_many<'a>(learners: impl Iterator<Item = &'a Learner>, core: &Core, plan: Plan) -> bool {
         let by_snapshot = plan == Plan::Snap;
         let max = if by_snapshot { core.config.snap_syncs_max } else { core.config.diff_syncs_max };
-        let is_like_this = |learner: &&Learner| {
-            matches!(learner.stage, Stage::Streaming { .. } | Stage::Reading { .. } | Stage::Synchronising)
-                && learner.by_snapshot == by_snapshot
-        };
-        learners.filter(is_like_this).count() >= max
+        learners.filter(|learner| learner.is_synchronising() && learner.by_snapshot == by_snapshot).count() >= max
     }
 
     /// The position that the oldest snapshot stands for that is being sent to one of these learners: what follows it must be remembered.
@@ -355,7 +371,50 @@ impl Learner {
         after.min()
     }
 
+    // ---- service ----
+
+    /// What an active learner asks for, other than to count its acknowledgements.
+    ///
+    /// # Errors
+    /// When it cannot be understood, or is nothing that a learner says.
+    pub(crate) fn serve(&mut self, core: &mut Core, packet: QuorumPacket) -> Result<(), &'static str> {
+        let learner = self.conn;
+        match packet.kind {
+            PacketType::Ping => {
+                let sessions = decode_touched(packet.payload()).map_err(|_| "PING does not decode")?;
+                if let Some(asked) = self.pong() {
+                    core.effects.push_back(Effect::Touched { learner, asked, sessions });
+                }
+            }
+            PacketType::Request => {
+                let from = self.hello.map_or(ServerId(-1), |hello| hello.id);
+                let request = packet.data.unwrap_or_default();
+                core.effects.push_back(Effect::Forwarded { learner, from, request, auth: packet.authinfo });
+            }
+            PacketType::Revalidate => {
+                let asked = decode_revalidate_question(packet.payload()).map_err(|_| "REVALIDATE does not decode")?;
+                let (session, timeout_ms) = (asked.session, asked.timeout_ms);
+                core.effects.push_back(Effect::Revalidate { learner, session, timeout_ms });
+            }
+            _ => return Err("learner sent what only its master sends"),
+        }
+        Ok(())
+    }
+
+    /// Tells it whether it may serve a session; nothing unless it is active.
+    pub(crate) fn answer_revalidate(&self, core: &mut Core, session: SessionId, valid: bool) {
+        if self.stage == Stage::Active {
+            let data = encode_revalidate_answer(session, valid);
+            core.send(self.conn, QuorumPacket::with_data(PacketType::Revalidate, Zxid::NONE, data));
+        }
+    }
+
     // ---- liveness ----
+
+    /// Whether it should have said something by now.
+    pub(crate) fn is_silent(&self, core: &Core) -> bool {
+        self.read_deadline.is_some_and(|deadline| deadline <= core.now)
+    }
 
     /// An active learner has said something.
     pub(crate) fn heard(&mut self, core: &Core) {
@@ -373,7 +432,7 @@ impl Learner {
     }
 
     /// When the PING was sent that this is the answer to; `None` when there was none.
-    pub(crate) fn pong(&mut self) -> Option<Duration> {
+    fn pong(&mut self) -> Option<Duration> {
         let (round, sent) = self.pings.pop_front()?;
         self.answered = round;
         Some(sent)

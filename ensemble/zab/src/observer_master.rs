@@ -16,13 +16,10 @@
 
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, LearnerStatus};
-use crate::learner::{Hello, Learner, Stage};
+use crate::learner::{self, Hello, Learner, Stage};
 use ensemble_proto::durable::LogSlice;
-use ensemble_proto::quorum::{
-    LearnerInfo, PROTOCOL_VERSION, PacketType, QuorumPacket, decode_revalidate_question, decode_touched,
-    encode_revalidate_answer,
-};
-use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
+use ensemble_proto::quorum::{PacketType, QuorumPacket};
+use ensemble_proto::{Epoch, SessionId, Zxid};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -90,9 +87,7 @@ impl ObserverMaster {
 
     /// An observer takes what it lacks: it is not silent.
     pub(crate) fn handle_progress(&mut self, core: &Core, conn: ConnId) {
-        let is_synchronising =
-            |stage| matches!(stage, Stage::Streaming { .. } | Stage::Reading { .. } | Stage::Synchronising);
-        if let Some(observer) = self.observers.get_mut(&conn).filter(|observer| is_synchronising(observer.stage)) {
+        if let Some(observer) = self.observers.get_mut(&conn).filter(|observer| observer.is_synchronising()) {
             observer.read_deadline = Some(core.now + core.config.init_time());
         }
     }
@@ -125,10 +120,7 @@ impl ObserverMaster {
         if packet.kind != PacketType::ObserverInfo {
             return Err("first packet is not OBSERVERINFO");
         }
-        let info = LearnerInfo::decode(packet.payload()).map_err(|_| "observer info does not decode")?;
-        if info.protocol_version < PROTOCOL_VERSION {
-            return Err("observer speaks a protocol before 1.0");
-        }
+        let info = learner::introduced(packet)?;
         if info.config_version > core.config_version() {
             return Err("observer has a later configuration");
         }
@@ -195,30 +187,12 @@ impl ObserverMaster {
     }
 
     fn handle_active(observer: &mut Learner, core: &mut Core, packet: QuorumPacket) -> Result<(), &'static str> {
-        let conn = observer.conn;
         observer.heard(core);
         match packet.kind {
-            PacketType::Ack if packet.zxid.counter() == 0 => {}
-            PacketType::Ack => return Err("observer acknowledges a proposal"),
-            PacketType::Ping => {
-                let sessions = decode_touched(packet.payload()).map_err(|_| "PING does not decode")?;
-                if let Some(asked) = observer.pong() {
-                    core.effects.push_back(Effect::Touched { learner: conn, asked, sessions });
-                }
-            }
-            PacketType::Request => {
-                let from = observer.hello.map_or(ServerId(-1), |hello| hello.id);
-                let request = packet.data.unwrap_or_default();
-                core.effects.push_back(Effect::Forwarded { learner: conn, from, request, auth: packet.authinfo });
-            }
-            PacketType::Revalidate => {
-                let asked = decode_revalidate_question(packet.payload()).map_err(|_| "REVALIDATE does not decode")?;
-                let (session, timeout_ms) = (asked.session, asked.timeout_ms);
-                core.effects.push_back(Effect::Revalidate { learner: conn, session, timeout_ms });
-            }
-            _ => return Err("observer sent what a master sends"),
+            PacketType::Ack if packet.zxid.counter() == 0 => Ok(()),
+            PacketType::Ack => Err("observer acknowledges a proposal"),
+            _ => observer.serve(core, packet),
         }
-        Ok(())
     }
 
     // ---- what the leader says ----
@@ -237,19 +211,14 @@ impl ObserverMaster {
         }
     }
 
-    fn active(&self, conn: ConnId) -> bool {
-        self.observers.get(&conn).is_some_and(|observer| observer.stage == Stage::Active)
-    }
-
     pub(crate) fn answer_revalidate(&self, core: &mut Core, conn: ConnId, session: SessionId, valid: bool) {
-        if self.active(conn) {
-            let data = encode_revalidate_answer(session, valid);
-            core.send(conn, QuorumPacket::with_data(PacketType::Revalidate, Zxid::NONE, data));
+        if let Some(observer) = self.observers.get(&conn) {
+            observer.answer_revalidate(core, session, valid);
         }
     }
 
     pub(crate) fn answer_sync(&self, core: &mut Core, conn: ConnId) {
-        if self.active(conn) {
+        if self.observers.get(&conn).is_some_and(|observer| observer.stage == Stage::Active) {
             core.send(conn, QuorumPacket::new(PacketType::Sync, Zxid::ZERO));
         }
     }
@@ -257,8 +226,8 @@ impl ObserverMaster {
     // ---- time ----
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core, committed: Zxid) {
-        let is_silent = |observer: &&Learner| observer.read_deadline.is_some_and(|deadline| deadline <= core.now);
-        let silent: Vec<_> = self.observers.values().filter(is_silent).map(|observer| observer.conn).collect();
+        let silent: Vec<_> =
+            self.observers.values().filter(|observer| observer.is_silent(core)).map(|observer| observer.conn).collect();
         for conn in silent {
             self.close(core, conn, "observer is silent");
         }

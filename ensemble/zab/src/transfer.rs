@@ -139,7 +139,7 @@ impl Leading {
 
     /// Where a follower in sync is connected, and what it has on disk.
     fn follower_in_sync(&self, id: ServerId) -> Option<(ConnId, Zxid)> {
-        let learner = self.learners.values().find(|learner| learner.follower_id() == Some(id))?;
+        let learner = self.follower(id)?;
         (learner.stage == Stage::Active).then_some((learner.conn, learner.acked))
     }
 }

@@ -263,8 +263,7 @@ impl Zab {
                 self.judge(verdict);
             }
             State::Following(following) => {
-                let committed = following.committed();
-                if let Some(observers) = &mut following.observers {
+                if let Some((observers, committed)) = following.observers_and_committed() {
                     observers.handle_packet(&mut self.core, conn, committed, packet);
                 }
             }
@@ -315,8 +314,7 @@ impl Zab {
         match &mut self.state {
             State::Leading(leading) => leading.handle_snapshot_sent(&mut self.core, conn),
             State::Following(following) => {
-                let committed = following.committed();
-                if let Some(observers) = &mut following.observers {
+                if let Some((observers, committed)) = following.observers_and_committed() {
                     observers.handle_snapshot_sent(&mut self.core, conn, committed);
                 }
             }
@@ -330,8 +328,7 @@ impl Zab {
         match &mut self.state {
             State::Leading(leading) => leading.handle_log(&mut self.core, conn, slice),
             State::Following(following) => {
-                let committed = following.committed();
-                if let Some(observers) = &mut following.observers {
+                if let Some((observers, committed)) = following.observers_and_committed() {
                     observers.handle_log(&mut self.core, conn, slice, committed);
                 }
             }
