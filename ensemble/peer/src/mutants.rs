@@ -1,41 +1,6 @@
-//! Switches that break one promise each of a server to its clients, so that the simulator can show that it notices.
-//!
-//! They exist only under the feature `mutants`, which no shipped binary has: otherwise every question is a constant `false`.
+//! Switches that break one promise each of a server to its clients; see [`ensemble_proto::mutants`].
 
-macro_rules! mutants {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Which promises are broken. The default breaks none.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Mutants {
-            $($(#[$doc])* #[cfg(feature = "mutants")] pub $name: bool,)*
-        }
-
-        impl Mutants {
-            /// The names of all switches; none without the feature.
-            pub const NAMES: &'static [&'static str] = &[$(#[cfg(feature = "mutants")] stringify!($name),)*];
-
-            /// Breaks the promise `name` and no other; `None` for an unknown name.
-            #[cfg(feature = "mutants")]
-            pub fn only(name: &str) -> Option<Mutants> {
-                let mut mutants = Mutants::default();
-                match name {
-                    $(stringify!($name) => mutants.$name = true,)*
-                    _ => return None,
-                }
-                Some(mutants)
-            }
-
-            $(pub(crate) const fn $name(self) -> bool {
-                #[cfg(feature = "mutants")]
-                return self.$name;
-                #[cfg(not(feature = "mutants"))]
-                return false;
-            })*
-        }
-    };
-}
-
-mutants! {
+ensemble_proto::mutants! {
     /// ZOOKEEPER-3127: a snapshot claims transactions that the tree does not have yet.
     zkb_20,
     /// ZOOKEEPER-4837, -5010: a request that comes after its session's end still takes effect.

@@ -18,6 +18,7 @@ mod error;
 mod id;
 pub mod jute;
 pub mod membership;
+mod mutants;
 pub mod properties;
 pub mod quorum;
 pub mod reconfig;

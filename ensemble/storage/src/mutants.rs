@@ -1,46 +1,6 @@
-//! Switches that break one promise each, so that the simulator can show that it notices.
-//!
-//! They exist only under the feature `mutants`, which no shipped binary has: otherwise every question is a constant `false`.
+//! Switches that break one promise each of a store; see [`ensemble_proto::mutants`].
 
-macro_rules! mutants {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Which promises are broken. The default breaks none.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Mutants {
-            $($(#[$doc])* #[cfg(feature = "mutants")] pub $name: bool,)*
-        }
-
-        impl Mutants {
-            /// The names of all switches; none without the feature.
-            pub const NAMES: &'static [&'static str] = &[$(#[cfg(feature = "mutants")] stringify!($name),)*];
-
-            /// Breaks the promise `name` and no other; `None` for an unknown name.
-            #[cfg(feature = "mutants")]
-            pub fn only(name: &str) -> Option<Mutants> {
-                let mut mutants = Mutants::default();
-                match name {
-                    $(stringify!($name) => mutants.$name = true,)*
-                    _ => return None,
-                }
-                Some(mutants)
-            }
-
-            /// Whether any promise is broken: the assertions that would hide it then stay quiet.
-            pub(crate) fn any(self) -> bool {
-                self != Mutants::default()
-            }
-
-            $(pub(crate) const fn $name(self) -> bool {
-                #[cfg(feature = "mutants")]
-                return self.$name;
-                #[cfg(not(feature = "mutants"))]
-                return false;
-            })*
-        }
-    };
-}
-
-mutants! {
+ensemble_proto::mutants! {
     /// A group is reported durable without `fdatasync`.
     skip_log_sync,
     /// The directory is not synced after a log is created (Keeper #111339).
@@ -57,4 +17,11 @@ mutants! {
     zkb_11,
     /// A torn tail stays in the file, and a later record is written behind it.
     torn_tail_is_kept,
+}
+
+impl Mutants {
+    /// Whether any promise is broken: the assertions that would hide it then stay quiet.
+    pub(crate) fn any(self) -> bool {
+        self != Mutants::default()
+    }
 }

@@ -49,7 +49,6 @@ pub struct Config {
     /// How long a server that sees a quorum for its vote waits for a better one (`FastLeaderElection.finalizeWait`).
     pub finalize_wait: Duration,
     /// Which known-wrong variant to be.
-    #[cfg(feature = "mutants")]
     pub mutants: Mutants,
 }
 
@@ -75,7 +74,6 @@ impl Config {
             notification_interval_min: Duration::from_millis(200),
             notification_interval_max: Duration::from_secs(60),
             finalize_wait: Duration::from_millis(200),
-            #[cfg(feature = "mutants")]
             mutants: Mutants::default(),
         }
     }
@@ -90,16 +88,6 @@ impl Config {
 
     pub(crate) fn connect_time(&self) -> Duration {
         if self.connect_limit > 0 { self.tick * self.connect_limit } else { self.init_time() }
-    }
-
-    #[cfg(feature = "mutants")]
-    pub(crate) fn mutants(&self) -> Mutants {
-        self.mutants
-    }
-
-    #[cfg(not(feature = "mutants"))]
-    pub(crate) const fn mutants(&self) -> Mutants {
-        Mutants
     }
 }
 

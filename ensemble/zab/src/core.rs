@@ -125,7 +125,7 @@ impl Core {
     }
 
     pub(crate) fn mutants(&self) -> Mutants {
-        self.config.mutants()
+        self.config.mutants
     }
 
     /// The position this server votes with: the last logged record, or nothing when its store may not vote.

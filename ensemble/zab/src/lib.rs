@@ -74,7 +74,6 @@ pub use config::{Config, History, HistoryError};
 pub use effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
 pub use ensemble_proto::durable::{LogSlice, Ticket, Write};
 pub use following::TOUCHED_MAX;
-#[cfg(feature = "mutants")]
 pub use mutants::Mutants;
 pub use reconfig::ReconfigRefusal;
 pub use transfer::TransferRefusal;

@@ -1,47 +1,6 @@
-//! Known-wrong variants of the protocol, one a switch. They exist to show that the simulation finds such mistakes; most
-//! are bugs that ZooKeeper once had. Without the feature `mutants` every switch is a constant `false`.
+//! Known-wrong variants of the protocol, one a switch, most of them bugs that ZooKeeper once had; see [`ensemble_proto::mutants`].
 
-macro_rules! mutants {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Which known-wrong variant a server is.
-        #[cfg(feature = "mutants")]
-        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-        pub struct Mutants {
-            $($(#[$doc])* pub $name: bool),*
-        }
-
-        #[cfg(feature = "mutants")]
-        impl Mutants {
-            /// Every switch.
-            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
-
-            /// The variant with one switch on; `None` when there is no such switch.
-            pub fn only(name: &str) -> Option<Mutants> {
-                let mut mutants = Mutants::default();
-                match name {
-                    $(stringify!($name) => mutants.$name = true,)*
-                    _ => return None,
-                }
-                Some(mutants)
-            }
-
-            $(pub(crate) fn $name(self) -> bool { self.$name })*
-        }
-
-        /// Which known-wrong variant a server is: none.
-        #[cfg(not(feature = "mutants"))]
-        #[derive(Clone, Copy)]
-        pub(crate) struct Mutants;
-
-        #[cfg(not(feature = "mutants"))]
-        #[allow(dead_code, reason = "some switches act only on what exists with the feature")]
-        impl Mutants {
-            $(pub(crate) const fn $name(self) -> bool { false })*
-        }
-    };
-}
-
-mutants! {
+ensemble_proto::mutants! {
     /// A follower acknowledges a proposal before it is durable.
     ack_before_sync,
     /// A leader commits what it alone has.
