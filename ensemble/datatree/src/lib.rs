@@ -46,6 +46,7 @@ mod tree;
 
 pub use acl::Access;
 pub use apply::{DigestMismatch, Event, EventKind, Outcome};
+pub use path::CONFIG as CONFIG_PATH;
 pub use pending::Pending;
 pub use read::NodeRef;
 pub use snapshot::{Loader, Walk};

@@ -34,7 +34,7 @@ pub(crate) fn is_system(path: &str) -> bool {
 }
 
 /// Where the ensemble's configuration can be read.
-pub(crate) const CONFIG: &str = "/zookeeper/config";
+pub const CONFIG: &str = "/zookeeper/config";
 
 #[cfg(test)]
 mod tests {

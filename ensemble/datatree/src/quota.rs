@@ -98,25 +98,21 @@ impl DataTree {
     /// The paths that have limits, by what the tree holds.
     pub(crate) fn find_quotas(&self) -> Quotas {
         let mut found = BTreeSet::new();
-        let mut todo: Vec<Position> = self.find(QUOTA).into_iter().collect();
-        while let Some(position) = todo.pop() {
+        for position in self.find(QUOTA).into_iter().flat_map(|top| self.subtree(top)) {
             if self.slab[position].name() == LIMITS
                 && let Some((limited, _)) = quota_znode(&self.path_of(position))
             {
                 found.insert(limited.to_string());
             }
-            todo.extend(self.children(position));
         }
         Quotas(found)
     }
 
     fn usage(&self, position: Position) -> Usage {
         let mut usage = Usage::default();
-        let mut todo = vec![position];
-        while let Some(position) = todo.pop() {
+        for position in self.subtree(position) {
             let znode = Usage::of_data(1, self.slab[position].data());
             usage = Usage { count: usage.count + znode.count, bytes: usage.bytes + znode.bytes };
-            todo.extend(self.children(position));
         }
         usage
     }

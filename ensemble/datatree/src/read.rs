@@ -47,13 +47,7 @@ impl<'a> NodeRef<'a> {
 
     /// Number of the znodes below it, at any depth.
     pub fn descendants_count(&self) -> usize {
-        let mut count = 0;
-        let mut todo = vec![self.position];
-        while let Some(position) = todo.pop() {
-            count += self.tree.slab[position].child_count as usize;
-            todo.extend(self.tree.children(position));
-        }
-        count
+        self.tree.subtree(self.position).skip(1).count()
     }
 
     /// Whether one of the permission bits `perms` is granted.

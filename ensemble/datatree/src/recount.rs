@@ -26,10 +26,8 @@ impl DataTree {
     /// What differs first, in words.
     pub fn recount(&self) -> Result<(), String> {
         let mut count = Count::default();
-        let mut todo = vec![ROOT];
-        while let Some(position) = todo.pop() {
+        for position in self.subtree(ROOT) {
             self.count(position, &mut count)?;
-            todo.extend(self.children(position));
         }
         same("znodes", self.slab.len(), count.znodes)?;
         same("indexed znodes", self.index.len(), count.znodes - 1)?;

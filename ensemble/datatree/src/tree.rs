@@ -143,6 +143,16 @@ impl DataTree {
         self.index.find(&self.slab, parent, name)
     }
 
+    /// A znode and all below it, every one before its children.
+    pub(crate) fn subtree(&self, top: Position) -> impl Iterator<Item = Position> + '_ {
+        let mut todo = vec![top];
+        std::iter::from_fn(move || {
+            let position = todo.pop()?;
+            todo.extend(self.children(position));
+            Some(position)
+        })
+    }
+
     pub(crate) fn children(&self, parent: Position) -> impl Iterator<Item = Position> + '_ {
         let link = |position: Position| (position != NONE).then_some(position);
         std::iter::successors(link(self.slab[parent].first_child), move |child| link(self.slab[*child].next_sibling))

@@ -4,16 +4,13 @@
 //! (`ZKDatabase.initConfigInZKDatabase`); the transaction of a reconfiguration writes the same.
 
 use crate::Peer;
-use ensemble_datatree::DataTree;
+use ensemble_datatree::{CONFIG_PATH, DataTree};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::reconfig;
 
-/// Its path.
-const PATH: &str = "/zookeeper/config";
-
 /// The configuration that a tree holds; `None` when there is none that can be read.
 pub(crate) fn held(tree: &DataTree) -> Option<Membership> {
-    reconfig::parse(tree.get(PATH)?.data()?).ok()
+    reconfig::parse(tree.get(CONFIG_PATH)?.data()?).ok()
 }
 
 impl Peer {

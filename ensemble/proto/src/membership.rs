@@ -364,7 +364,7 @@ fn server_id(text: &str) -> Option<ServerId> {
 const WEIGHT: &str = "a weight between 0 and 2147483647";
 
 /// A host as it stands before a colon: IPv6 addresses in brackets.
-struct Host<'a>(&'a str);
+pub struct Host<'a>(pub &'a str);
 
 impl fmt::Display for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

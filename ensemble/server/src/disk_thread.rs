@@ -147,7 +147,7 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         while let Ok(group) = self.waiting.recv() {
-            self.work.begin(group.iter().map(|(_, write)| bytes(write)).sum());
+            self.work.begin(group.iter().filter_map(|(_, write)| record_len(write)).sum());
             match self.persist(group) {
                 Ok(()) => {}
                 Err(error) if error.is_full() => {
@@ -206,23 +206,17 @@ impl Worker {
     }
 }
 
-/// Bytes that a write brings to the disk, about.
-fn bytes(write: &Write) -> usize {
+/// Bytes that a write brings to the disk, about; `None` for one that is small.
+fn record_len(write: &Write) -> Option<usize> {
     match write {
-        Write::Append { payload: bytes, .. } | Write::SnapshotPart { bytes } => bytes.len(),
-        Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Truncate { .. } => 0,
-        Write::ReceiveSnapshot { .. } | Write::AbandonSnapshot | Write::InstallSnapshot { .. } => 0,
-        Write::LastSeen(_) | Write::Membership(_) => 0,
+        Write::Append { payload: bytes, .. } | Write::SnapshotPart { bytes } => Some(bytes.len()),
+        Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Truncate { .. } => None,
+        Write::ReceiveSnapshot { .. } | Write::AbandonSnapshot | Write::InstallSnapshot { .. } => None,
+        Write::LastSeen(_) | Write::Membership(_) => None,
     }
 }
 
 /// What a group counts towards [`WAITING_BYTES_MAX`].
 fn weight(group: &Group) -> usize {
-    let record = |write: &Write| match write {
-        Write::Append { payload: bytes, .. } | Write::SnapshotPart { bytes } => bytes.len() + RECORD_BYTES,
-        Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::Truncate { .. } => 0,
-        Write::ReceiveSnapshot { .. } | Write::AbandonSnapshot | Write::InstallSnapshot { .. } => 0,
-        Write::LastSeen(_) | Write::Membership(_) => 0,
-    };
-    group.iter().map(|(_, write)| record(write)).sum()
+    group.iter().filter_map(|(_, write)| record_len(write)).map(|len| len + RECORD_BYTES).sum()
 }

@@ -7,7 +7,7 @@
 
 use crate::config::{Endpoint, Settings};
 use ensemble_proto::ServerId;
-use ensemble_proto::membership::{Member, MemberRole, Membership};
+use ensemble_proto::membership::{Host, Member, MemberRole, Membership};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -150,7 +150,7 @@ impl Roster {
 
 /// `host:port`, an IPv6 address in brackets.
 pub(crate) fn address(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    format!("{}:{port}", Host(host))
 }
 
 /// Reads [`address`]; an address that stands for every one leads nowhere.

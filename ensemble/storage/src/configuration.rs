@@ -93,7 +93,7 @@ impl ConfigurationFiles {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn back_up(&self, disk: &mut impl Disk) -> Result<(), StorageError> {
-        if self.beside.is_none() || self.pointer(disk)?.is_some() {
+        if self.beside.is_none() || pointer(&self.own_text(disk)?).is_some() {
             return Ok(());
         }
         let text = disk.read(Dir::Config, &self.name).map_err(StorageError::io("read", Dir::Config, &self.name))?;
@@ -146,26 +146,24 @@ impl ConfigurationFiles {
     /// Differs from ZooKeeper: a server that was in no established configuration yet and is not in this one keeps its own lines, with
     /// which it joins again after a restart. There it would refuse to start.
     fn point(&self, disk: &mut impl Disk, membership: &Membership, path: &str) -> Result<(), StorageError> {
-        let text = read(disk, &self.name)?.unwrap_or_default();
+        let text = self.own_text(disk)?;
         let own = membership.servers.get(&self.id);
-        if own.is_none() && self.pointer(disk)?.and_then(|path| version_in(&path)).is_none_or(|v| v <= Zxid::ZERO) {
+        if own.is_none() && pointer(&text).and_then(|path| version_in(&path)).is_none_or(|v| v <= Zxid::ZERO) {
             return Ok(());
         }
         let has_client = own.is_some_and(|own| own.client.is_some());
         small_file::replace(disk, Dir::Config, &self.name, pointing_to(&text, path, has_client).as_bytes())
     }
 
-    /// What `dynamicConfigFile` says.
-    fn pointer(&self, disk: &mut impl Disk) -> Result<Option<String>, StorageError> {
-        let text = read(disk, &self.name)?.unwrap_or_default();
-        let mut properties = properties::parse(&text).into_iter().rev();
-        Ok(properties.find(|property| property.key == POINTER).map(|property| property.value))
+    /// The text of `zoo.cfg`.
+    fn own_text(&self, disk: &mut impl Disk) -> Result<String, StorageError> {
+        Ok(read(disk, &self.name)?.unwrap_or_default())
     }
 
     /// The name of the file of the active configuration.
     fn active_name(&self, disk: &mut impl Disk) -> Result<Option<String>, StorageError> {
         if let Some(directory) = &self.beside {
-            let path = self.pointer(disk)?;
+            let path = pointer(&self.own_text(disk)?);
             let name = path.as_deref().and_then(|path| path.strip_prefix(&format!("{directory}/")));
             return Ok(name.filter(|name| !name.contains('/')).map(str::to_owned));
         }
@@ -179,6 +177,12 @@ impl ConfigurationFiles {
     fn next_name(&self) -> String {
         format!("{}{NEXT}", self.name)
     }
+}
+
+/// What `dynamicConfigFile` says in the text of `zoo.cfg`.
+fn pointer(text: &str) -> Option<String> {
+    let mut properties = properties::parse(text).into_iter().rev();
+    properties.find(|property| property.key == POINTER).map(|property| property.value)
 }
 
 /// Reads a dynamic configuration file, whose name tells the version: 0 when it does not end in one.
