@@ -3,7 +3,8 @@
 //! Only the leader (or a standalone server) tracks sessions. It learns of their activity from its own clients, and
 //! from the tables that learners send with their answers to PING. When a new leader takes office every session that
 //! the tree knows starts with a full timeout and no owner; the first server that speaks for it becomes its owner, and
-//! a re-attach elsewhere moves it. A session that is closing answers no touch: it ends by exactly one transaction.
+//! a re-attach elsewhere moves it. When the connection to its owner ends, a re-attach alone gives it another one: a server that its client has
+//! left before may still have requests of it. A session that is closing answers no touch: it ends by exactly one transaction.
 //!
 //! **A learner that cannot be heard is no silent client.** When the time of a session comes whose client is connected to a
 //! learner, what the learner has heard may be on its way, or held up with the connection. So the session is *overdue*, and ends
@@ -35,6 +36,8 @@ pub(crate) enum Owner {
 struct Tracked {
     timeout: Duration,
     owner: Option<Owner>,
+    /// It had an owner, whose connection has ended.
+    orphaned: bool,
     closing: bool,
     /// Its time came then, and its owner may have heard of it.
     overdue: Option<Duration>,
@@ -81,7 +84,7 @@ impl Sessions {
     pub(crate) fn track(&mut self, session: SessionId, timeout_ms: i32, owner: Option<Owner>, now: Duration) {
         let timeout = timeout(timeout_ms);
         self.forgive(session);
-        self.tracked.insert(session, Tracked { timeout, owner, closing: false, overdue: None });
+        self.tracked.insert(session, Tracked { timeout, owner, orphaned: false, closing: false, overdue: None });
         self.expiry.touch(session, now, timeout);
     }
 
@@ -114,14 +117,15 @@ impl Sessions {
         alive
     }
 
-    /// Whether a request of `session` that came through `from` may go on; the first to speak for a session owns it.
+    /// Whether a request of `session` that came through `from` may go on; the first to speak for a session owns it, unless it had an owner.
     ///
     /// # Errors
-    /// `SESSION_EXPIRED` when unknown or closing, `SESSION_MOVED` when another server owns it.
+    /// `SESSION_EXPIRED` when unknown or closing, `SESSION_MOVED` when another server owns it, or owned it last.
     pub(crate) fn check(&mut self, session: SessionId, from: Owner) -> Result<(), ErrorCode> {
         match self.tracked.get_mut(&session) {
             Some(tracked) if !tracked.closing => match tracked.owner {
                 Some(owner) if owner != from => Err(ErrorCode::SESSION_MOVED),
+                None if tracked.orphaned => Err(ErrorCode::SESSION_MOVED),
                 _ => {
                     tracked.owner = Some(from);
                     Ok(())
@@ -183,7 +187,7 @@ impl Sessions {
         for (session, tracked) in
             self.tracked.iter_mut().filter(|(_, tracked)| tracked.owner == owner && !tracked.closing)
         {
-            tracked.owner = None;
+            (tracked.owner, tracked.orphaned) = (None, true);
             if let Some(since) = tracked.overdue.take() {
                 self.overdue.remove(&(since, *session));
             }
@@ -296,6 +300,19 @@ mod tests {
         assert!(sessions.attach(A, 4000, ELSEWHERE, at(10)));
         assert_eq!(sessions.check(A, Owner::Local), Err(ErrorCode::SESSION_MOVED));
         assert_eq!(sessions.check(A, ELSEWHERE), Ok(()));
+    }
+
+    #[test]
+    fn after_its_owner_is_lost_a_session_must_be_taken_up_before_anybody_speaks_for_it() {
+        const LEFT_BEFORE: Owner = Owner::Learner(ConnId(6));
+        let mut sessions = sessions();
+        assert!(sessions.attach(A, 4000, ELSEWHERE, at(10)));
+        sessions.owner_lost(ConnId(7), at(20));
+        for from in [LEFT_BEFORE, Owner::Local] {
+            assert_eq!(sessions.check(A, from), Err(ErrorCode::SESSION_MOVED), "{from:?}");
+        }
+        assert!(sessions.attach(A, 4000, Owner::Local, at(30)));
+        assert_eq!(sessions.check(A, Owner::Local), Ok(()));
     }
 
     #[test]
