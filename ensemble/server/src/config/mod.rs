@@ -320,6 +320,13 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_is_of_every_line_but_those_of_the_servers() {
+        let show = |s: &Settings| s.config_hash.clone();
+        let hash = "ebd845063bf9617d0442fa9bd1c5223614245da194be5d8bff83c0ce1ae0fb79";
+        check("# c\ntickTime=2000\nserver.1=a:1:2;3\ndataDir=/data\n", &[], show, hash);
+    }
+
+    #[test]
     fn groups_and_weights_are_read_with_the_servers() {
         let show = |s: &Settings| s.ensemble.membership.without_version();
         let servers = "server.1=h:1:2:participant\nserver.2=h:3:4:participant";

@@ -93,7 +93,7 @@ pub struct Settings {
     pub operator: Option<Operator>,
     /// `ensemble.adminTokenFile`: holds the token that what changes something on the admin port must bring; without it nobody may.
     pub token_file: Option<PathBuf>,
-    /// SHA-256 of the file's text, hexadecimal.
+    /// SHA-256 of the file's lines but those of the servers, hexadecimal.
     pub config_hash: String,
 }
 
@@ -291,7 +291,7 @@ impl Settings {
             pause_monitor: pause_monitor(values)?,
             operator,
             token_file: values.text("ensemble.adminTokenFile").map(PathBuf::from),
-            config_hash: hexadecimal(&Sha256::digest(text)),
+            config_hash: config_hash(text),
         })
     }
 }
@@ -465,6 +465,17 @@ fn is_uuid(text: &str) -> bool {
     let groups: Vec<_> = text.split('-').collect();
     groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
         && groups.iter().all(|group| group.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+/// The hash of `zoo.cfg` that `/status` shows, as the operator computes it: whether a server runs with the text that it should. Not of
+/// the lines of the servers, each of which is the ensemble's to change while it serves.
+fn config_hash(text: &str) -> String {
+    let mut hash = Sha256::new();
+    for line in text.lines().filter(|line| !line.starts_with("server.")) {
+        hash.update(line);
+        hash.update("\n");
+    }
+    hexadecimal(&hash.finalize())
 }
 
 /// Lower-case hexadecimal digits.
