@@ -24,7 +24,7 @@ use crate::zab::Verdict;
 use bytes::Bytes;
 use ensemble_proto::durable::{LogSlice, Ticket};
 use ensemble_proto::membership::Membership;
-use ensemble_proto::quorum::{PacketType, QuorumPacket};
+use ensemble_proto::quorum::{Notification, PacketType, QuorumPacket};
 use ensemble_proto::{Epoch, ServerId, SessionId, Zxid, reconfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -572,15 +572,18 @@ impl Leading {
         }
     }
 
-    /// A voter is looking. If it elected this leader and is still looking a tick later, without being connected, it has
-    /// changed its mind; unless a quorum is connected, waiting on is in vain.
+    /// A voter is looking. If it elected this leader, is not connected a tick later, and looks for another, it has changed its mind;
+    /// unless a quorum is connected, waiting on is in vain. One that still names this leader in the same round has only not heard all
+    /// votes yet: it takes `finalize_wait` for its decision, which may be longer than a tick.
     ///
     /// Differs from ZooKeeper: where this is off (`zookeeper.leader.maxTimeToWaitForEpoch`, ZOOKEEPER-3109).
-    pub(crate) fn handle_looking_voter(&mut self, core: &Core, from: ServerId) -> Verdict {
+    pub(crate) fn handle_looking_voter(&mut self, core: &Core, from: ServerId, looking: &Notification) -> Verdict {
         let connected = |id| self.follower(id).is_some();
+        let still_elects = looking.leader == core.id() && looking.round == core.round;
         let waits_in_vain = self.phase != Phase::Broadcast
             && self.electors.contains(&from)
             && core.now >= self.since + core.config.tick
+            && !still_elects
             && !connected(from)
             && !core.voters.has_quorum(|id| id == core.id() || connected(id));
         match waits_in_vain {

@@ -185,7 +185,7 @@ impl Zab {
             }
             State::Following(_) => {}
             State::Leading(leading) if notification.state == ServerState::Looking => {
-                let verdict = leading.handle_looking_voter(&self.core, from);
+                let verdict = leading.handle_looking_voter(&self.core, from, &notification);
                 self.judge(verdict);
             }
             State::Leading(_) => {}

@@ -6,7 +6,7 @@ use common::script::Script;
 use common::{fast_config, membership, ms};
 use ensemble_proto::quorum::ServerState;
 use ensemble_proto::{Epoch, Now, ServerId, Zxid};
-use ensemble_zab::{Config, History};
+use ensemble_zab::{Config, History, Role};
 
 /// Server 2 of three, looking; 3 has died.
 fn looking() -> Script {
@@ -50,4 +50,29 @@ fn a_voter_whose_connection_is_back_is_waited_for() {
         script.zab.handle_timeout(Now { elapsed: now, wall_ms: 0 });
     }
     assert_eq!(script.zab.leader(), Some(ServerId(2)), "but not for ever");
+}
+
+/// Server 3 of three, elected by all; nobody is connected, and a tick later server 1 looks for `leader` in `round`.
+fn elected_and_hears(leader: i64, round: i64) -> Script {
+    let config = Config { id: ServerId(3), ..fast_config(membership(3, 0)) };
+    let tick = config.tick;
+    let mut script = Script::start(config, History { trusted: true, ..History::default() });
+    for id in [1, 2] {
+        script.hear(ServerId(id), ServerState::Looking, ServerId(3), Zxid::ZERO, Epoch(0), 1);
+    }
+    assert_eq!(script.zab.role(), Role::Leading);
+    script.now += tick.as_millis() as u64;
+    script.hear(ServerId(1), ServerState::Looking, ServerId(leader), Zxid::ZERO, Epoch(0), round);
+    script
+}
+
+#[test]
+fn a_leader_waits_for_electors_that_have_not_decided_yet_and_for_none_that_looks_again() {
+    let check = |leader: i64, round: i64, expected: Role| {
+        assert_eq!(elected_and_hears(leader, round).zab.role(), expected, "{leader} in round {round}");
+    };
+    check(3, 1, Role::Leading);
+    check(1, 2, Role::Looking);
+    check(3, 2, Role::Looking);
+    check(1, 1, Role::Looking);
 }
