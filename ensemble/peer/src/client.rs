@@ -25,6 +25,9 @@ pub(crate) enum Phase {
     Resolving,
     /// The session is this connection's.
     Open(SessionId),
+    /// The client has asked for the end of its session, behind what it has asked before: what follows takes no effect, and shows that the
+    /// client is there all the same.
+    Ending(SessionId),
     /// Nothing more is read; what is queued is still sent.
     Closing,
 }
@@ -109,7 +112,7 @@ impl Client {
     pub(crate) fn session(&self) -> Option<SessionId> {
         match self.phase {
             Phase::Open(session) => Some(session),
-            Phase::New | Phase::Resolving | Phase::Closing => None,
+            Phase::New | Phase::Resolving | Phase::Ending(_) | Phase::Closing => None,
         }
     }
 }

@@ -63,7 +63,18 @@ impl Peer {
             Phase::New => self.connect(now, id, frame),
             Phase::Resolving => client.backlog.push(frame.to_vec()),
             Phase::Open(session) => self.request(now, id, session, frame),
+            Phase::Ending(session) => self.hear(now, id, session),
             Phase::Closing => {}
+        }
+    }
+
+    /// The client has been heard, and wants nothing that it could be refused.
+    fn hear(&mut self, now: Now, id: ClientId, session: SessionId) {
+        let Some(client) = self.clients.get(id) else { return };
+        let timeout_ms = client.timeout_ms;
+        self.idle.touch(id, now.elapsed, Duration::from_millis(timeout_ms as u64));
+        if self.touch(now, session, timeout_ms) == Err(ErrorCode::SESSION_MOVED) {
+            self.close_client(id);
         }
     }
 
@@ -92,7 +103,7 @@ impl Peer {
             }
             Course::Write if header.op == OpCode::CloseSession.code() && self.local.contains(session) => {
                 if let Some(client) = self.clients.get_mut(id) {
-                    client.phase = Phase::Closing;
+                    client.phase = Phase::Ending(session);
                 }
                 self.read(now, id, header, reader, frame);
             }
@@ -101,7 +112,7 @@ impl Peer {
                 if header.op == OpCode::CloseSession.code()
                     && let Some(client) = self.clients.get_mut(id)
                 {
-                    client.phase = Phase::Closing; // what is pipelined behind it never takes effect
+                    client.phase = Phase::Ending(session); // what is pipelined behind it never takes effect
                 }
                 self.send_or_defer(now, id, session, header, reader.rest(), None);
             }
@@ -371,7 +382,7 @@ impl Peer {
     pub(crate) fn speak_for_paused(&mut self, now: Now) {
         for id in std::mem::take(&mut self.paused) {
             if let Some(client) = self.clients.get(id)
-                && let Phase::Open(session) = client.phase
+                && let Phase::Open(session) | Phase::Ending(session) = client.phase
             {
                 let timeout_ms = client.timeout_ms;
                 self.idle.touch(id, now.elapsed, Duration::from_millis(timeout_ms as u64));

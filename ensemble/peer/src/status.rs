@@ -137,7 +137,7 @@ impl Peer {
         let mut clients: Vec<_> = self
             .clients
             .iter()
-            .filter(|(_, client)| client.phase != Phase::Closing)
+            .filter(|(_, client)| !matches!(client.phase, Phase::Ending(_) | Phase::Closing))
             .map(|(&id, client)| ClientStatus {
                 id,
                 address: client.address,

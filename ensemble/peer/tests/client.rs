@@ -247,6 +247,25 @@ fn closing_a_session_takes_its_ephemerals_and_ignores_what_is_pipelined_behind_i
 }
 
 #[test]
+fn a_client_that_waits_for_the_end_of_its_session_is_heard() {
+    let mut world = World::standalone();
+    let (client, _) = world.session(0);
+    world.sync = false;
+    create(&mut world, 0, client, 1, "/before", 0);
+    world.request(0, client, 2, OpCode::Sync, |out| out.string("/before"));
+    create(&mut world, 0, client, 3, "/behind", 0); // waits for the sync, as the end does
+    world.request(0, client, 4, OpCode::CloseSession, |_| ());
+    for _ in 0..8 {
+        world.advance(Duration::from_secs(2));
+        world.request(0, client, xid::PING, OpCode::Ping, |_| ());
+    }
+    world.sync = true;
+    world.settle();
+    assert_eq!(xids(&world.received(0, client)), vec![1, 2, 3, 4]);
+    assert!(world.peers[0].tree().get("/behind").is_some(), "it was asked for within the session");
+}
+
+#[test]
 fn a_sync_is_answered_after_what_was_committed_before_it() {
     let mut world = World::new(3);
     let (leader, follower) = (world.leader(), world.follower());
