@@ -131,6 +131,7 @@ impl Peer {
     fn leave_office(&mut self) {
         self.office = None;
         self.leader.reset();
+        self.give_up_reconfig();
         self.local.clear();
         self.local_writes.clear();
         self.syncs.clear();
@@ -162,6 +163,7 @@ impl Peer {
         assert_eq!(record.header.zxid, zxid, "a transaction is delivered under its own zxid");
         let outcome = self.tree.apply(&record);
         self.leader.pending.applied(zxid);
+        self.note_reconfigured(zxid);
         self.counters.commits += 1;
         if let Some(mismatch) = &outcome.digest_mismatch {
             self.digest_mismatch(zxid, mismatch);

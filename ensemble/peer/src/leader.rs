@@ -27,7 +27,7 @@ pub(crate) struct Leader {
     /// The records of those proposals, ascending: they need not be decoded again at commit.
     pub(crate) proposed: VecDeque<TxnRecord>,
     /// Requests that came while no more could be outstanding. Bounded by what clients and learners may have in flight.
-    waiting: VecDeque<Waiting>,
+    pub(crate) waiting: VecDeque<Waiting>,
     /// When to look for empty containers next.
     pub(crate) next_reaping: Duration,
     tick: Duration,
@@ -66,7 +66,8 @@ pub(crate) enum Waiting {
 
 /// A write on its way into the order.
 pub(crate) struct Submission {
-    /// Who speaks for the session; `None` is the leader itself, ending a session or a container.
+    /// Who speaks for the session; `None` is the leader itself: ending a session or a container, or asked by its owner for a
+    /// reconfiguration.
     pub(crate) from: Option<Owner>,
     pub(crate) session: SessionId,
     pub(crate) cxid: i32,
@@ -116,11 +117,14 @@ impl Peer {
         let zxid = self.zab.next_zxid();
         let Submission { session, cxid, .. } = *submission;
         let mut standing = self.standing(submission);
-        let mut configuration = None;
+        let (mut configuration, mut refused) = (None, None);
         if submission.op == OpCode::Reconfig.code() {
             match self.next_configuration(zxid, &submission.body, standing) {
                 Ok(next) => configuration = Some(next.to_string()),
-                Err(code) => standing = Err(code),
+                Err(error) => {
+                    standing = Err(error.code());
+                    refused = Some(error);
+                }
             }
         }
         let request = Request {
@@ -151,6 +155,7 @@ impl Peer {
             bytes => (record, bytes),
         };
         self.track(now, submission, &record);
+        self.note_reconfig(submission, &record, refused);
         self.counters.proposals += 1;
         self.zab.propose(now, zxid, bytes);
         self.leader.proposed.push_back(record);

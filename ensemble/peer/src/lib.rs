@@ -45,6 +45,7 @@ mod watch;
 mod watch_requests;
 
 pub use mutants::Mutants;
+pub use reconfig::{Reconfiguration, ReconfigureError};
 pub use status::{ClientStatus, Status};
 
 use bytes::Bytes;
@@ -302,6 +303,8 @@ pub struct Peer {
     /// Learner: questions about sessions sent to the leader, answered in order.
     revalidations: VecDeque<(SessionId, Asker)>,
     next_sync: u64,
+    /// What the owner asked for, and was not told the end of.
+    reconfiguration: Option<Reconfiguration>,
     /// Unanswered requests of all clients.
     outstanding: usize,
     paused: Vec<ClientId>,
@@ -346,6 +349,7 @@ impl Peer {
             syncs: VecDeque::new(),
             revalidations: VecDeque::new(),
             next_sync: 0,
+            reconfiguration: None,
             outstanding: 0,
             paused: Vec::new(),
             counters: Counters::default(),

@@ -4,11 +4,11 @@
 mod common;
 
 use common::{Received, World};
-use ensemble_peer::{ClientId, Config};
+use ensemble_peer::{ClientId, Config, Reconfiguration, ReconfigureError};
 use ensemble_proto::client::{AuthRequest, EventType, OpCode, ReadRequest, xid};
 use ensemble_proto::jute::Reader;
 use ensemble_proto::membership::Membership;
-use ensemble_proto::reconfig::ReconfigRequest;
+use ensemble_proto::reconfig::{ReconfigError, ReconfigRequest};
 use ensemble_proto::{ErrorCode, Stat, Zxid};
 use ensemble_zab::Role;
 use std::time::Duration;
@@ -165,4 +165,135 @@ fn a_leader_that_leaves_answers_first() {
     assert_eq!(stat.mzxid, world.peers[leader].zab().membership().version);
     assert_ne!(stat.mzxid, Zxid::ZERO);
     assert!(!text.contains(&format!("server.{leaving}=")), "{text}");
+}
+
+/// The owner of a leader asks for a reconfiguration; what it is told at once.
+fn ask(world: &mut World, server: usize, request: &ReconfigRequest) -> Result<(), ReconfigureError> {
+    let now = world.now;
+    let answer = world.peers[server].reconfigure(now, request);
+    world.settle();
+    answer
+}
+
+/// What its owner is told afterwards.
+fn told(world: &mut World, server: usize) -> Option<Reconfiguration> {
+    world.peers[server].end_reconfiguration()
+}
+
+#[test]
+fn an_owner_is_refused_without_a_transaction() {
+    let check = |world: &mut World, server: usize, request: &ReconfigRequest, expected: ReconfigureError| {
+        let before = world.peers[server].zab().last_logged();
+        assert_eq!(ask(world, server, request), Err(expected), "{request:?}");
+        assert_eq!((world.peers[server].zab().last_logged(), told(world, server)), (before, None), "{request:?}");
+    };
+    let wrong = ReconfigRequest { from_version: 5, ..request("nonsense", "", "") };
+    check(&mut World::new(3), 2, &wrong, ReconfigureError::Disabled);
+    check(&mut World::begin(0, 0, true, enabled), 0, &wrong, ReconfigureError::NotLeading);
+    let world = &mut World::with(3, enabled);
+    let (leader, follower) = (world.leader(), world.follower());
+    let active = world.peers[leader].zab().membership().version;
+    check(world, follower, &wrong, ReconfigureError::NotLeading);
+    check(world, leader, &wrong, ReconfigureError::BadVersion { active });
+    let nonsense = ReconfigError::Joining("nonsense".to_owned());
+    check(world, leader, &request("nonsense", "", ""), ReconfigureError::BadArguments(nonsense));
+    let members = "server.1=127.0.0.1:2001:3001,server.8=h:1:2,server.9=h:3:4";
+    check(world, leader, &request("", "", members), ReconfigureError::NoQuorum);
+    let world = &mut World::with(3, |config| (config.standalone_enabled, config.zab.reconfig) = (true, true));
+    let leader = world.leader();
+    check(world, leader, &request("", "2,3", ""), ReconfigureError::TooFewVoters);
+}
+
+#[test]
+fn an_owner_is_told_when_the_configuration_is_active() {
+    let mut world = World::with(3, enabled);
+    let (leader, follower) = (world.leader(), world.follower());
+    let from_version = world.peers[leader].zab().membership().version.0;
+    let leaving = (follower + 1).to_string();
+    let change = ReconfigRequest { from_version, ..request("", &leaving, "") };
+    world.sync = false;
+    assert_eq!(ask(&mut world, leader, &change), Ok(()));
+    let zxid = world.peers[leader].zab().last_logged();
+    assert_eq!(world.peers[leader].reconfiguration(), Some(&Reconfiguration::Proposed(zxid)));
+    assert_eq!(ask(&mut world, leader, &change), Err(ReconfigureError::InProgress));
+    world.sync = true;
+    world.settle();
+    assert_eq!(told(&mut world, leader), Some(Reconfiguration::Active(zxid)));
+    assert_eq!(told(&mut world, leader), None, "once");
+    for peer in &world.peers {
+        assert_eq!((peer.zab().membership().version, peer.zab().membership().servers.len()), (zxid, 2));
+    }
+    assert_eq!(ask(&mut world, leader, &change), Err(ReconfigureError::BadVersion { active: zxid }), "compare and set");
+}
+
+#[test]
+fn the_owner_of_a_leader_that_leaves_is_told_too() {
+    let mut world = World::with(3, enabled);
+    let leader = world.leader();
+    let leaving = (leader + 1).to_string();
+    assert_eq!(ask(&mut world, leader, &request("", &leaving, "")), Ok(()));
+    let version = world.peers[leader].zab().membership().version;
+    assert_eq!(told(&mut world, leader), Some(Reconfiguration::Active(version)));
+    world.advance(Duration::from_millis(500));
+    assert_ne!(world.leader(), leader);
+    assert!(!world.peers[leader].zab().membership().servers.keys().any(|id| id.0 == leader as i64 + 1));
+}
+
+/// Behind the writes that wait, and checked again when its turn comes.
+#[test]
+fn an_owner_waits_for_its_turn_and_may_give_up() {
+    let mut world = World::with(3, |config| (config.zab.reconfig, config.zab.outstanding_max) = (true, 1));
+    let leader = world.leader();
+    let client = administrator(&mut world, leader);
+    let from_version = world.peers[leader].zab().membership().version.0;
+    let change = ReconfigRequest { from_version, ..request("", "1", "") };
+    let outstanding = |world: &mut World, xid: i32, request: &ReconfigRequest| {
+        world.sync = false;
+        world.request(leader, client, xid, OpCode::Reconfig, |out| request.encode(out));
+    };
+    // A write that fails is as outstanding as any.
+    outstanding(&mut world, 1, &request("nonsense", "", ""));
+    assert_eq!(ask(&mut world, leader, &change), Ok(()));
+    assert_eq!(ask(&mut world, leader, &change), Err(ReconfigureError::InProgress));
+    assert_eq!(told(&mut world, leader), Some(Reconfiguration::Waiting));
+    world.sync = true;
+    world.settle();
+    assert_eq!(world.peers[leader].zab().membership().version.0, from_version, "given up, it is never proposed");
+
+    outstanding(&mut world, 2, &request("nonsense", "", ""));
+    outstanding(&mut world, 3, &request("", "2", ""));
+    assert_eq!(ask(&mut world, leader, &change), Ok(()), "nobody knows yet");
+    world.sync = true;
+    world.settle();
+    let active = world.peers[leader].zab().membership().version;
+    assert_ne!(active.0, from_version);
+    let refused = ReconfigureError::BadVersion { active };
+    assert_eq!(told(&mut world, leader), Some(Reconfiguration::Refused(refused)));
+}
+
+/// It may come to nothing, or not: the owner has to look.
+#[test]
+fn the_owner_of_a_leader_that_is_cut_off_is_told_nothing() {
+    let mut world = World::with(3, |config| (config.zab.reconfig, config.zab.outstanding_max) = (true, 1));
+    let leader = world.leader();
+    world.cut.insert(leader);
+    assert_eq!(ask(&mut world, leader, &request("", &(leader + 1).to_string(), "")), Ok(()));
+    let zxid = world.peers[leader].zab().last_logged();
+    world.advance(Duration::from_secs(60));
+    assert!(!world.peers[leader].status().serving);
+    assert_eq!(told(&mut world, leader), Some(Reconfiguration::Proposed(zxid)));
+    assert_eq!(ask(&mut world, leader, &request("", "1", "")), Err(ReconfigureError::NotLeading));
+}
+
+#[test]
+fn what_waits_is_refused_when_the_office_ends() {
+    let mut world = World::with(3, |config| (config.zab.reconfig, config.zab.outstanding_max) = (true, 1));
+    let leader = world.leader();
+    let client = administrator(&mut world, leader);
+    world.cut.insert(leader);
+    world.request(leader, client, 1, OpCode::Reconfig, |out| request("nonsense", "", "").encode(out));
+    assert_eq!(ask(&mut world, leader, &request("", "1", "")), Ok(()));
+    assert_eq!(world.peers[leader].reconfiguration(), Some(&Reconfiguration::Waiting));
+    world.advance(Duration::from_secs(60));
+    assert_eq!(told(&mut world, leader), Some(Reconfiguration::Refused(ReconfigureError::NotLeading)));
 }

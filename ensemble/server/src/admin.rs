@@ -7,6 +7,7 @@ use crate::config::{Admin, Metrics as MetricsPort};
 use crate::log::CLIENTS;
 use crate::metrics::Metrics;
 use crate::quorum_port::ACCEPT_PAUSE;
+use crate::reconfigure::{ReconfigFailure, reconfig};
 use crate::report::{Bootstrap, Report};
 use crate::transfer::TransferError;
 use crate::version;
@@ -15,7 +16,8 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use ensemble_proto::ServerId;
+use ensemble_proto::reconfig::ReconfigRequest;
+use ensemble_proto::{ServerId, Zxid};
 use ensemble_zab::TransferRefusal;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -39,7 +41,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a hand-over may take: a tick, and less than [`REQUEST_TIMEOUT`]. With a longer tick nobody is told what came of it.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(8);
 /// What a request without the right token is told.
-const TOKEN_REQUIRED: &str = "a Bearer token of this ensemble is required";
+pub(crate) const TOKEN_REQUIRED: &str = "a Bearer token of this ensemble is required";
 /// A driver that has not turned for so long is not alive.
 const TURN_MAX: Duration = Duration::from_secs(30);
 /// The longest body of a request.
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     Grant(Grant, oneshot::Sender<Result<(), String>>),
     /// Hand the office of the leader over, to this server or to the best one.
     Transfer(Option<ServerId>, oneshot::Sender<Result<ServerId, TransferError>>),
+    /// Change the ensemble.
+    Reconfig(ReconfigRequest, oneshot::Sender<Result<Zxid, ReconfigFailure>>),
 }
 
 /// The body of `POST /bootstrap`.
@@ -92,7 +96,12 @@ impl Shared {
         self.ask_within(ANSWER_TIMEOUT, command).await
     }
 
-    async fn ask_within<R>(&self, limit: Duration, command: impl FnOnce(oneshot::Sender<R>) -> Command) -> Option<R> {
+    /// Asks the driver; `None` when there is none, or it does not answer in time.
+    pub(crate) async fn ask_within<R>(
+        &self,
+        limit: Duration,
+        command: impl FnOnce(oneshot::Sender<R>) -> Command,
+    ) -> Option<R> {
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         let (answer, answered) = oneshot::channel();
         let exchange = async {
@@ -236,6 +245,7 @@ fn admin_routes(shared: Arc<Shared>) -> Router {
         .route("/status", get(status))
         .route("/bootstrap", post(bootstrap))
         .route("/leader/transfer", post(leader_transfer))
+        .route("/reconfig", post(reconfig))
         .route("/startupz", get(startupz))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -402,7 +412,8 @@ async fn leader_transfer(State(shared): State<Arc<Shared>>, headers: HeaderMap, 
     }
 }
 
-fn is_authorized(shared: &Shared, headers: &HeaderMap) -> bool {
+/// Whether a request brings the token.
+pub(crate) fn is_authorized(shared: &Shared, headers: &HeaderMap) -> bool {
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     token.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| shared.is_token(token))
 }
@@ -415,11 +426,11 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-fn unavailable(reason: &str) -> Response {
+pub(crate) fn unavailable(reason: &str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
 }
 
-fn refused(status: StatusCode, error: &str) -> Response {
+pub(crate) fn refused(status: StatusCode, error: &str) -> Response {
     (status, axum::Json(serde_json::json!({ "error": error }))).into_response()
 }
 

@@ -28,6 +28,7 @@ mod outgoing;
 mod pause_monitor;
 mod quorum_port;
 mod random;
+mod reconfigure;
 mod report;
 mod roster;
 pub mod server;

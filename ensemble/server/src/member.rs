@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::no_quorum;
 use crate::pause_monitor;
 use crate::quorum_port::{self, LogSource};
+use crate::reconfigure::reconfigure;
 use crate::report::{Bootstrap, Identity, Report};
 use crate::roster::Roster;
 use crate::snapshots;
@@ -453,6 +454,13 @@ fn obey(command: Command, driver: &Rc<Driver>, settings: &Settings, identity: &I
             let driver = driver.clone();
             tokio::task::spawn_local(async move {
                 let _ = answer.send(transfer(&driver, to).await);
+            });
+            false
+        }
+        Command::Reconfig(request, answer) => {
+            let driver = driver.clone();
+            tokio::task::spawn_local(async move {
+                let _ = answer.send(reconfigure(&driver, &request).await);
             });
             false
         }

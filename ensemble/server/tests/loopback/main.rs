@@ -20,6 +20,7 @@ mod log_lines;
 mod pauses;
 mod process;
 mod read_only;
+mod reconfigure;
 mod synchronisation;
 mod transfer;
 mod volumes;
