@@ -486,6 +486,10 @@ fn check_grant(grant: &Grant, report: &Report, settings: &Settings) -> Result<bo
     if granted != voters {
         return Err(format!("voters: the configuration has {voters:?}, not {granted:?}"));
     }
+    if !settings.ensemble.is_founder(settings.id) {
+        let id = settings.id;
+        return Err(format!("voters: zoo.cfg has no participant {id}: it is to join, and gets what the members have"));
+    }
     match report.bootstrap() {
         Bootstrap::AwaitingGrant => Ok(true),
         Bootstrap::Granted => Ok(false),

@@ -58,6 +58,7 @@ pub const KEYS: &[Key] = &[
     key("ensemble.adminTokenFile", File, Supported),
     key("ensemble.myidOffset", File, Supported),
     key("ensemble.dynamicConfigDir", File, Supported),
+    key("ensemble.member", File, Supported),
     // Directories, client port, sessions.
     key("dataDir", File, Supported),
     key("dataLogDir", File, Supported),

@@ -7,8 +7,10 @@
 //! | `ensemble.dynamicConfigDir`, or `ensemble.id` (then it is `dataDir`) | the newest of what is kept there and what `zoo.cfg` says | there; `zoo.cfg` is only read |
 //!
 //! The last row is for a `zoo.cfg` that cannot be written, as in a ConfigMap. There a server may have a line in `zoo.cfg` and none in
-//! the configuration that it kept: it is to join, or was removed, and follows without a vote.
+//! the configuration that it kept: it is to join, or was removed, and follows without a vote. In operator mode its line may come from a
+//! pattern for all servers ([`Pattern`]), and needs to be in no list.
 
+use super::pattern::Pattern;
 use super::values::Values;
 use super::{ConfigError, Endpoint, Note, Settings};
 use ensemble_proto::ServerId;
@@ -27,7 +29,7 @@ pub struct Ensemble {
     pub membership: Membership,
     /// One that was proposed to this server later, and is perhaps committed.
     pub last_seen: Option<Membership>,
-    /// This server's line.
+    /// This server's line, in the first of these that has one: `membership`, `zoo.cfg`, `ensemble.member`.
     pub own: Option<Member>,
     /// `reconfigEnabled`.
     pub reconfig: bool,
@@ -39,6 +41,8 @@ pub struct Ensemble {
     client: Option<Endpoint>,
     /// `ensemble.dynamicConfigDir`.
     directory: Option<PathBuf>,
+    /// `ensemble.member`.
+    pattern: Option<Pattern>,
     /// Where it is kept; `None` as long as nobody asked.
     place: Option<Place>,
 }
@@ -53,10 +57,11 @@ struct Place {
 }
 
 impl Ensemble {
-    /// What the keys say. `read` gives the text of a file.
+    /// What the keys say. `offset` is `ensemble.myidOffset`; `read` gives the text of a file.
     pub(super) fn read(
         values: &Values,
         operated: bool,
+        offset: i64,
         client: Option<Endpoint>,
         read: impl Fn(&Path) -> Result<String, ConfigError>,
     ) -> Result<Ensemble, ConfigError> {
@@ -83,6 +88,7 @@ impl Ensemble {
             peer_type,
             client,
             directory: directory.map(PathBuf::from),
+            pattern: Pattern::read(values, operated, offset)?,
             ..Ensemble::default()
         })
     }
@@ -90,6 +96,11 @@ impl Ensemble {
     /// Whether the server serves alone, without election.
     pub(super) fn is_standalone(&self) -> bool {
         self.lines.servers.is_empty() || self.lines.servers.len() == 1 && self.standalone_enabled
+    }
+
+    /// Whether a server votes by `zoo.cfg`: only who founds an ensemble may be granted a vote without its history.
+    pub(crate) fn is_founder(&self, id: ServerId) -> bool {
+        self.lines.is_voter(id)
     }
 
     /// Finds out where the configuration of this `zoo.cfg` is kept, and that it can be, where it may change.
@@ -121,10 +132,18 @@ impl Ensemble {
         if let Some(last_seen) = self.last_seen.as_ref().filter(|_| !self.reconfig) {
             return Err(ConfigError::Conflict(format!("{HALF_WAY}{:x}", last_seen.version.0)));
         }
-        let line = self.membership.servers.get(&id);
-        let own = line.or_else(|| self.lines.servers.get(&id).filter(|_| self.directory.is_some()));
-        self.own = Some(own.cloned().ok_or_else(|| not_a_member(id, &self.membership))?);
+        self.own = Some(self.line(id)?);
         Ok(())
+    }
+
+    fn line(&self, id: ServerId) -> Result<Member, ConfigError> {
+        let given = || self.lines.servers.get(&id).filter(|_| self.directory.is_some());
+        match (self.membership.servers.get(&id).or_else(given), &self.pattern) {
+            (Some(line), _) => Ok(line.clone()),
+            (None, Some(_)) if !self.reconfig => Err(ConfigError::Conflict(CANNOT_JOIN.into())),
+            (None, Some(pattern)) => pattern.line(id),
+            (None, None) => Err(not_a_member(id, &self.membership)),
+        }
     }
 }
 
@@ -134,6 +153,8 @@ const ALONE_WITH_OBSERVERS: &str =
 /// A server that forgot the proposed configuration could count quorums in the former one only.
 const HALF_WAY: &str =
     "reconfigEnabled: must be true, because a reconfiguration was under way when this server stopped, to version ";
+/// The members would turn it away.
+const CANNOT_JOIN: &str = "reconfigEnabled: must be true for a server that has no server.N line and an ensemble.member, because it is to join";
 
 fn not_a_member(id: ServerId, membership: &Membership) -> ConfigError {
     let what = match membership.version.0 {
@@ -307,6 +328,29 @@ mod tests {
         // To join, it follows the members of the newer configuration from where its own line puts it.
         let folder = Folder::new(&format!("{LINES}server.3=c:1:2\n{apart}"), kept);
         assert_eq!(folder.load(), format!("1f {NONE} c:1:2:participant"));
+    }
+
+    #[test]
+    fn a_pattern_is_the_line_of_who_has_none() {
+        const OPERATED: &str = "ensemble.id=0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10\nensemble.adminTokenFile=D/token\n\
+             ensemble.myidOffset=1\nensemble.member=zk-{ordinal}.zk:1:2;8{ordinal}\nreconfigEnabled=true\n";
+        let own = "zk-2.zk:1:2:participant;0.0.0.0:82";
+        let joins = format!("{LINES}{OPERATED}");
+        assert_eq!(Folder::new(&joins, &[]).load(), format!("0 {NONE} {own}"));
+        // It was removed: the same.
+        let removed = ("zoo.cfg.dynamic.2f", LINES);
+        let member = ("zoo.cfg.dynamic.1f", "server.1=a:1:2\nserver.3=x:1:2;9");
+        assert_eq!(Folder::new(&joins, &[member, removed]).load(), format!("2f {NONE} {own}"));
+        // Any line counts more.
+        assert_eq!(Folder::new(&joins, &[member]).load(), format!("1f {NONE} x:1:2:participant;0.0.0.0:9"));
+        let listed = format!("{joins}server.3=c:1:2\n");
+        assert_eq!(Folder::new(&listed, &[]).load(), format!("0 {NONE} c:1:2:participant"));
+        assert_eq!(Folder::new(&listed, &[removed]).load(), format!("2f {NONE} c:1:2:participant"));
+
+        let refused = "reconfigEnabled: must be true for a server that has no server.N line and an ensemble.member, because it is to join";
+        assert_eq!(Folder::new(&joins.replace("reconfigEnabled=true", ""), &[]).load(), refused);
+        let refused = "ensemble.member (line 10): server 3 has no ordinal, because ensemble.myidOffset is 4";
+        assert_eq!(Folder::new(&joins.replace("myidOffset=1", "myidOffset=4"), &[]).load(), refused);
     }
 
     #[test]

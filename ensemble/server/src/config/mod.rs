@@ -6,6 +6,7 @@
 pub mod keys;
 mod membership;
 mod myid;
+mod pattern;
 mod settings;
 mod values;
 
@@ -285,6 +286,15 @@ mod tests {
             (OPERATED, ALONE),
             (&format!("{OPERATED}\nserver.1=h:1:2"), ALONE),
             (&format!("{OPERATED}\nserver.1=h:1:2\nstandaloneEnabled=false\ninitLimit=5\nsyncLimit=2"), "fine"),
+            ("dataDir=/d\nensemble.member=zk-{ordinal}:1:2", "ensemble.member (line 2): needs ensemble.id"),
+            (
+                &format!("{OPERATED}\nensemble.member=zk:1:2"),
+                "ensemble.member (line 4): \"zk:1:2\" is not the line of a server with {ordinal} in it",
+            ),
+            (
+                &format!("{OPERATED}\nensemble.member=zk-{{ordinal}}:1"),
+                "line 4: ensemble.member: \"\" is not an election port between 1 and 65535",
+            ),
         ] {
             check(text, &[], fine, expected);
         }

@@ -218,7 +218,8 @@ impl Settings {
     ) -> Result<Settings, ConfigError> {
         let operator = operator(values)?;
         let client = client(values)?;
-        let ensemble = Ensemble::read(values, operator.is_some(), client.clone(), read)?;
+        let offset = values.number("ensemble.myidOffset", 0, 0, 255, "a number from 0 to 255")?;
+        let ensemble = Ensemble::read(values, operator.is_some(), offset, client.clone(), read)?;
         let standalone = ensemble.is_standalone();
         let tick_ms = values.number("tickTime", 3000, 1, 3_600_000, "a number of milliseconds from 1 to 3600000")?;
         let tick = Duration::from_millis(tick_ms);
@@ -233,7 +234,6 @@ impl Settings {
             values.number("jute.maxbuffer.extrasize", frame_bytes_max, 0, i32::MAX as usize, EXTRA_BYTES)?;
         let record_bytes_max = frame_bytes_max + extra_bytes.max(EXTRA_BYTES_MIN);
         let super_digest = values.text("DigestAuthenticationProvider.superDigest").map(str::to_owned);
-        let offset = values.number("ensemble.myidOffset", 0, 0, 255, "a number from 0 to 255")?;
         if values.text("snapshot.trust.empty").is_some_and(|_| operator.is_some()) {
             notes.push(Note::new("snapshot.trust.empty", "has no effect with ensemble.id"));
         }

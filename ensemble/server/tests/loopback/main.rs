@@ -14,6 +14,7 @@ mod dev;
 mod digest;
 mod disk;
 mod ensemble;
+mod joining;
 mod keepalive;
 mod local_sessions;
 mod log_lines;

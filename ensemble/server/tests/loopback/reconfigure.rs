@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Lines of servers that may be asked to change the ensemble.
-fn extra() -> String {
+pub(crate) fn extra() -> String {
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "secret\n").unwrap();
     let (_, token) = token.keep().unwrap();
@@ -15,24 +15,24 @@ fn extra() -> String {
 }
 
 /// The line of a server, as a request names it.
-fn line(id: usize, place: &Place) -> String {
+pub(crate) fn line(id: usize, place: &Place) -> String {
     let Place { host, quorum, election, client } = place;
     format!("server.{id}={host}:{quorum}:{election}:participant;{host}:{client}")
 }
 
-fn reconfig(address: SocketAddr, token: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn reconfig(address: SocketAddr, token: &str, body: &Value) -> (u16, Value) {
     let headers = format!("Authorization: Bearer {token}\r\n");
     let (code, body) = http(address, "POST", "/reconfig", &headers, &body.to_string());
     (code, serde_json::from_str(&body).unwrap())
 }
 
 /// The server that leads, once somebody does.
-fn leader<'a>(servers: &[&'a Server]) -> &'a Server {
+pub(crate) fn leader<'a>(servers: &[&'a Server]) -> &'a Server {
     wait_for("a leader", || servers.iter().find(|server| status(server)["role"] == "leading").copied())
 }
 
 /// Version and number of servers of the configuration that a server has, once it is in sync.
-fn config(server: &Server) -> (Value, usize) {
+pub(crate) fn config(server: &Server) -> (Value, usize) {
     wait_for("the server to be in sync", || (status(server)["storeState"] == "synced").then_some(()));
     let config = &status(server)["config"];
     (config["version"].clone(), config["servers"].as_array().unwrap().len())
