@@ -13,7 +13,7 @@ from .shell import TimedOut
 
 READ_SECONDS = 20
 CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, SYNC, CREATE_CONTAINER, SET_WATCHES = 1, 2, 3, 4, 5, 9, 19, 101
-EPHEMERAL, CONTAINER = 1, 4
+EPHEMERAL, SEQUENTIAL, CONTAINER = 1, 2, 4
 SET_WATCHES_XID, EVENT_XID = -8, -1
 ALL_PERMISSIONS = 31
 OK, NO_NODE, BAD_VERSION = 0, -101, -103
@@ -109,9 +109,15 @@ class RawSession:
         """Waits until the server has caught up."""
         return self.ask(SYNC, _buffer(path.encode()))
 
-    def send_create(self, path: str) -> None:
+    def create_sequential(self, path: str, data: bytes) -> str:
+        """Creates a znode whose name the server completes, and returns the name."""
+        answer = self.ask(CREATE, _create(path, SEQUENTIAL, data))
+        assert answer.error == OK, f"{path} was not created: {answer.error}"
+        return answer.body[4:].decode()
+
+    def send_create(self, path: str, *, data: bytes = b"raw", flags: int = 0) -> None:
         """Asks for a creation, and does not wait for the answer."""
-        self._request(CREATE, _create(path))
+        self._request(CREATE, _create(path, flags, data))
 
     def send_delete(self, path: str) -> None:
         """Asks for a deletion, and does not wait for the answer."""
@@ -194,6 +200,6 @@ def _buffer(content: bytes) -> bytes:
     return struct.pack(">i", len(content)) + content
 
 
-def _create(path: str, flags: int = 0) -> bytes:
+def _create(path: str, flags: int = 0, data: bytes = b"raw") -> bytes:
     everybody = struct.pack(">ii", 1, ALL_PERMISSIONS) + _buffer(b"world") + _buffer(b"anyone")
-    return _buffer(path.encode()) + _buffer(b"raw") + everybody + struct.pack(">i", flags)
+    return _buffer(path.encode()) + _buffer(data) + everybody + struct.pack(">i", flags)

@@ -147,9 +147,9 @@ impl Peer {
     ///
     /// Whose answer it is tell the session and the xid that the client gave the request. There are clients (kazoo) that count anew on
     /// each connection, and a session that moves here may have a write on its way through the server that it left, under the
-    /// same xid as its first one here. That write was proposed before this server was told that the session may be served here, so it
-    /// was logged here by then: what was logged when a request was sent answers something else. An observer logs nothing
-    /// before it is committed, and waits instead, see [`Peer::revalidated`].
+    /// same xid as its first one here. If this is the leader, that write was proposed before the session was taken up here, so it was
+    /// logged here by then: what was logged when a request was sent answers something else. A learner has waited for it, see
+    /// [`Peer::revalidated`].
     ///
     /// Differs from ZooKeeper: which takes the other write's outcome for the answer, and so may acknowledge a write that then fails (seen with 3.9.5).
     fn deliver(&mut self, now: Now, zxid: Zxid, payload: &Bytes) {

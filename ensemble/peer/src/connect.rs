@@ -86,13 +86,15 @@ impl Peer {
         }
     }
 
-    /// The leader's word on a session that a client of this learner wants back. An observer first waits, by a sync, for every write
-    /// that was proposed before that word: of a session that moved here, such a write must not be taken for an answer to
-    /// what its client sends from now on.
+    /// The leader's word on a session that a client of this learner wants back. The learner first waits, by a sync, for every write
+    /// that was checked before that word: of a session that moved here, such a write must not be taken for an answer to what its client
+    /// sends from now on. What a sync waits for is more than what was proposed before the word: a leader of Apache ZooKeeper gives it on
+    /// one thread while another has checked a write of the session and not yet proposed it (`Leader.revalidateSession`,
+    /// `PrepRequestProcessor`); a sync queues behind that write. Any number of syncs costs one round trip at a time.
     pub(crate) fn revalidated(&mut self, now: Now, session: SessionId, valid: bool) {
         let Some(id) = self.clients.bound(session) else { return };
         let Some(client) = self.clients.get(id).filter(|client| client.phase == Phase::Resolving) else { return };
-        if valid && matches!(self.office, Some(Role::Observing { .. })) {
+        if valid {
             let (identities, mut body) = (client.identities.clone(), Vec::new());
             body.string("/");
             let (op, body) = (OpCode::Sync.code(), body.into());

@@ -198,9 +198,13 @@ fn a_client_that_comes_back_during_the_upgrade_has_its_session() {
         world.sync = false;
         create(&mut world, server, client, 1, &format!("/back{at}"), EPHEMERAL);
         world.hang_up(server, client);
-        let again = attach(&mut world, server, session).expect("on its way to be global");
+        let (again, password) = (world.open(server), password(session));
+        let request = ConnectRequest { session, password: &password, ..new_session(10_000) };
+        let at_once = world.handshake(server, again, &request);
         world.sync = true;
         world.settle();
+        let response = at_once.or_else(|| world.response(server, again)).expect("a response");
+        assert_eq!(response.session, session, "on its way to be global");
         set(&mut world, server, again, 2, &format!("/back{at}"));
         assert_eq!(world.errors(server, again), vec![OK]);
         assert!(is_global(&world, session));

@@ -24,8 +24,9 @@ fn check(world: &mut World, from: usize, to: usize) {
     let secret = password(session);
     let request = ConnectRequest { session, password: &secret, ..new_session(10_000) };
     let response = world.handshake(to, moved, &request);
+    assert_eq!(response.is_some(), to == world.leader(), "{from} to {to}: a learner waits for the write");
     if response.is_none() {
-        world.sync = true; // it waits for the write
+        world.sync = true;
         world.settle();
         assert!(world.response(to, moved).is_some(), "{from} to {to}: the session is taken up");
     }
