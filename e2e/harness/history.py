@@ -6,6 +6,10 @@ The writer creates sequential znodes under one parent, one at a time, each with 
     refused        the server said no: it must not be there
     unknown        the connection or the session was lost before the answer: it may be there, once
 
+A server of Apache ZooKeeper may answer with the write before: it matches by session and xid, and kazoo counts xids anew on each connection. So a session
+that moves while a write of it is under way can be told, of its next write with the same xid, the znode of the one before (`CommitProcessor`; 3.8.6 and
+3.9.5 do it). Exactly that is counted and no violation: such an attempt is unknown. From a server of ours it is a violation.
+
 Since nobody else creates under the parent and nothing is deleted there, ZooKeeper's counter has no gap, and later attempts have greater numbers. Readers
 add two rules: what a session saw it sees ever after (monotonic reads), and a read after `sync` sees all that was acknowledged before the `sync` began.
 
@@ -20,6 +24,19 @@ DIGITS = 10
 VIOLATIONS_SHOWN = 10
 
 
+@dataclass(frozen=True)
+class Sent:
+    """How a request was sent: in which session, under which xid, to which server."""
+
+    session: int
+    xid: int
+    server: str
+
+    def moved_from(self, before: "Sent") -> bool:
+        """Whether this one has the session and the xid of one before, which went to another server."""
+        return (self.session, self.xid) == (before.session, before.xid) and self.server != before.server
+
+
 @dataclass
 class History:
     """Everything that was observed in one run. Methods may be called from several threads."""
@@ -29,6 +46,9 @@ class History:
     refused: dict[int, str] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     reads: int = 0
+    misled: int = 0  # how many attempts `judge` found answered with the one before, by Apache ZooKeeper
+    _lost: dict[int, Sent] = field(default_factory=dict)
+    _by_apache: dict[int, Sent] = field(default_factory=dict)
     _attempts: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -39,11 +59,19 @@ class History:
             self.unknown.add(self._attempts)
             return self._attempts
 
-    def acknowledge(self, attempt: int, znode: str) -> None:
-        """The server answered that it created this znode."""
+    def acknowledge(self, attempt: int, znode: str, by_apache: Sent | None = None) -> None:
+        """The server answered that it created this znode; with how the request was sent if that is a server of Apache ZooKeeper."""
         with self._lock:
             self.unknown.discard(attempt)
             self.acknowledged[attempt] = sequence_number(znode)
+            if by_apache:
+                self._by_apache[attempt] = by_apache
+
+    def lose(self, attempt: int, sent: Sent | None) -> None:
+        """No answer will come. How it was sent, if it was."""
+        with self._lock:
+            if sent:
+                self._lost[attempt] = sent
 
     def refuse(self, attempt: int, reason: str) -> None:
         """The server answered that it did not."""
@@ -76,6 +104,8 @@ class History:
         for attempt, number in sorted(self.acknowledged.items()):
             if number not in at:
                 found.append(f"lost: attempt {attempt} was acknowledged as number {number}, which is not there")
+            elif self._is_misled(attempt, at[number]):
+                self.misled += 1
             elif at[number] != attempt:
                 found.append(f"overwritten: number {number} was acknowledged to attempt {attempt} and holds attempt {at[number]}")
         places: dict[int, list[int]] = {}
@@ -93,6 +123,11 @@ class History:
         if in_order != sorted(in_order):
             found.append("order: a later attempt has a smaller number")
         return found
+
+    def _is_misled(self, attempt: int, holds: int) -> bool:
+        """Whether Apache ZooKeeper answered an attempt with an earlier one, which was lost when the session moved."""
+        answered, before = self._by_apache.get(attempt), self._lost.get(holds)
+        return answered is not None and before is not None and holds < attempt and answered.moved_from(before)
 
 
 def sequence_number(znode: str) -> int:

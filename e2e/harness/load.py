@@ -8,15 +8,16 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss, KazooException, NoNodeError, SessionExpiredError, SessionMovedError
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
+from kazoo.protocol.connection import ConnectionHandler
 from kazoo.protocol.states import KazooState, WatchedEvent
 
-from .history import History, sequence_number
+from .history import History, Sent, sequence_number
 
 # Session timeouts must outlive an election on a busy machine, so that ephemerals survive every single failure.
 SESSION_SECONDS = 20.0
@@ -44,6 +45,32 @@ class ImpatientHandler(SequentialThreadingHandler):
         return super().create_connection(*args, **{**kwargs, "timeout": ATTEMPT_SECONDS})
 
 
+class Connection(ConnectionHandler):
+    """kazoo's, which remembers what it sent last."""
+
+    sent: Sent | None = None
+
+    def _submit(self, request, timeout, xid=None):
+        if xid and xid > 0:  # no handshake, ping or auth
+            host, port = self._socket.getpeername()
+            self.sent = Sent(self.client.client_id[0], xid, f"{host}:{port}")
+        super()._submit(request, timeout, xid)
+
+
+class Client(KazooClient):
+    """kazoo's, on such a connection."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self._connection = Connection(self, self._conn_retry.copy(), logger=self.logger)
+
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[Callable[[], Sent | None]]:
+        """What the one request of the block, which nobody else makes meanwhile, was sent as; none while it was not."""
+        self._connection.sent = None
+        yield lambda: self._connection.sent
+
+
 class LoadFailed(AssertionError):
     """A rule was broken. The message lists what."""
 
@@ -58,9 +85,11 @@ class Summary:
     watch_events: int
     sessions_lost: int
     longest_stall_seconds: float
+    misled: int = 0
 
     def __str__(self) -> str:
         lost = f", {self.sessions_lost} sessions lost" if self.sessions_lost else ""
+        lost += f", {self.misled} answered by Apache ZooKeeper with another write before a move" if self.misled else ""
         return (
             f"{self.acknowledged} writes acknowledged and present, {self.unknown} unknown, no gap; {self.reads} reads, "
             f"{self.watch_events} watch events{lost}; longest stall {self.longest_stall_seconds:.1f} s"
@@ -68,10 +97,11 @@ class Summary:
 
 
 class Load:
-    """A running load on `hosts` (a connect string). Use `running`, or `start` and `finish`."""
+    """A running load on `hosts` (a connect string). Use `running`, or `start` and `finish`. Of an address, `is_apache` says whether the server that answers
+    there now is Apache ZooKeeper's."""
 
-    def __init__(self, hosts: str):
-        self.hosts = hosts
+    def __init__(self, hosts: str, is_apache: Callable[[str], bool] = lambda address: False):
+        self.hosts, self._is_apache = hosts, is_apache
         self.root = f"/e2e-{uuid.uuid4().hex[:8]}"
         self.history = History()
         self._stop = threading.Event()
@@ -98,6 +128,7 @@ class Load:
             self._clients.append(client)
             thread = threading.Thread(target=self._guard, args=(work, client), name=work.__name__.strip("_"), daemon=True)
             self._threads.append(thread)
+        self._clients.append(connect(self.hosts))  # of the beat
         self._last_acknowledged = time.monotonic()
         for thread in self._threads:
             thread.start()
@@ -134,6 +165,7 @@ class Load:
             raise LoadFailed("; ".join(violations[:5]) + (f"; and {len(violations) - 5} more" if len(violations) > 5 else ""))
         return Summary(
             acknowledged=len(self.history.acknowledged),
+            misled=self.history.misled,
             unknown=len(self.history.unknown),
             reads=self.history.reads,
             watch_events=self._watch_events,
@@ -157,26 +189,36 @@ class Load:
             if not self._stop.is_set():
                 self.history.violate(f"the {work.__name__.strip('_')} thread died: {error!r}")
 
-    def _write(self, client: KazooClient) -> None:
+    def _write(self, client: Client) -> None:
         while not self._stop.is_set():
             attempt = self.history.attempt()
-            try:
-                znode = client.create(f"{self.root}/log/n-", str(attempt).encode(), sequence=True)
-            except UNKNOWN:
-                self._pause()
-                continue
-            except KazooException as error:
-                self.history.refuse(attempt, repr(error))
-                self.history.violate(f"a create was refused: {error!r}")
-                continue
-            self.history.acknowledge(attempt, znode)
+            with client.sending() as sent:
+                try:
+                    znode = client.create(f"{self.root}/log/n-", str(attempt).encode(), sequence=True)
+                except UNKNOWN:
+                    self.history.lose(attempt, sent())
+                    self._pause()
+                    continue
+                except KazooException as error:
+                    self.history.refuse(attempt, repr(error))
+                    self.history.violate(f"a create was refused: {error!r}")
+                    continue
+                self.history.acknowledge(attempt, znode, self._by_apache(sent()))
             now = time.monotonic()
             self._longest_stall = max(self._longest_stall, now - self._last_acknowledged)
             self._last_acknowledged = now
             if attempt % BEAT_EVERY_WRITES == 0:
-                with contextlib.suppress(*UNKNOWN):
-                    client.set(f"{self.root}/beat", str(attempt).encode())
+                self._beat(attempt)
             self._stop.wait(WRITE_EVERY_SECONDS)
+
+    def _beat(self, attempt: int) -> None:
+        """Changes what the watcher watches, in a session of its own: the writer's has creations only."""
+        with contextlib.suppress(*UNKNOWN):
+            self._clients[-1].set(f"{self.root}/beat", str(attempt).encode())
+
+    def _by_apache(self, sent: Sent | None) -> Sent | None:
+        """How a request was sent, if a server of Apache ZooKeeper answered it."""
+        return sent if sent and self._is_apache(sent.server) else None
 
     def _read(self, client: KazooClient) -> None:
         parent, session, seen = f"{self.root}/log", None, set[int]()
@@ -286,9 +328,9 @@ class Load:
 
 
 @contextlib.contextmanager
-def running(hosts: str) -> Iterator[Load]:
+def running(hosts: str, is_apache: Callable[[str], bool] = lambda address: False) -> Iterator[Load]:
     """A load for the time of a `with` block; judged by calling `finish` in it, stopped in any case."""
-    load = Load(hosts)
+    load = Load(hosts, is_apache)
     try:
         load.start()
         yield load
@@ -296,9 +338,9 @@ def running(hosts: str) -> Iterator[Load]:
         load.abandon()
 
 
-def connect(hosts: str) -> KazooClient:
+def connect(hosts: str) -> Client:
     """A connected client; whoever calls closes it."""
-    client = KazooClient(hosts=hosts, timeout=SESSION_SECONDS, handler=ImpatientHandler(), connection_retry=PATIENT, command_retry=PATIENT)
+    client = Client(hosts=hosts, timeout=SESSION_SECONDS, handler=ImpatientHandler(), connection_retry=PATIENT, command_retry=PATIENT)
     try:
         client.start(timeout=CONNECT_SECONDS)
     except Exception:

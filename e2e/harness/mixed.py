@@ -204,7 +204,7 @@ class Ensemble:
 
     def load(self) -> contextlib.AbstractContextManager[load.Load]:
         """A load on all of them."""
-        return load.running(self.hosts())
+        return load_on(self.servers)
 
     # The end
 
@@ -240,6 +240,12 @@ class Ensemble:
             close(client)
         assert len(set(digests.values())) == 1, f"digests at {zxid:#x} differ: {digests}"
         return f"digest {next(iter(digests.values()))} at zxid {zxid:#x}"
+
+
+def load_on(servers: Sequence[Server]) -> contextlib.AbstractContextManager[load.Load]:
+    """A load on servers that may change their kind meanwhile."""
+    at = {server.address: server for server in servers}
+    return load.running(",".join(at), lambda address: at[address].kind is Kind.JAVA)
 
 
 def _all(found: dict[str, str | None]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import unittest
 from collections.abc import Callable
 
-from .history import History
+from .history import History, Sent
 
 
 def written(count: int) -> tuple[History, dict[str, bytes]]:
@@ -51,6 +51,28 @@ class Judge(unittest.TestCase):
             tree["n-0000000005"] = str(attempt).encode()
 
         self.check(refuse, "from nowhere")
+
+    def test_an_answer_with_the_write_before_a_move(self) -> None:
+        lost, same = Sent(7, 1, "old"), Sent(7, 1, "new")
+
+        def mislead(history: History, tree: dict[str, bytes], answered: Sent | None, *, before: Sent | None = lost, there: bool = False) -> None:
+            first, second = history.attempt(), history.attempt()
+            history.lose(first, before)
+            tree["n-0000000005"] = str(first).encode()
+            history.acknowledge(second, "/log/n-0000000005", answered)
+            if there:
+                tree["n-0000000006"] = str(second).encode()
+
+        self.check(lambda history, tree: mislead(history, tree, same))
+        self.check(lambda history, tree: mislead(history, tree, same, there=True))
+        self.check(lambda history, tree: mislead(history, tree, None), "overwritten")
+        self.check(lambda history, tree: mislead(history, tree, same, before=None), "overwritten")
+        for other in (Sent(7, 2, "new"), Sent(8, 1, "new"), Sent(7, 1, "old")):
+            self.check(lambda history, tree, other=other: mislead(history, tree, other), "overwritten")
+        history, tree = written(5)
+        mislead(history, tree, same)
+        history.judge(tree)
+        self.assertEqual(history.misled, 1)
 
     def test_numbers_out_of_order(self) -> None:
         def swap(history: History, tree: dict[str, bytes]) -> None:

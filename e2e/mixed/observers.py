@@ -3,10 +3,9 @@
 import shutil
 import time
 
-from harness import load
 from harness.load import close, connect
 from harness.matrix import cells
-from harness.mixed import Ensemble, Server, World
+from harness.mixed import Ensemble, Server, World, load_on
 from harness.processes import free_ports
 from harness.runner import case
 from harness.shell import wait_for
@@ -36,7 +35,7 @@ def observer(world: World, kinds: str) -> str:
     ensemble = world.ensemble(kinds, observers=(3,))
     observer = ensemble.servers[2]
     ensemble.start()
-    with load.running(observer.address) as writes:
+    with load_on([observer]) as writes:
         writes.wait_for_writes(2 * WRITES, RECOVERY_SECONDS)
         through = writes.finish()
     with ensemble.load() as writes:

@@ -7,10 +7,10 @@ What a person does is in docs/operations/migrate-from-zookeeper.md; this is the 
 import time
 from collections.abc import Sequence
 
-from harness import load, reconfig
+from harness import reconfig
 from harness.load import Load
 from harness.matrix import cells
-from harness.mixed import SETTINGS, Ensemble, Kind, Server, World
+from harness.mixed import SETTINGS, Ensemble, Kind, Server, World, load_on
 from harness.reconfig import Configuration, check_files, reconfigure
 from harness.runner import case
 from harness.shell import wait_for
@@ -65,7 +65,7 @@ def directories(world: World) -> str:
     """What a reconfiguration leaves in zoo.cfg and beside it is read by the other kind, which reconfigures on."""
     ensemble = reconfigurable(world, "JRJ")
     fourth = world.one(Kind.RUST, 4)
-    with load.running(",".join(server.address for server in [*ensemble.servers, fourth])) as writes:
+    with load_on([*ensemble.servers, fourth]) as writes:
         join(ensemble, fourth)
         for _ in range(2):
             for server in list(ensemble.servers):
@@ -128,7 +128,7 @@ def there_and_back(world: World, kind: Kind, other: Kind) -> str:
     ensemble = reconfigurable(world, 3 * LETTER[kind])
     newcomers = [[world.one(to, first + number) for number in range(3)] for to, first in ((other, 4), (kind, 7))]
     said = []
-    with load.running(",".join(server.address for server in [*ensemble.servers, *newcomers[0], *newcomers[1]])) as writes:
+    with load_on([*ensemble.servers, *newcomers[0], *newcomers[1]]) as writes:
         writes.wait_for_writes(WRITES, RECOVERY_SECONDS)
         for servers in newcomers:
             said.append(f"{', '.join(str(server) for server in servers)} after {', '.join(replace_all(ensemble, writes, servers))}")

@@ -3,10 +3,9 @@
 import re
 import shutil
 
-from harness import load
-from harness.load import close, connect
+from harness.load import Load, close, connect
 from harness.matrix import cells
-from harness.mixed import Ensemble, Kind, Server, World
+from harness.mixed import Ensemble, Kind, Server, World, load_on
 from harness.runner import case
 from harness.shell import wait_for
 
@@ -43,7 +42,7 @@ def every_mode(world: World, kinds: str) -> str:
     _, leader, learner = ensemble.servers
     ensemble.start()
     ensemble.lead(learner)
-    with load.running(learner.address) as writes:
+    with load_on([learner]) as writes:
         leave_tail(ensemble, writes)
         assert ensemble.settle() is leader, "the server with the longer log was not elected"
         if leader.kind is Kind.RUST:  # Apache ZooKeeper sends a snapshot when transactions of a later epoch follow
@@ -68,7 +67,7 @@ def every_mode(world: World, kinds: str) -> str:
     return f"{leader} to {learner}: {', '.join(seen)}; {first}; {second}; {ensemble.equal()}"
 
 
-def leave_tail(ensemble: Ensemble, writes: load.Load) -> None:
+def leave_tail(ensemble: Ensemble, writes: Load) -> None:
     """The third server, which leads, logs what nobody else has; then all are killed, and the first two come back."""
     first, second, third = ensemble.servers
     client = connect(third.address)
