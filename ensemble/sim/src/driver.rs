@@ -270,7 +270,7 @@ impl World {
                 Some(Role::Leading) => {
                     i1_epochs::established(&mut self.ledger, server, epoch)?;
                     self.ledger.established.entry(epoch).or_insert(self.now);
-                    i5_completeness::established(&self.ledger, server)?;
+                    i5_completeness::established(&self.ledger, server, epoch)?;
                     self.ledger.servers[server].is_wiped = false;
                 }
                 Some(_) => self.ledger.servers[server].is_wiped = false,

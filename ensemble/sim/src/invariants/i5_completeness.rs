@@ -3,13 +3,15 @@
 
 use crate::ledger::Ledger;
 use crate::trace::{Verdict, Violation};
-use ensemble_proto::Zxid;
 use ensemble_proto::durable::Write;
+use ensemble_proto::{Epoch, Zxid};
 
-/// A server began to serve as a leader.
-pub fn established(ledger: &Ledger, server: usize) -> Verdict {
+/// A server began to serve as the leader of an epoch. It may be the last to know that its followers have gone on to a later epoch
+/// (I-1), and lacks then what was committed there.
+pub fn established(ledger: &Ledger, server: usize, epoch: Epoch) -> Verdict {
     let log = &ledger.servers[server].durable;
-    match ledger.committed.iter().find(|committed| !log.has(committed.zxid)) {
+    let is_missing = |zxid: Zxid| zxid.epoch() < epoch && !log.has(zxid);
+    match ledger.committed.iter().find(|committed| is_missing(committed.zxid)) {
         None => Ok(()),
         Some(committed) => {
             let message = format!("server {server} is established without {}, which is committed", committed.zxid);

@@ -233,7 +233,7 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
         let logs = [Some(vec![zxid(1, 1), zxid(1, 2)]), Some(vec![zxid(1, 1)]), Some(vec![])];
         i4_durability::on_disks(&ledger, &logs, &[Zxid::ZERO; 3], QUORUM)
     }),
-    ("I-5", "a leader lacks what is committed", || i5_completeness::established(&two_committed()?, 2)),
+    ("I-5", "a leader lacks what is committed", || i5_completeness::established(&two_committed()?, 2, Epoch(2))),
     ("I-5", "what a server has applied is truncated", || {
         let mut ledger = two_committed()?;
         logged(&mut ledger, &[2], 2)?;
@@ -362,7 +362,10 @@ pub(crate) const GOOD: &[(&str, Tell)] = &[
         let mut ledger = two_committed()?;
         done(&mut ledger, 2, install(zxid(1, 2)))?;
         ledger.applied(2, zxid(1, 2), QUORUM)?;
-        i5_completeness::established(&ledger, 2)
+        i5_completeness::established(&ledger, 2, Epoch(2))
+    }),
+    ("a leader is established after its followers have gone on to a later epoch and committed there", || {
+        i5_completeness::established(&two_committed()?, 2, Epoch(1))
     }),
     ("a server that lost its volume counts as having what it once had", || {
         let mut ledger = ledger();
