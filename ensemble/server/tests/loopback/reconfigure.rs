@@ -104,6 +104,9 @@ fn an_ensemble_that_may_not_change_says_so() {
     assert_eq!((code, &answer["code"]), (409, &json!("ReconfigDisabled")));
 }
 
+/// A leader that hears nothing for much longer than it waits for a reconfiguration.
+const PATIENT: &str = "syncLimit=100\n";
+
 /// Both followers stand still, so the leader cannot know what comes of it; then they go on, and it is committed.
 #[test]
 fn a_reconfiguration_that_is_not_committed_in_time_is_left_to_its_fate() {
@@ -111,7 +114,7 @@ fn a_reconfiguration_that_is_not_committed_in_time_is_left_to_its_fate() {
     let servers: Vec<_> = (1..=3)
         .map(|id| {
             let admin = free_port(Ipv4Addr::LOCALHOST.into());
-            let server = member(id, &places, &format!("{}admin.serverPort={admin}\n", extra()));
+            let server = member(id, &places, &format!("{}{PATIENT}admin.serverPort={admin}\n", extra()));
             let file = server.write_config();
             let process = Process::start(&["server", "--config", file.to_str().unwrap()]);
             (SocketAddr::from((Ipv4Addr::LOCALHOST, admin)), process, server)
