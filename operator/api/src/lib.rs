@@ -19,11 +19,11 @@ mod spec;
 mod status;
 
 pub use spec::{
-    AccessMode, AntiAffinity, Autopurge, Config, EnvVar, FourLetterWord, Image, PodTemplate, PullPolicy, Resources,
-    Scheduling, Storage, StorageType, TopologySpread, TxnLogVolume, Volume, WhenUnsatisfiable, ZooKeeperEnsemble,
-    ZooKeeperEnsembleSpec,
+    AccessMode, AntiAffinity, Autopurge, Config, EnvVar, FourLetterWord, Image, PodTemplate, PullPolicy, Reclaim,
+    ReclaimPolicy, Resources, Scheduling, Storage, StorageType, TopologySpread, TxnLogVolume, Volume,
+    WhenUnsatisfiable, ZooKeeperEnsemble, ZooKeeperEnsembleSpec,
 };
-pub use status::{Bootstrap, BootstrapPhase, Endpoints, Member, ZooKeeperEnsembleStatus};
+pub use status::{Bootstrap, BootstrapPhase, Configuration, Endpoints, Member, ZooKeeperEnsembleStatus};
 
 /// The API group of every resource of this project.
 pub const GROUP: &str = "zookeeper.ensemble.rs";

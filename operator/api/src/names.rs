@@ -4,6 +4,7 @@
 //! a later version of the operator may add names but never change one. The golden test below holds them.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use crate::GROUP;
 
@@ -94,8 +95,8 @@ pub fn txn_log_claim(ensemble: &str, ordinal: i32) -> String {
 
 /// The DNS name of a member. Without `cluster_domain` it is relative to the search list of a pod, so that no domain
 /// has to be known.
-pub fn member_host(ensemble: &str, namespace: &str, cluster_domain: Option<&str>, ordinal: i32) -> String {
-    let host = format!("{}.{}.{namespace}.svc", pod(ensemble, ordinal), headless_service(ensemble));
+pub fn member_host(ensemble: &str, namespace: &str, cluster_domain: Option<&str>, ordinal: impl Display) -> String {
+    let host = format!("{ensemble}-{ordinal}.{}.{namespace}.svc", headless_service(ensemble));
     match cluster_domain {
         Some(domain) => format!("{host}.{domain}"),
         None => host,
@@ -141,6 +142,11 @@ pub fn ensemble_id_annotation() -> String {
     format!("{GROUP}/ensemble-id")
 }
 
+/// The annotation of a volume claim whose member was removed: in which version of the configuration it was first absent.
+pub fn retired_annotation() -> String {
+    format!("{GROUP}/retired-at-config")
+}
+
 /// The annotation of an applied object that holds the SHA-256 of what was applied.
 pub fn applied_hash_annotation() -> String {
     format!("{GROUP}/applied-hash")
@@ -171,6 +177,7 @@ mod tests {
             config_hash_annotation(),
             ensemble_id_annotation(),
             applied_hash_annotation(),
+            retired_annotation(),
             format!("{:?}", labels("zk")),
         ];
         let want = [
@@ -191,6 +198,7 @@ mod tests {
             "zookeeper.ensemble.rs/config-hash",
             "zookeeper.ensemble.rs/ensemble-id",
             "zookeeper.ensemble.rs/applied-hash",
+            "zookeeper.ensemble.rs/retired-at-config",
             "{\"app.kubernetes.io/component\": \"server\", \"app.kubernetes.io/instance\": \"zk\", \
              \"app.kubernetes.io/managed-by\": \"zookeeper-ensemble-operator\", \"app.kubernetes.io/name\": \"zookeeper\", \
              \"app.kubernetes.io/part-of\": \"zookeeper-ensemble\"}",

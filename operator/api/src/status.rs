@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 
 /// What the operator knows of an ensemble.
 ///
-/// `ensembleId` and `bootstrap` are recorded facts: they are written once, under the resource version they were read
-/// at, and everything else follows from them. The rest is recomputed from what is observed and may be lost.
+/// `ensembleId`, `bootstrap`, `configuration` and `pods` are recorded facts: they are written under the resource version they
+/// were read at, and everything else follows from them. The rest is recomputed from what is observed and may be lost.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ZooKeeperEnsembleStatus {
     /// The generation of the spec that this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Available`, `Degraded`, `QuorumLost`, `FaultTolerant`, `ConfigApplied`, `ReplicasApplied`, `ReconcileSucceeded`.
+    /// `Ready`, `Available`, `Degraded`, `QuorumLost`, `FaultTolerant`, `ConfigApplied`, `ReplicasApplied`, `Progressing`, `ReconcileSucceeded`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -30,6 +30,13 @@ pub struct ZooKeeperEnsembleStatus {
     /// How the ensemble was founded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<Bootstrap>,
+    /// The newest committed configuration of the ensemble that any server reported. Recorded; its version never goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<Configuration>,
+    /// How many pods there are to be. Recorded before the StatefulSet is scaled; at least the members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 32))]
+    pub pods: Option<i32>,
     /// Pods that exist.
     #[serde(default)]
     pub replicas: i32,
@@ -39,6 +46,9 @@ pub struct ZooKeeperEnsembleStatus {
     /// Servers that vote.
     #[serde(default)]
     pub voters: i32,
+    /// Servers that follow and serve without a vote.
+    #[serde(default)]
+    pub observers: i32,
     /// Voters that hold the leader's history.
     #[serde(default)]
     pub synced_voters: i32,
@@ -69,7 +79,7 @@ pub struct ZooKeeperEnsembleStatus {
     pub config_hash: Option<String>,
     /// Every server, by ordinal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 15))]
+    #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["ordinal".into()]))]
     pub members: Vec<Member>,
     /// Where clients connect.
@@ -107,6 +117,31 @@ pub enum BootstrapPhase {
     Complete,
 }
 
+/// A committed configuration of the ensemble (`/zookeeper/config`): who votes and who observes.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Configuration {
+    /// Its version, the zxid of the reconfiguration that made it: `0x` and hexadecimal digits.
+    #[schemars(length(max = 18))]
+    pub version: String,
+    /// The ids of the servers that vote.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub voters: Vec<i32>,
+    /// The ids of the servers that observe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub observers: Vec<i32>,
+}
+
+impl Configuration {
+    /// Its version as a number; none when the text is no version.
+    pub fn version(&self) -> Option<i64> {
+        i64::from_str_radix(self.version.strip_prefix("0x")?, 16).ok()
+    }
+}
+
 /// What is known of one server.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -122,7 +157,11 @@ pub struct Member {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub node: Option<String>,
-    /// `looking`, `following`, `leading`, or `unknown` when it does not answer.
+    /// `voter`, `observer`, or `joiner` while it is not in the configuration.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub member: String,
+    /// `looking`, `following`, `leading`, `observing`, or `unknown` when it does not answer.
     #[schemars(length(max = 32))]
     pub role: String,
     /// `uninitialized`, `syncing`, `synced`, or `unknown`.

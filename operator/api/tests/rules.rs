@@ -38,15 +38,28 @@ fn verdict(case: &str, got: Option<String>, want: &str) {
 }
 
 #[test]
-fn replicas() {
-    for n in [1, 3, 5, 7] {
-        check("zk", json!({ "replicas": n }), "");
+fn voters() {
+    for (replicas, voters) in [(1, 1), (2, 1), (5, 3), (15, 7)] {
+        check("zk", json!({ "replicas": replicas, "voters": voters }), "");
     }
-    for n in [-1, 0, 2, 4, 6, 8, 9, 1_000_000] {
-        check("zk", json!({ "replicas": n }), "replicas must be 1, 3, 5 or 7");
+    for voters in [2, 4] {
+        check("zk", json!({ "replicas": 5, "voters": voters }), "voters must be odd");
     }
-    // Accepted by the schema, so that `kubectl scale` gets its answer from the operator: a condition and an event.
-    check_update(json!({ "replicas": 3 }), json!({ "replicas": 5 }), "");
+    check("zk", json!({ "replicas": 3, "voters": 5 }), "raise replicas, lower voters, or leave voters out");
+    check_update(json!({ "replicas": 3 }), json!({ "replicas": 4 }), "");
+    check_update(
+        json!({ "replicas": 5, "voters": 5 }),
+        json!({ "replicas": 3, "voters": 5 }),
+        "must not exceed replicas",
+    );
+}
+
+#[test]
+fn an_odd_number_votes_unless_told_otherwise() {
+    let voters = |spec: Value| ensemble("zk", &spec).spec.voter_count();
+    let counts: Vec<i32> = (1..=8).map(|replicas| voters(json!({ "replicas": replicas }))).collect();
+    assert_eq!(counts, [1, 1, 3, 3, 5, 5, 5, 5]);
+    assert_eq!(voters(json!({ "replicas": 8, "voters": 7 })), 7);
 }
 
 #[test]
@@ -75,6 +88,7 @@ fn storage() {
     check("zk", json!({ "storage": { "type": "Ephemeral" } }), "set acknowledgeDataLoss: true");
     check("zk", json!({ "storage": { "sizeLimit": "1Gi" } }), "sizeLimit is for type: Ephemeral");
     check_update(json!({}), json!({ "storage": {} }), "");
+    check_update(json!({}), json!({ "storage": { "reclaimPolicy": { "onScaleDown": "Delete" } } }), "");
     for storage in [
         json!({ "data": { "size": "20Gi" } }),
         json!({ "data": { "storageClassName": "fast" } }),
@@ -84,7 +98,7 @@ fn storage() {
         check_update(
             json!({}),
             json!({ "storage": storage }),
-            "storage is immutable, since a StatefulSet keeps the volumes it was created with (expansion is not supported yet): leave it as it was",
+            "the volumes are immutable, since a StatefulSet keeps those it was created with (expansion is not supported yet): leave them as they were",
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The admin port of a server: `GET /status` and `POST /bootstrap`, by HTTP/1.1 to the address of its pod.
+//! The admin port of a server: `GET /status`, `POST /bootstrap`, `/reconfig` and `/leader/transfer`, by HTTP/1.1 to the address of its pod.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -9,12 +9,14 @@ use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use operator_api::names;
-use operator_core::{Grant, MemberStatus, Token};
+use operator_core::{Grant, MemberStatus, Reconfiguration, Token, Transfer};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 /// How long one server may take to answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a leader may take for a reconfiguration or a hand-off: the server's own limits are shorter.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(12);
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
@@ -28,12 +30,30 @@ pub trait Admin: Send + Sync + 'static {
     /// # Errors
     ///
     /// The server refused, or could not be asked; what it did is not known then.
-    fn grant(&self, token: &Token, grant: &Grant) -> impl Future<Output = Result<(), GrantError>> + Send;
+    fn grant(&self, token: &Token, grant: &Grant) -> impl Future<Output = Result<(), AdminError>> + Send;
+
+    /// Asks the leader for another configuration.
+    ///
+    /// # Errors
+    ///
+    /// The server refused, or could not be asked; what it did is not known then.
+    fn reconfigure(
+        &self,
+        token: &Token,
+        change: &Reconfiguration,
+    ) -> impl Future<Output = Result<(), AdminError>> + Send;
+
+    /// Asks the leader to hand its office over.
+    ///
+    /// # Errors
+    ///
+    /// The server refused, or could not be asked; what it did is not known then.
+    fn transfer(&self, token: &Token, transfer: &Transfer) -> impl Future<Output = Result<(), AdminError>> + Send;
 }
 
-/// Why a grant was not confirmed.
+/// Why a request was not confirmed.
 #[derive(Debug, thiserror::Error)]
-pub enum GrantError {
+pub enum AdminError {
     /// The server answered that it does not take it. Its state is looked at again in the next pass.
     #[error("refused with {status}: {reason}")]
     Refused {
@@ -42,7 +62,7 @@ pub enum GrantError {
         /// The server's own words.
         reason: String,
     },
-    /// No answer. The grant may have arrived; sending it again is harmless.
+    /// No answer. The request may have arrived; sending it again is harmless.
     #[error("no answer: {0}")]
     NoAnswer(String),
 }
@@ -54,36 +74,56 @@ pub struct HttpAdmin;
 impl Admin for HttpAdmin {
     async fn status(&self, ip: &str) -> Result<MemberStatus, String> {
         let request = Request::builder().method(Method::GET).uri("/status");
-        let (status, body) = send(ip, request, Bytes::new()).await?;
+        let (status, body) = send(ip, request, Bytes::new(), ANSWER_TIMEOUT).await?;
         if status != StatusCode::OK {
             return Err(format!("GET /status answered {status}"));
         }
         serde_json::from_slice(&body).map_err(|error| format!("GET /status answered what is not a status: {error}"))
     }
 
-    async fn grant(&self, token: &Token, grant: &Grant) -> Result<(), GrantError> {
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri("/bootstrap")
-            .header("Authorization", format!("Bearer {}", token.0))
-            .header("Content-Type", "application/json");
+    async fn grant(&self, token: &Token, grant: &Grant) -> Result<(), AdminError> {
         let body = json!({ "ensembleId": grant.ensemble_id, "voters": grant.voters, "volumeId": grant.volume_id });
-        let (status, body) =
-            send(&grant.ip, request, Bytes::from(body.to_string())).await.map_err(GrantError::NoAnswer)?;
-        if status.is_success() {
-            return Ok(());
-        }
-        let said: Option<Value> = serde_json::from_slice(&body).ok();
-        let reason = said.and_then(|said| said["error"].as_str().map(str::to_owned)).unwrap_or_default();
-        Err(GrantError::Refused { status: status.as_u16(), reason })
+        post(&grant.ip, "/bootstrap", token, body, ANSWER_TIMEOUT).await
+    }
+
+    async fn reconfigure(&self, token: &Token, change: &Reconfiguration) -> Result<(), AdminError> {
+        let body = json!({ "version": change.version, "joining": change.joining, "leaving": change.leaving });
+        post(&change.ip, "/reconfig", token, body, CHANGE_TIMEOUT).await
+    }
+
+    async fn transfer(&self, token: &Token, transfer: &Transfer) -> Result<(), AdminError> {
+        let path = format!("/leader/transfer?to={}", transfer.myid);
+        post(&transfer.ip, &path, token, Value::Null, CHANGE_TIMEOUT).await
     }
 }
 
-/// One request on a connection of its own, within [`ANSWER_TIMEOUT`].
-async fn send(ip: &str, request: http::request::Builder, body: Bytes) -> Result<(StatusCode, Bytes), String> {
-    match tokio::time::timeout(ANSWER_TIMEOUT, exchange(ip, request, body)).await {
+/// A request that changes something. Its answer is a word of success, or the reason.
+async fn post(ip: &str, path: &str, token: &Token, body: Value, limit: Duration) -> Result<(), AdminError> {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header("Authorization", format!("Bearer {}", token.0))
+        .header("Content-Type", "application/json");
+    let body = Bytes::from(body.to_string());
+    let (status, body) = send(ip, request, body, limit).await.map_err(AdminError::NoAnswer)?;
+    if status.is_success() {
+        return Ok(());
+    }
+    let said: Option<Value> = serde_json::from_slice(&body).ok();
+    let reason = said.and_then(|said| said["error"].as_str().map(str::to_owned)).unwrap_or_default();
+    Err(AdminError::Refused { status: status.as_u16(), reason })
+}
+
+/// One request on a connection of its own.
+async fn send(
+    ip: &str,
+    request: http::request::Builder,
+    body: Bytes,
+    limit: Duration,
+) -> Result<(StatusCode, Bytes), String> {
+    match tokio::time::timeout(limit, exchange(ip, request, body)).await {
         Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
     }
 }
 

@@ -1,14 +1,17 @@
 //! Carries out the steps of a plan, in order.
 
-use k8s_openapi::api::core::v1::{ObjectReference, Secret};
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Secret};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{self, Recorder};
 use kube::{Api, Client, Resource};
 use operator_api::{ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
-use operator_core::{Event, EventType, Fact, Grant, Object, Observed, Plan, Step, Token, TokenState, build, validate};
+use operator_core::{
+    Event, EventType, Fact, Grant, Hold, Object, Observed, Plan, Reconfiguration, Stamp, Step, Token, TokenState,
+    Transfer, build, validate,
+};
 use serde_json::json;
 
-use crate::admin::{Admin, GrantError};
+use crate::admin::{Admin, AdminError};
 use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
 use crate::observe::api;
@@ -102,6 +105,16 @@ impl<A: Admin> Executor<'_, A> {
                 self.grant(observed, grant).await;
                 Ok(())
             }
+            Step::Reconfigure(change) => {
+                self.reconfigure(observed, change).await;
+                Ok(())
+            }
+            Step::Transfer(transfer) => {
+                self.transfer(observed, transfer).await;
+                Ok(())
+            }
+            Step::Stamp(stamp) => self.stamp(observed, stamp).await.map_err(failed),
+            Step::DeleteClaim(claim) => self.delete_claim(observed, claim).await.map_err(failed),
             Step::Report(event) => {
                 self.report(observed, event).await;
                 Ok(())
@@ -123,7 +136,7 @@ impl<A: Admin> Executor<'_, A> {
         match fact {
             Fact::Identity => Failpoint::AfterEnsembleId.pass(self.failpoint),
             Fact::Volumes => Failpoint::AfterVolumesRecorded.pass(self.failpoint),
-            Fact::Complete => {}
+            Fact::Complete | Fact::Configuration | Fact::Pods => {}
         }
         Ok(())
     }
@@ -174,7 +187,7 @@ impl<A: Admin> Executor<'_, A> {
         let (ensemble, ordinal) = (observed.name(), grant.ordinal);
         match self.admin.grant(token, grant).await {
             Ok(()) => tracing::info!(ensemble, ordinal, volume = grant.volume_id, "granted"),
-            Err(GrantError::Refused { status: 401, .. }) => {
+            Err(AdminError::Refused { status: 401, .. }) => {
                 let note = format!(
                     "{} does not accept the token of Secret {}; the kubelet may still bring it a new one",
                     names::pod(ensemble, ordinal),
@@ -184,6 +197,52 @@ impl<A: Admin> Executor<'_, A> {
                 self.report(observed, &event).await;
             }
             Err(error) => tracing::warn!(ensemble, ordinal, %error, "a grant was not confirmed"),
+        }
+    }
+
+    /// What came of it is seen by the next pass, in what the servers report. A refusal is told in the server's words.
+    async fn reconfigure(&self, observed: &Observed, change: &Reconfiguration) {
+        let TokenState::Present(token) = &observed.token else { return };
+        let ensemble = observed.name();
+        match self.admin.reconfigure(token, change).await {
+            Ok(()) => tracing::info!(ensemble, version = change.version, "reconfigured"),
+            Err(AdminError::Refused { status, reason }) => {
+                let leader = names::pod(ensemble, change.leader);
+                let note = format!("{leader} refuses the configuration ({status}): {reason}");
+                let event = Event { type_: EventType::Warning, reason: "ReconfigurationRefused".to_owned(), note };
+                self.report(observed, &event).await;
+            }
+            Err(error) => tracing::warn!(ensemble, %error, "a reconfiguration was not confirmed"),
+        }
+    }
+
+    /// A hand-off that is not confirmed is asked for again by a later pass, if the leader still leads.
+    async fn transfer(&self, observed: &Observed, transfer: &Transfer) {
+        let TokenState::Present(token) = &observed.token else { return };
+        let (ensemble, from, to) = (observed.name(), transfer.from, transfer.to);
+        match self.admin.transfer(token, transfer).await {
+            Ok(()) => tracing::info!(ensemble, from, to, "the office was handed over"),
+            Err(error) => tracing::warn!(ensemble, from, to, %error, "a hand-off was not confirmed"),
+        }
+    }
+
+    async fn stamp(&self, observed: &Observed, stamp: &Stamp) -> Result<(), kube::Error> {
+        // The UID makes it a conflict when the claim is another one by now.
+        let patch = json!({ "metadata": {
+            "uid": stamp.uid, "annotations": { names::retired_annotation(): stamp.value },
+        } });
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace(observed));
+        api.patch(&stamp.claim, &PatchParams::default(), &Patch::Merge(&patch)).await.map(|_| ())
+    }
+
+    async fn delete_claim(&self, observed: &Observed, claim: &Hold) -> Result<(), kube::Error> {
+        let preconditions = Preconditions { uid: Some(claim.uid.clone()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace(observed));
+        match api.delete(&claim.name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

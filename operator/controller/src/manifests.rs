@@ -43,7 +43,7 @@ pub fn operator() -> String {
     format!("{header}{}", documents.join("---\n"))
 }
 
-/// What the operator may do in every namespace it looks after. Each right is used; nothing may be deleted.
+/// What the operator may do in every namespace it looks after. Each right is used; the claims of removed servers are all that it deletes.
 pub fn cluster_rules() -> Value {
     json!([
         { "apiGroups": [GROUP], "resources": ["zookeeperensembles"], "verbs": ["get", "list", "watch"] },
@@ -54,7 +54,7 @@ pub fn cluster_rules() -> Value {
         { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "list", "watch", "create", "patch"] },
         { "apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["get", "list", "watch", "create", "patch"] },
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"] },
-        { "apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list"] },
+        { "apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list", "patch", "delete"] },
         // The superuser token of each ensemble. Never listed or watched.
         { "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"] },
         { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },

@@ -8,20 +8,29 @@ use crate::founded::Founded;
 use crate::member::{BootstrapState, MemberStatus, Role, StoreState};
 use crate::observed::Observed;
 use crate::pod::EXIT_IDENTITY;
-use operator_api::names;
+use operator_api::{Configuration, names};
 
 /// What the members' answers mean together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
     /// The ordinal of the leader that a majority of the voters names.
     pub leader: Option<i32>,
-    /// The voters that follow it, or are it, and hold its history.
+    /// The servers that follow it, or are it, and hold its history: voters, observers and joiners.
     pub synced: BTreeSet<i32>,
-    /// What is wrong with each voter that is not synced and ready.
+    /// How many of the voters are among them.
+    pub synced_voters: i32,
+    /// Whether a majority of the voters is synced and has the recorded configuration active, and the leader has none pending.
+    ///
+    /// This proves what a write after the reconfiguration would prove: any majority of the configuration that elects contains a
+    /// server that counts by it.
+    pub is_settled: bool,
+    /// What is wrong with each member that is not synced and ready.
     pub problems: Vec<Problem>,
+    /// What keeps each joiner from being synced and ready.
+    pub joining: Vec<Problem>,
 }
 
-/// What is wrong with one voter.
+/// What is wrong with one server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// Which.
@@ -57,28 +66,59 @@ impl ProblemKind {
 impl Assessment {
     /// Whether a leader and a majority of the voters are synced: the ensemble serves.
     pub fn is_available(&self, founded: &Founded) -> bool {
-        self.leader.is_some() && self.synced_count() >= founded.quorum()
+        self.leader.is_some() && self.synced_voters >= founded.quorum()
     }
 
-    /// How many voters are synced.
-    pub fn synced_count(&self) -> i32 {
-        i32::try_from(self.synced.len()).expect("there are at most 7 voters")
+    /// Whether a server of ours is synced and ready.
+    pub(crate) fn is_whole(&self, ordinal: i32) -> bool {
+        let troubled = self.problems.iter().chain(&self.joining).any(|problem| problem.ordinal == ordinal);
+        self.synced.contains(&ordinal) && !troubled
     }
 }
 
 /// Puts the answers together.
 pub fn assess(observed: &Observed, founded: &Founded) -> Assessment {
-    let leader = founded.ordinals().find(|ordinal| leads(observed, founded, *ordinal));
-    let synced = founded.ordinals().filter(|ordinal| is_synced(observed, founded, leader, *ordinal)).collect();
-    let problems = founded.ordinals().filter_map(|ordinal| problem(observed, founded, &synced, ordinal)).collect();
-    Assessment { leader, synced, problems }
+    let (voters, joiners) = (founded.voters(), founded.joiners());
+    let leader = voters.iter().copied().find(|ordinal| leads(observed, founded, *ordinal));
+    let members = founded.members();
+    let servers = members.union(&joiners).copied();
+    let synced: BTreeSet<i32> = servers.filter(|ordinal| is_synced(observed, founded, leader, *ordinal)).collect();
+    // Of a member that is no pod of ours nothing can be said.
+    let problems = |of: &BTreeSet<i32>| {
+        of.iter()
+            .filter(|ordinal| (0..founded.pods).contains(*ordinal))
+            .filter_map(|ordinal| problem(observed, founded, &synced, *ordinal))
+            .collect::<Vec<_>>()
+    };
+    let active = voters.iter().filter(|ordinal| {
+        let knows = |status: &MemberStatus| status.config.version().is_some_and(|version| version >= founded.version());
+        synced.contains(ordinal) && answer(observed, founded, **ordinal).is_some_and(knows)
+    });
+    let pending =
+        leader.and_then(|leader| answer(observed, founded, leader)).is_none_or(|l| l.config.pending.is_some());
+    Assessment {
+        leader,
+        synced_voters: count(voters.intersection(&synced).count()),
+        is_settled: !pending && count(active.count()) >= founded.quorum(),
+        problems: problems(&members),
+        joining: problems(&joiners),
+        synced,
+    }
 }
 
-/// The answer of a voter, if it comes from that voter of this ensemble.
+/// The newest committed configuration that a server of the ensemble reports, if it is newer than the one that is recorded. A server
+/// takes one up only when it is committed, so that one server's word is enough.
+pub(crate) fn newer_configuration(observed: &Observed, founded: &Founded) -> Option<Configuration> {
+    let answers = observed.members.keys().filter_map(|ordinal| answer(observed, founded, *ordinal));
+    let configurations = answers.filter_map(|status| status.config.read());
+    let newest = configurations.max_by_key(Configuration::version)?;
+    (newest.version() > Some(founded.version())).then_some(newest)
+}
+
+/// The answer of a server, if it comes from that server of this ensemble.
 pub(crate) fn answer<'a>(observed: &'a Observed, founded: &Founded, ordinal: i32) -> Option<&'a MemberStatus> {
     let status = observed.members.get(&ordinal)?.as_ref().ok()?;
-    let ours =
-        status.ensemble_id.as_deref() == Some(&founded.ensemble_id) && Some(status.myid) == founded.myid(ordinal);
+    let ours = status.ensemble_id.as_deref() == Some(&founded.ensemble_id) && status.myid == founded.myid(ordinal);
     ours.then_some(status)
 }
 
@@ -90,22 +130,26 @@ fn leads(observed: &Observed, founded: &Founded, ordinal: i32) -> bool {
         Role::Standalone => founded.voter_count() == 1,
         Role::Looking | Role::Following | Role::Observing => false,
     };
-    let followers = founded.ordinals().filter(|other| {
+    let followers = founded.voters().into_iter().filter(|other| {
         *other != ordinal
             && answer(observed, founded, *other)
                 .is_some_and(|status| status.role == Role::Following && status.leader == Some(candidate.myid))
     });
-    says_so && 1 + followers.count() >= usize::try_from(founded.quorum()).unwrap_or(usize::MAX)
+    says_so && 1 + count(followers.count()) >= founded.quorum()
 }
 
 fn is_synced(observed: &Observed, founded: &Founded, leader: Option<i32>, ordinal: i32) -> bool {
     let (Some(leader), Some(status)) = (leader, answer(observed, founded, ordinal)) else { return false };
-    let in_its_ensemble =
-        ordinal == leader || (status.role == Role::Following && status.leader == founded.myid(leader));
+    let follows = matches!(status.role, Role::Following | Role::Observing);
+    let in_its_ensemble = ordinal == leader || (follows && status.leader == Some(founded.myid(leader)));
     in_its_ensemble && status.store_state == StoreState::Synced
 }
 
-/// What keeps a voter from being synced and ready. The cluster's word comes before the member's: it names the cause.
+fn count(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+/// What keeps a server from being synced and ready. The cluster's word comes before the member's: it names the cause.
 fn problem(observed: &Observed, founded: &Founded, synced: &BTreeSet<i32>, ordinal: i32) -> Option<Problem> {
     let name = names::pod(observed.name(), ordinal);
     let some = |kind, text: String| Some(Problem { ordinal, kind, text: format!("{name} {text}") });

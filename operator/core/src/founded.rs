@@ -1,6 +1,8 @@
 //! The recorded facts, once they are there.
 
-use operator_api::{Bootstrap, BootstrapPhase, ZooKeeperEnsembleStatus};
+use std::collections::BTreeSet;
+
+use operator_api::{Bootstrap, BootstrapPhase, Configuration, ZooKeeperEnsembleStatus};
 
 /// An ensemble whose identity and voters are recorded. Only this can be built, and only from a status that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,9 +11,21 @@ pub struct Founded {
     pub ensemble_id: String,
     /// The frozen voters and the volumes that were granted.
     pub bootstrap: Bootstrap,
+    /// The newest committed configuration that was seen: the frozen voters, until the first reconfiguration.
+    pub configuration: Configuration,
+    /// How many pods there are to be.
+    pub pods: i32,
 }
 
 impl Founded {
+    /// What is recorded when an ensemble is founded.
+    pub fn new(ensemble_id: String, bootstrap: Bootstrap) -> Self {
+        let configuration =
+            Configuration { version: "0x0".to_owned(), voters: bootstrap.voters.clone(), observers: Vec::new() };
+        let pods = i32::try_from(bootstrap.voters.len()).expect("the schema allows at most 7 voters");
+        Self { ensemble_id, bootstrap, configuration, pods }
+    }
+
     /// The facts in a status; none before they are recorded.
     ///
     /// # Errors
@@ -19,22 +33,32 @@ impl Founded {
     /// A status that holds only half of them, or that names no voters, was edited by hand.
     pub fn of(status: Option<&ZooKeeperEnsembleStatus>) -> Result<Option<Self>, String> {
         let Some(status) = status else { return Ok(None) };
-        match (&status.ensemble_id, &status.bootstrap) {
-            (None, None) => Ok(None),
+        let mut founded = match (&status.ensemble_id, &status.bootstrap) {
+            (None, None) => return Ok(None),
             (Some(_), Some(bootstrap)) if bootstrap.voters.is_empty() => {
-                Err("status.bootstrap.voters is empty; restore the status from a backup".to_owned())
+                return Err("status.bootstrap.voters is empty; restore the status from a backup".to_owned());
             }
-            (Some(ensemble_id), Some(bootstrap)) => {
-                Ok(Some(Self { ensemble_id: ensemble_id.clone(), bootstrap: bootstrap.clone() }))
+            (Some(ensemble_id), Some(bootstrap)) => Self::new(ensemble_id.clone(), bootstrap.clone()),
+            (Some(_), None) => {
+                return Err("status.ensembleId is there and status.bootstrap is not; restore it".to_owned());
             }
-            (Some(_), None) => Err("status.ensembleId is there and status.bootstrap is not; restore it".to_owned()),
-            (None, Some(_)) => Err("status.bootstrap is there and status.ensembleId is not; restore it".to_owned()),
+            (None, Some(_)) => {
+                return Err("status.bootstrap is there and status.ensembleId is not; restore it".to_owned());
+            }
+        };
+        if let Some(configuration) = &status.configuration {
+            if configuration.version().is_none() || configuration.voters.is_empty() {
+                return Err("status.configuration has no version or no voters; restore it, or remove it".to_owned());
+            }
+            founded.configuration = configuration.clone();
         }
+        founded.pods = status.pods.unwrap_or(founded.pods);
+        Ok(Some(founded))
     }
 
     /// How many servers vote.
     pub fn voter_count(&self) -> i32 {
-        i32::try_from(self.bootstrap.voters.len()).expect("the schema allows at most 7 voters")
+        count(&self.configuration.voters)
     }
 
     /// How many of them must agree.
@@ -43,17 +67,59 @@ impl Founded {
     }
 
     /// The ordinals of the voters.
-    pub fn ordinals(&self) -> std::ops::Range<i32> {
-        0..self.voter_count()
+    pub fn voters(&self) -> BTreeSet<i32> {
+        self.configuration.voters.iter().map(|id| id - self.offset()).collect()
+    }
+
+    /// The ordinals of the observers.
+    pub fn observers(&self) -> BTreeSet<i32> {
+        self.configuration.observers.iter().map(|id| id - self.offset()).collect()
+    }
+
+    /// The ordinals of the pods that there are to be and that are in no configuration: they join, or were removed.
+    pub fn joiners(&self) -> BTreeSet<i32> {
+        let members = self.members();
+        (0..self.pods).filter(|ordinal| !members.contains(ordinal)).collect()
+    }
+
+    /// The least number of pods that holds every member of ours. A StatefulSet can only drop its highest ordinals.
+    pub fn needed_pods(&self) -> i32 {
+        let members = self.members().into_iter().filter(|ordinal| *ordinal < self.pods);
+        members.max().map_or(0, |ordinal| ordinal + 1)
+    }
+
+    /// The ordinals of voters and observers. One that is no ordinal of a pod is a server that somebody else made a member.
+    pub fn members(&self) -> BTreeSet<i32> {
+        self.voters().union(&self.observers()).copied().collect()
+    }
+
+    /// The ids of members that are none of our pods.
+    pub fn foreigners(&self) -> Vec<i32> {
+        let ours = 0..self.pods;
+        self.members().into_iter().filter(|ordinal| !ours.contains(ordinal)).map(|ordinal| self.myid(ordinal)).collect()
     }
 
     /// The id of an ordinal.
-    pub fn myid(&self, ordinal: i32) -> Option<i32> {
-        usize::try_from(ordinal).ok().and_then(|index| self.bootstrap.voters.get(index)).copied()
+    pub fn myid(&self, ordinal: i32) -> i32 {
+        ordinal + self.offset()
+    }
+
+    /// The version of the configuration.
+    pub fn version(&self) -> i64 {
+        self.configuration.version().unwrap_or_default()
     }
 
     /// Whether the ensemble exists.
     pub fn is_complete(&self) -> bool {
         self.bootstrap.phase == BootstrapPhase::Complete
     }
+
+    /// The id of ordinal 0, which always is one of those that found the ensemble.
+    fn offset(&self) -> i32 {
+        self.bootstrap.voters.iter().min().copied().unwrap_or_default()
+    }
+}
+
+fn count(ids: &[i32]) -> i32 {
+    i32::try_from(ids.len()).expect("the schema allows at most 32 voters")
 }

@@ -15,14 +15,16 @@
 //! record is only planned by a later pass that has read the record back.
 //!
 //! The promise that this crate defends, together with the server: **one resource founds at most one ensemble, and no
-//! empty volume ever votes in an ensemble that may have acknowledged a write.** [`plan::bootstrap`] argues it.
+//! empty volume ever votes in an ensemble that may have acknowledged a write.** [`plan::bootstrap`] argues it, [`plan::scale`] that no
+//! change of the size breaks it.
 //!
 //! Invariants, each checked by `tests/properties.rs` on random observations:
 //! * Objects are built from [`Founded`], so none exists before the identity is recorded. The type makes it so.
-//! * The number of pods and the `server.N` lines come from the recorded voters, never from the spec.
+//! * The number of pods and the `server.N` lines come from what is recorded, never from the spec.
 //! * A grant goes only to the volume that is recorded for its ordinal, and only while the phase is `InProgress`.
-//! * A recorded fact never changes; a phase never goes back.
-//! * Nothing here deletes. The only destructive act of the operator is to give a voter its vote.
+//! * A recorded fact of the founding never changes; a phase never goes back.
+//! * Nobody is asked to vote who is not synced, nothing of a member is taken away, and no claim is deleted that a server might need
+//!   (`tests/scaling.rs`).
 //!
 //! "Not yet safe" is no error but [`Step::Wait`] with a reason.
 
@@ -42,10 +44,10 @@ mod validate;
 
 pub use assess::{Assessment, assess};
 pub use founded::Founded;
-pub use member::{BootstrapState, MemberStatus, Role, StoreState};
+pub use member::{BootstrapState, MemberConfig, MemberStatus, Role, StoreState};
 pub use observed::{Claim, Identity, Observed, Token, TokenState};
 pub use plan::{Plan, plan, refuse};
 pub use pod::PodFacts;
-pub use step::{Event, EventType, Fact, Grant, Kind, Object, Step};
+pub use step::{Event, EventType, Fact, Grant, Hold, Kind, Object, Reconfiguration, Stamp, Step, Transfer};
 pub use unreadable::unreadable;
 pub use validate::{ValidEnsemble, validate};

@@ -1,5 +1,6 @@
 //! What a server answers to `GET /status` on its admin port (contract item C4).
 
+use operator_api::Configuration;
 use serde::{Deserialize, Serialize};
 
 /// The answer of one server. Fields that the operator does not use are ignored.
@@ -29,8 +30,51 @@ pub struct MemberStatus {
     /// The SHA-256 of the `zoo.cfg` that it loaded.
     #[serde(default)]
     pub config_hash: Option<String>,
+    /// The committed configuration that it knows.
+    #[serde(default)]
+    pub config: MemberConfig,
     /// Whether its volume may vote.
     pub bootstrap: BootstrapState,
+}
+
+/// The committed configuration that a server knows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberConfig {
+    /// Its version: `0x` and hexadecimal digits; zero is what stood in `zoo.cfg`.
+    #[serde(default)]
+    pub version: String,
+    /// A later one, proposed and not known to be committed.
+    #[serde(default)]
+    pub pending: Option<String>,
+    /// Its lines, `server.N=…`.
+    #[serde(default)]
+    pub servers: Vec<String>,
+}
+
+impl MemberConfig {
+    /// The version as a number.
+    pub fn version(&self) -> Option<i64> {
+        i64::from_str_radix(self.version.strip_prefix("0x")?, 16).ok()
+    }
+
+    /// Whether the configuration has a line for a server.
+    pub fn names(&self, myid: i32) -> bool {
+        let key = format!("server.{myid}=");
+        self.servers.iter().any(|line| line.starts_with(&key))
+    }
+
+    /// The ids of voters and observers, and the version. None when it cannot be read, or is not a committed one.
+    pub fn read(&self) -> Option<Configuration> {
+        let (mut voters, mut observers) = (Vec::new(), Vec::new());
+        for line in &self.servers {
+            let (id, rest) = line.strip_prefix("server.")?.split_once('=')?;
+            let ids = if rest.contains(":observer") { &mut observers } else { &mut voters };
+            ids.push(id.trim().parse().ok()?);
+        }
+        let configuration = Configuration { version: self.version.clone(), voters, observers };
+        (configuration.version()? > 0 && !configuration.voters.is_empty()).then_some(configuration)
+    }
 }
 
 /// The role of a server.

@@ -69,17 +69,23 @@ pub enum TokenState {
 pub struct Claim {
     /// Its name.
     pub name: String,
+    /// Its UID.
+    pub uid: String,
     /// The ensemble it was made for, by its annotation. None when the operator did not make it.
     pub ensemble_id: Option<String>,
+    /// What the operator wrote on it when its member was removed.
+    pub retired: Option<String>,
 }
 
 impl Claim {
     /// What matters of a claim.
     pub fn of(claim: &PersistentVolumeClaim) -> Self {
-        let annotations = claim.metadata.annotations.as_ref();
+        let annotation = |name: String| claim.metadata.annotations.as_ref().and_then(|all| all.get(&name)).cloned();
         Self {
             name: claim.metadata.name.clone().unwrap_or_default(),
-            ensemble_id: annotations.and_then(|all| all.get(&names::ensemble_id_annotation())).cloned(),
+            uid: claim.metadata.uid.clone().unwrap_or_default(),
+            ensemble_id: annotation(names::ensemble_id_annotation()),
+            retired: annotation(names::retired_annotation()),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::conditions::{Conditions, Holds, find};
 use crate::founded::Founded;
 use crate::member::StoreState;
 use crate::observed::Observed;
+use crate::plan::scale;
 use crate::step::{Event, EventType};
 use crate::validate::ValidEnsemble;
 
@@ -23,6 +24,20 @@ pub(crate) struct Verdict {
     pub(crate) refused: Option<(&'static str, String)>,
     /// What the founding waits for.
     pub(crate) waiting: Option<String>,
+    /// What is being changed.
+    pub(crate) progress: Progress,
+}
+
+/// What is being changed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Progress {
+    /// Nothing.
+    #[default]
+    Still,
+    /// A change is under way: a reason in `PascalCase`, and what is done or waited for.
+    Moving(&'static str, String),
+    /// A change is wanted and only a person can help: why, and how.
+    Blocked(&'static str, String),
 }
 
 /// The status of an ensemble whose facts are not recorded.
@@ -59,16 +74,20 @@ pub(crate) fn founded(
     let namespace = observed.ensemble.metadata.namespace.as_deref().unwrap_or_default();
     let leader = assessment.leader.and_then(|ordinal| answer(observed, founded, ordinal));
     let domain = observed.ensemble.spec.cluster_domain.as_deref();
-    let tolerance = if assessment.is_available(founded) { assessment.synced_count() - founded.quorum() } else { 0 };
+    let tolerance = if assessment.is_available(founded) { assessment.synced_voters - founded.quorum() } else { 0 };
+
     ZooKeeperEnsembleStatus {
         observed_generation: observed.ensemble.metadata.generation,
         conditions: founded_conditions(observed, ensemble, founded, assessment, verdict, &old.conditions),
         ensemble_id: Some(founded.ensemble_id.clone()),
         bootstrap: Some(founded.bootstrap.clone()),
+        configuration: (founded.version() > 0).then(|| founded.configuration.clone()),
+        pods: Some(founded.pods),
         replicas: count(observed.pods.len()),
         ready_replicas: count(observed.pods.values().filter(|pod| pod.ready).count()),
         voters: founded.voter_count(),
-        synced_voters: assessment.synced_count(),
+        observers: count(founded.observers().len()),
+        synced_voters: assessment.synced_voters,
         quorum: founded.quorum(),
         fault_tolerance: tolerance,
         selector: Some(names::selector(name)),
@@ -76,8 +95,7 @@ pub(crate) fn founded(
         epoch: leader.map(|status| status.epoch),
         version: leader.map(|status| status.version.clone()).or_else(|| old.version.clone()),
         config_hash: ensemble.map_or_else(|| old.config_hash.clone(), |e| Some(build::config_hash(e, founded))),
-        members: founded
-            .ordinals()
+        members: (0..founded.pods)
             .map(|ordinal| member(observed, founded, assessment, &old.members, ordinal))
             .collect(),
         endpoints: Some(Endpoints { client: Some(names::client_endpoint(name, namespace, domain)) }),
@@ -117,10 +135,8 @@ fn turned(old: Option<&Condition>, new: &Condition) -> Option<Event> {
     let same_status = old.is_some_and(|old| old.status == new.status && old.reason == new.reason);
     let type_ = match (new.type_.as_str(), new.status.as_str()) {
         ("Ready", "True") => EventType::Normal,
-        // A second edit of the size is answered again.
-        ("ReplicasApplied", "False") if old.is_none_or(|old| old.message != new.message) => {
-            return Some(event(EventType::Warning, new));
-        }
+        ("Progressing", "False") if new.reason != "NothingToChange" => EventType::Warning,
+        ("ReplicasApplied", "True") if old.is_some_and(|old| old.status == "False") => EventType::Normal,
         ("Ready", "False") if new.reason == "Paused" => EventType::Normal,
         ("Degraded" | "QuorumLost", "True") | ("ReconcileSucceeded" | "ConfigApplied", "False") => EventType::Warning,
         _ => return None,
@@ -146,7 +162,7 @@ fn founded_conditions(
 ) -> Vec<Condition> {
     let mut list = conditions(observed, old);
     let available = assessment.is_available(founded);
-    let (synced, voters) = (assessment.synced_count(), founded.voter_count());
+    let (synced, voters) = (assessment.synced_voters, founded.voter_count());
     let synced_text = format!("{synced} of {voters} voters are synced, {} are needed", founded.quorum());
     let problems: Vec<&str> = assessment.problems.iter().map(|problem| problem.text.as_str()).collect();
     let problems = problems.join("; ");
@@ -166,7 +182,7 @@ fn founded_conditions(
             list.set("Degraded", true, worst.kind.reason(), &*problems);
         }
         Some(_) => list.set("Degraded", false, "Bootstrapping", problems.clone()),
-        None => list.set("Degraded", false, "AllMembersSynced", "every voter is synced and ready"),
+        None => list.set("Degraded", false, "AllMembersSynced", "every member is synced and ready"),
     }
     let text = if lost { format!("no quorum for {QUORUM_LOST_SECONDS} s: {problems}") } else { synced_text };
     list.set("QuorumLost", lost, if lost { "MajorityUnreachable" } else { "QuorumNotLost" }, text);
@@ -174,7 +190,8 @@ fn founded_conditions(
     let reason = if spare > 0 { "VotersToSpare" } else { "NoVoterToSpare" };
     list.set("FaultTolerant", spare > 0, reason, format!("voters that may fail now without loss of service: {spare}"));
     config_applied(&mut list, observed, ensemble, founded, assessment.leader);
-    replicas_applied(&mut list, observed, founded);
+    replicas_applied(&mut list, ensemble, founded, verdict);
+    progressing(&mut list, verdict);
     reconcile_succeeded(&mut list, verdict);
     list.list
 }
@@ -194,13 +211,13 @@ fn ready(
     match &verdict.refused {
         Some((reason, message)) => list.set("Ready", false, reason, &**message),
         None if observed.ensemble.spec.paused => {
-            let problems = if problems.is_empty() { "every voter is synced and ready" } else { problems };
+            let problems = if problems.is_empty() { "every member is synced and ready" } else { problems };
             list.set("Ready", whole, "Paused", format!("spec.paused is true; {problems}"));
         }
         None if !founded.is_complete() => list.set("Ready", false, "Bootstrapping", waiting),
         None if lost => list.set("Ready", false, "QuorumLost", problems),
         None if !whole => list.set("Ready", false, "Degraded", problems),
-        None => list.set("Ready", true, "AllMembersSynced", "every voter is synced and ready"),
+        None => list.set("Ready", true, "AllMembersSynced", "every member is synced and ready"),
     }
 }
 
@@ -236,7 +253,7 @@ fn config_applied(
     let mut outdated = Vec::new();
     let mut unknown = Vec::new();
     // In the order in which a person should move them: the highest first, the leader last, so that it moves once.
-    let followers = founded.ordinals().rev().filter(|ordinal| Some(*ordinal) != leader);
+    let followers = (0..founded.pods).rev().filter(|ordinal| Some(*ordinal) != leader);
     for ordinal in followers.chain(leader) {
         let name = names::pod(observed.name(), ordinal);
         let pod_revision = observed.pods.get(&ordinal).and_then(|pod| pod.revision.as_deref());
@@ -265,16 +282,38 @@ fn config_applied(
 }
 
 /// Whether the ensemble has the size that the spec asks for.
-fn replicas_applied(list: &mut Conditions<'_>, observed: &Observed, founded: &Founded) {
-    let (wanted, has) = (observed.ensemble.spec.replicas, founded.voter_count());
-    if wanted == has {
-        list.set("ReplicasApplied", true, "AsFounded", format!("the ensemble has {has} voters"));
-    } else {
-        let message = format!(
-            "spec.replicas is {wanted}, and the ensemble keeps the {has} voters it was founded with: changing the size of \
-             an ensemble is not supported yet, and nothing was touched; write replicas: {has}"
-        );
-        list.set("ReplicasApplied", false, "ChangeUnsupported", message);
+fn replicas_applied(list: &mut Conditions<'_>, ensemble: Option<&ValidEnsemble>, founded: &Founded, verdict: &Verdict) {
+    const TYPE: &str = "ReplicasApplied";
+    let has = format!("{} voters and {} observers", founded.voter_count(), founded.observers().len());
+    let foreign = match founded.foreigners() {
+        ids if ids.is_empty() => String::new(),
+        ids => format!("; servers {ids:?} are members that are no pods of this ensemble, and are left alone"),
+    };
+    let Some(ensemble) = ensemble else {
+        return list.set(TYPE, Holds::Unknown, "SpecRefused", "the spec is refused, so nothing is compared with it");
+    };
+    if let Progress::Blocked(reason, message) = &verdict.progress {
+        return list.set(TYPE, false, reason, &**message);
+    }
+    let (replicas, voters) = (ensemble.spec.replicas, ensemble.spec.voter_count());
+    let wanted = format!("{voters} voters and {} observers", replicas - voters);
+    match scale::way(ensemble, founded) {
+        scale::Way::Stays => list.set(TYPE, true, "AllMembersPresent", format!("the ensemble has {has}{foreign}")),
+        scale::Way::Up => {
+            list.set(TYPE, false, "ScalingUp", format!("the ensemble has {has}, and is to have {wanted}{foreign}"))
+        }
+        scale::Way::Down => {
+            list.set(TYPE, false, "ScalingDown", format!("the ensemble has {has}, and is to have {wanted}{foreign}"))
+        }
+    }
+}
+
+/// Whether a change is under way, and what is done or waited for.
+fn progressing(list: &mut Conditions<'_>, verdict: &Verdict) {
+    match &verdict.progress {
+        Progress::Still => list.set("Progressing", false, "NothingToChange", "no change is under way"),
+        Progress::Moving(reason, message) => list.set("Progressing", true, reason, &**message),
+        Progress::Blocked(reason, message) => list.set("Progressing", false, reason, &**message),
     }
 }
 
@@ -292,8 +331,9 @@ fn member(observed: &Observed, founded: &Founded, assessment: &Assessment, old: 
     let volume = status.filter(|_| synced).and_then(|status| status.volume_id.clone());
     Member {
         ordinal,
-        myid: founded.myid(ordinal).unwrap_or_default(),
+        myid: founded.myid(ordinal),
         pod: names::pod(observed.name(), ordinal),
+        member: membership(founded, ordinal).to_owned(),
         node: observed.pods.get(&ordinal).and_then(|pod| pod.node.clone()),
         role: status.map_or("unknown", |status| status.role.as_str()).to_owned(),
         state: status.map_or("unknown", |status| state(status.store_state, synced)).to_owned(),
@@ -301,6 +341,16 @@ fn member(observed: &Observed, founded: &Founded, assessment: &Assessment, old: 
         // Kept while the member is away, so that a new volume is noticed when it is back.
         volume_id: volume.or_else(|| old.and_then(|old| old.volume_id.clone())),
         config_hash: status.and_then(|status| status.config_hash.clone()),
+    }
+}
+
+fn membership(founded: &Founded, ordinal: i32) -> &'static str {
+    if founded.voters().contains(&ordinal) {
+        "voter"
+    } else if founded.observers().contains(&ordinal) {
+        "observer"
+    } else {
+        "joiner"
     }
 }
 

@@ -20,6 +20,15 @@ pub enum Step {
     Apply(Object),
     /// A recorded volume waits for its vote. Sends `POST /bootstrap`.
     Grant(Grant),
+    /// Servers join, leave, or change between voting and observing. Sends `POST /reconfig` to the leader, with the version of the
+    /// configuration that was read: it takes effect on that one or not at all.
+    Reconfigure(Reconfiguration),
+    /// The leader hands its office over. Sends `POST /leader/transfer`.
+    Transfer(Transfer),
+    /// A claim is retired, or in use again. Writes the annotation, on the object with this UID only.
+    Stamp(Stamp),
+    /// The claim of a server that was removed goes. Deletes the object with this UID only.
+    DeleteClaim(Hold),
     /// Something a person should see happened. Publishes an event of the resource.
     Report(Event),
     /// The status changed. Writes it under the resource version that was observed.
@@ -31,7 +40,7 @@ pub enum Step {
     },
 }
 
-/// A fact that is never changed once recorded.
+/// A fact that is recorded. Those of the founding are never changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// The ensemble's identity and its voters.
@@ -40,6 +49,58 @@ pub enum Fact {
     Volumes,
     /// The ensemble exists; no further grant.
     Complete,
+    /// A newer committed configuration was seen.
+    Configuration,
+    /// How many pods there are to be.
+    Pods,
+}
+
+/// A change of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconfiguration {
+    /// The leader.
+    pub leader: i32,
+    /// The address of its pod.
+    pub ip: String,
+    /// The version of the configuration that is changed.
+    pub version: String,
+    /// Lines of servers that join, or change.
+    pub joining: Vec<String>,
+    /// Ids of servers that leave.
+    pub leaving: Vec<i32>,
+}
+
+/// A hand-off of the leader's office.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// The leader.
+    pub from: i32,
+    /// Who takes over.
+    pub to: i32,
+    /// The address of the leader's pod.
+    pub ip: String,
+    /// The id of who takes over.
+    pub myid: i32,
+}
+
+/// The mark on the claim of a server that was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The claim.
+    pub claim: String,
+    /// Its UID.
+    pub uid: String,
+    /// The version of the configuration that its server is not in; none to take the mark away.
+    pub value: Option<String>,
+}
+
+/// One object, and no other of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
 }
 
 /// A grant of a vote to one volume.
@@ -147,6 +208,12 @@ impl Step {
             Self::Record(Fact::Identity, _) => "record-identity",
             Self::Record(Fact::Volumes, _) => "record-volumes",
             Self::Record(Fact::Complete, _) => "record-complete",
+            Self::Record(Fact::Configuration, _) => "record-configuration",
+            Self::Record(Fact::Pods, _) => "record-pods",
+            Self::Reconfigure(_) => "reconfigure",
+            Self::Transfer(_) => "transfer",
+            Self::Stamp(_) => "stamp",
+            Self::DeleteClaim(_) => "delete-claim",
             Self::CreateToken(_) => "create-token",
             Self::Apply(_) => "apply",
             Self::Grant(_) => "grant",
@@ -159,7 +226,15 @@ impl Step {
     /// Whether the step changes something.
     pub fn mutates(&self) -> bool {
         match self {
-            Self::Record(..) | Self::CreateToken(_) | Self::Apply(_) | Self::Grant(_) | Self::WriteStatus(_) => true,
+            Self::Record(..)
+            | Self::CreateToken(_)
+            | Self::Apply(_)
+            | Self::Grant(_)
+            | Self::Reconfigure(_)
+            | Self::Transfer(_)
+            | Self::Stamp(_)
+            | Self::DeleteClaim(_)
+            | Self::WriteStatus(_) => true,
             Self::Report(_) | Self::Wait { .. } => false,
         }
     }
@@ -170,6 +245,11 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
+            Self::Record(Fact::Configuration, status) => match &status.configuration {
+                Some(c) => write!(f, " version={} voters={:?} observers={:?}", c.version, c.voters, c.observers),
+                None => Ok(()),
+            },
+            Self::Record(Fact::Pods, status) => write!(f, " pods={}", status.pods.unwrap_or_default()),
             Self::Record(_, status) => {
                 if let Some(id) = &status.ensemble_id {
                     write!(f, " ensemble={id}")?;
@@ -192,6 +272,12 @@ impl fmt::Display for Step {
                     grant.ordinal, grant.volume_id, grant.voters, grant.ensemble_id
                 )
             }
+            Self::Reconfigure(Reconfiguration { leader, version, joining, leaving, .. }) => {
+                write!(f, " leader={leader} version={version} joining={joining:?} leaving={leaving:?}")
+            }
+            Self::Transfer(Transfer { from, to, .. }) => write!(f, " from={from} to={to}"),
+            Self::Stamp(Stamp { claim, value, .. }) => write!(f, " {claim} {}", value.as_deref().unwrap_or("none")),
+            Self::DeleteClaim(hold) => write!(f, " {}", hold.name),
             Self::Report(event) => write!(f, " {:?} {}: {}", event.type_, event.reason, event.note),
             Self::Wait { reason } => write!(f, ": {reason}"),
         }

@@ -5,8 +5,10 @@ use operator_api::{FourLetterWord, StorageType, ZooKeeperEnsembleSpec, names};
 
 use crate::observed::Observed;
 
-/// The largest sizes that are founded. An even number of voters tolerates no more failures than the odd one below it.
-const REPLICAS: [i32; 4] = [1, 3, 5, 7];
+/// The most servers of an ensemble.
+const REPLICAS_MAX: i32 = 15;
+/// The most voters of an ensemble.
+const VOTERS_MAX: i32 = 7;
 
 /// A resource whose spec can be carried out. Builders take nothing else.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,8 +35,14 @@ pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
     let spec = &observed.ensemble.spec;
     let mut faults = Vec::new();
     name(observed.name(), &mut faults);
-    if !REPLICAS.contains(&spec.replicas) {
-        faults.push(format!("spec.replicas is {}; write 1, 3, 5 or 7", spec.replicas));
+    if !(1..=REPLICAS_MAX).contains(&spec.replicas) {
+        faults.push(format!("spec.replicas is {}; write 1 to {REPLICAS_MAX}", spec.replicas));
+    }
+    if let Some(voters) = spec.voters {
+        let most = VOTERS_MAX.min(spec.replicas);
+        if voters % 2 != 1 || !(1..=most).contains(&voters) {
+            faults.push(format!("spec.voters is {voters}; write an odd number from 1 to {most}, or leave it out"));
+        }
     }
     if !(1..=240).contains(&spec.myid_offset) {
         faults.push(format!("spec.myidOffset is {}; write 1 to 240", spec.myid_offset));

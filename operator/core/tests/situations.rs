@@ -46,9 +46,8 @@ fn render(plan: &Plan, old: Option<&ZooKeeperEnsembleStatus>) -> String {
         writeln!(text, "{step}").expect("a String takes it");
     }
     writeln!(text, "next: {:?}\n", plan.next).expect("a String takes it");
-    let written = plan.steps.iter().rev().find_map(|step| match step {
-        Step::Record(_, status) | Step::WriteStatus(status) => Some(&**status),
-        Step::CreateToken(_) | Step::Apply(_) | Step::Grant(_) | Step::Report(_) | Step::Wait { .. } => None,
+    let written = plan.steps.iter().rev().find_map(|step| {
+        if let Step::Record(_, status) | Step::WriteStatus(status) = step { Some(&**status) } else { None }
     });
     let Some(status) = written.or(old) else { return text };
     for condition in &status.conditions {

@@ -18,7 +18,7 @@ pub use image::{Image, PullPolicy};
 pub use pod_template::{EnvVar, PodTemplate};
 pub use resources::Resources;
 pub use scheduling::{AntiAffinity, Scheduling, TopologySpread, WhenUnsatisfiable};
-pub use storage::{AccessMode, Storage, StorageType, TxnLogVolume, Volume};
+pub use storage::{AccessMode, Reclaim, ReclaimPolicy, Storage, StorageType, TxnLogVolume, Volume};
 
 /// An ensemble of ZooKeeper servers: its size, its storage and its configuration.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -53,17 +53,25 @@ pub use storage::{AccessMode, Storage, StorageType, TxnLogVolume, Volume};
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name must be a DNS label that begins with a letter: lower-case letters, digits and '-', no dots")
 )]
 #[x_kube(
+    validation = Rule::new("!has(self.voters) || self.voters <= self.replicas")
+        .message("voters must not exceed replicas: raise replicas, lower voters, or leave voters out"),
     validation = Rule::new("has(self.clusterDomain) == has(oldSelf.clusterDomain) && (!has(self.clusterDomain) || self.clusterDomain == oldSelf.clusterDomain)")
         .message("clusterDomain is immutable, since the servers know each other by these names: leave it as it was, or create another ensemble"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ZooKeeperEnsembleSpec {
-    /// How many servers: 1, 3, 5 or 7, all of them voters.
-    ///
-    /// It takes effect when the ensemble is founded. A change afterwards is reported and not carried out.
+    /// How many servers. The lowest ordinals vote, see `voters`; the others observe: they serve reads, and forward writes.
+    /// `kubectl scale` writes this field.
     #[serde(default = "default_replicas")]
-    #[x_kube(validation = Rule::new("self in [1, 3, 5, 7]").message("replicas must be 1, 3, 5 or 7: an even number of voters tolerates no more failures than the odd number below it; write 3 for 2 or 4, 5 for 6, 7 for more"))]
+    #[schemars(range(min = 1, max = 15))]
     pub replicas: i32,
+
+    /// How many of them vote: an odd number. Without it, the greatest odd number up to `replicas`, at most 5: an even number of
+    /// voters tolerates no more failures than the odd number below it, and each voter more makes writes slower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 7))]
+    #[x_kube(validation = Rule::new("self % 2 == 1").message("voters must be odd: an even number tolerates no more failures than the odd number below it; write one less, and the last server observes"))]
+    pub voters: Option<i32>,
 
     /// Which server image runs. Without it, the image that the operator was installed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,7 +79,7 @@ pub struct ZooKeeperEnsembleSpec {
 
     /// Volumes of each server.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("storage is immutable, since a StatefulSet keeps the volumes it was created with (expansion is not supported yet): leave it as it was, or create another ensemble"))]
+    #[x_kube(validation = Rule::new("self.type == oldSelf.type && self.data == oldSelf.data && self.txnLog == oldSelf.txnLog && has(self.sizeLimit) == has(oldSelf.sizeLimit) && (!has(self.sizeLimit) || self.sizeLimit == oldSelf.sizeLimit)").message("the volumes are immutable, since a StatefulSet keeps those it was created with (expansion is not supported yet): leave them as they were, or create another ensemble; reclaimPolicy may change"))]
     pub storage: Storage,
 
     /// Settings of `zoo.cfg`. A change reaches a server when its pod is next created; the condition ConfigApplied says
@@ -114,10 +122,22 @@ fn default_myid_offset() -> i32 {
     1
 }
 
+/// The most voters that an ensemble gets unless the spec says otherwise.
+const VOTERS_DEFAULT_MAX: i32 = 5;
+
+impl ZooKeeperEnsembleSpec {
+    /// How many of the servers vote.
+    pub fn voter_count(&self) -> i32 {
+        let odd = if self.replicas % 2 == 0 { self.replicas - 1 } else { self.replicas };
+        self.voters.unwrap_or_else(|| odd.min(VOTERS_DEFAULT_MAX))
+    }
+}
+
 impl Default for ZooKeeperEnsembleSpec {
     fn default() -> Self {
         Self {
             replicas: default_replicas(),
+            voters: None,
             image: None,
             storage: Storage::default(),
             config: Config::default(),

@@ -32,10 +32,33 @@ pub struct Storage {
     /// The transaction log: a disk of its own keeps its syncs apart from the writing of snapshots.
     #[serde(default)]
     pub txn_log: TxnLogVolume,
+    /// What becomes of claims that no pod uses any more.
+    #[serde(default)]
+    pub reclaim_policy: ReclaimPolicy,
     /// Limit of each Ephemeral volume. Without it, what the node has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::quantity")]
     pub size_limit: Option<Quantity>,
+}
+
+/// What becomes of claims that no pod uses any more. They always stay when the ensemble is deleted.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReclaimPolicy {
+    /// The claims of a server that a smaller `replicas` removed. They are deleted only when the server is out of the committed
+    /// configuration and its pod is gone.
+    #[serde(default)]
+    pub on_scale_down: Reclaim,
+}
+
+/// Whether a claim stays.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reclaim {
+    /// It stays, marked as retired, and is used again when the ensemble grows.
+    #[default]
+    Retain,
+    /// It is deleted.
+    Delete,
 }
 
 /// Whether volumes outlive their pods.

@@ -49,6 +49,7 @@ impl Call {
             (&Method::POST, _) => "create",
             (&Method::PUT, _) => "update",
             (&Method::PATCH, _) => "patch",
+            (&Method::DELETE, 2) => "delete",
             (method, _) => panic!("the operator does not {method}"),
         };
         let after = query("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
@@ -74,7 +75,8 @@ impl Call {
             [] => unreachable!("a path has parts"),
         };
         let right = |verb: &str| format!("{}/{resource}:{verb}", self.group);
-        let apply = self.verb == "patch" && self.group != "events.k8s.io";
+        let is_apply = self.group != "events.k8s.io" && resource != "persistentvolumeclaims";
+        let apply = self.verb == "patch" && is_apply;
         std::iter::once(right(self.verb)).chain(apply.then(|| right("create"))).collect()
     }
 }
@@ -120,6 +122,27 @@ impl World {
                 }
             }
             "patch" if path.starts_with("events/") => (200, body.clone()),
+            "patch" if path.starts_with("persistentvolumeclaims/") => {
+                let Some(claim) = self.objects.get(path) else { return (404, Value::Null) };
+                if claim["metadata"]["uid"] != body["metadata"]["uid"] {
+                    return (409, json!("Conflict"));
+                }
+                let mut claim = claim.clone();
+                let annotations = claim["metadata"]["annotations"].as_object_mut().expect("annotations");
+                annotations.extend(body["metadata"]["annotations"].as_object().expect("annotations").clone());
+                annotations.retain(|_, value| !value.is_null());
+                (200, self.put(path, claim))
+            }
+            "delete" => {
+                let Some(claim) = self.objects.get(path) else { return (404, Value::Null) };
+                if claim["metadata"]["uid"] != body["preconditions"]["uid"] {
+                    return (409, json!("Conflict"));
+                }
+                let ordinal = path.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse().ok()).expect("a claim");
+                assert!(!self.servers.contains_key(&ordinal), "the claim of a pod is deleted: {path}");
+                self.objects.remove(path);
+                (200, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }))
+            }
             "patch" => {
                 let mut object = body.clone();
                 if let Some(status) = self.objects.get(path).and_then(|old| old.get("status")) {

@@ -1,7 +1,12 @@
-//! The servers of the ensemble: they wait for a grant, elect a leader, and answer on their admin ports.
+//! The servers of the ensemble: they wait for a grant, elect a leader, change their configuration when it is asked for, and answer
+//! on their admin ports. What must never happen to them is asserted here.
 
-use operator_controller::admin::{Admin, GrantError};
-use operator_core::{BootstrapState, Grant, MemberStatus, Role, StoreState, Token};
+use std::collections::BTreeSet;
+
+use operator_controller::admin::{Admin, AdminError};
+use operator_core::{
+    BootstrapState, Grant, MemberConfig, MemberStatus, Reconfiguration, Role, StoreState, Token, Transfer,
+};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -15,6 +20,29 @@ pub struct Server {
     /// It holds the ensemble's history.
     pub synced: bool,
     pub up: bool,
+    /// The configuration that it has active.
+    pub configuration: Configuration,
+}
+
+/// A committed configuration, by ordinals.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    pub version: u64,
+    pub voters: BTreeSet<i32>,
+    pub observers: BTreeSet<i32>,
+}
+
+impl Configuration {
+    fn has(&self, ordinal: i32) -> bool {
+        self.voters.contains(&ordinal) || self.observers.contains(&ordinal)
+    }
+
+    fn reported(&self) -> MemberConfig {
+        let line = |ordinal: &i32, role| format!("server.{}=zk-{ordinal}:2888:3888:{role};0.0.0.0:2181", ordinal + 1);
+        let voters = self.voters.iter().map(|ordinal| line(ordinal, "participant"));
+        let servers = voters.chain(self.observers.iter().map(|ordinal| line(ordinal, "observer"))).collect();
+        MemberConfig { version: format!("{:#x}", self.version), pending: None, servers }
+    }
 }
 
 /// The servers answer whoever reaches them: the network to the API server is another one.
@@ -24,12 +52,29 @@ impl Admin for Process {
         self.fake.world().member(ordinal_of(ip))
     }
 
-    async fn grant(&self, token: &Token, grant: &Grant) -> Result<(), GrantError> {
-        let fault = self.fake.world().fault_at(&self.name, &format!("grant {}", grant.ordinal));
-        let refused = |status| Err(GrantError::Refused { status, reason: String::new() });
+    async fn reconfigure(&self, token: &Token, change: &Reconfiguration) -> Result<(), AdminError> {
+        self.change("reconfigure", |world| world.reconfigure(token, change)).await
+    }
+
+    async fn transfer(&self, token: &Token, transfer: &Transfer) -> Result<(), AdminError> {
+        self.change("transfer", |world| world.transfer(token, transfer)).await
+    }
+
+    async fn grant(&self, token: &Token, grant: &Grant) -> Result<(), AdminError> {
         let takes = self.fake.world().grant_takes;
+        self.change(&format!("grant {}", grant.ordinal), |world| world.grant(token, grant)).await?;
+        sleep(takes).await;
+        Ok(())
+    }
+}
+
+impl Process {
+    /// A request that changes something, with the fault that is due at it.
+    async fn change(&self, call: &str, take: impl Fn(&mut World) -> Result<(), u16>) -> Result<(), AdminError> {
+        let fault = self.fake.world().fault_at(&self.name, call);
+        let refused = |status| Err(AdminError::Refused { status, reason: "the server's words".to_owned() });
         self.fake.delay().await;
-        let take = || self.fake.world().grant(token, grant);
+        let take = || take(&mut self.fake.world());
         match fault {
             Some(Fault::CrashBefore) => {
                 self.fake.died.notify_one();
@@ -43,13 +88,9 @@ impl Admin for Process {
             Some(Fault::Answer(status)) => refused(status),
             Some(Fault::TimeoutAfter) => {
                 let _ = take();
-                Err(GrantError::NoAnswer("timed out".to_owned()))
+                Err(AdminError::NoAnswer("timed out".to_owned()))
             }
-            None => {
-                let answer = take();
-                sleep(takes).await;
-                answer.or_else(refused)
-            }
+            None => take().or_else(refused),
         }
     }
 }
@@ -59,15 +100,23 @@ fn ordinal_of(ip: &str) -> i32 {
 }
 
 impl World {
-    /// The pods follow the StatefulSet; their servers start with them.
+    /// The pods follow the StatefulSet; their claims and servers are made with them.
     pub fn pods(&mut self) -> Vec<Value> {
         let replicas =
             self.objects.get("statefulsets/zk").and_then(|set| set["spec"]["replicas"].as_i64()).unwrap_or(0);
-        let pod = |ordinal: i64| {
-            let ready = self
-                .servers
-                .get(&i32::try_from(ordinal).expect("few"))
-                .is_some_and(|server| server.synced && server.up);
+        let replicas = i32::try_from(replicas).expect("few");
+        for ordinal in 0..replicas {
+            self.start_server(ordinal);
+        }
+        // The pods that are too many go, and their claims stay.
+        let gone: Vec<i32> = self.servers.keys().copied().filter(|ordinal| *ordinal >= replicas).collect();
+        for ordinal in gone {
+            assert!(!self.configuration.has(ordinal), "the pod of member {ordinal} is taken away");
+            let server = self.servers.remove(&ordinal).expect("it is there");
+            self.idle.insert(ordinal, server);
+        }
+        let pod = |(ordinal, server): (&i32, &Server)| {
+            let ready = server.synced && server.up;
             json!({
                 "metadata": { "name": format!("zk-{ordinal}") },
                 "status": {
@@ -76,29 +125,73 @@ impl World {
                 },
             })
         };
-        let pods: Vec<Value> = (0..replicas).map(pod).collect();
-        for ordinal in 0..i32::try_from(replicas).expect("few") {
-            if !self.servers.contains_key(&ordinal) {
-                self.new_volume(ordinal);
-            }
-        }
-        pods
+        self.servers.iter().map(pod).collect()
     }
 
-    /// A server starts on an empty volume.
+    fn start_server(&mut self, ordinal: i32) {
+        if self.servers.contains_key(&ordinal) {
+            return;
+        }
+        let claims = ["data", "txnlog"].map(|volume| format!("persistentvolumeclaims/{volume}-zk-{ordinal}"));
+        match self.idle.remove(&ordinal) {
+            Some(server) if claims.iter().all(|claim| self.objects.contains_key(claim)) => {
+                let knows = &server.configuration;
+                assert!(
+                    !server.synced || !knows.has(ordinal) || knows == &self.configuration,
+                    "server {ordinal} comes back and believes that it is a member"
+                );
+                self.servers.insert(ordinal, Server { synced: false, up: true, ..server });
+            }
+            _ => self.new_volume(ordinal),
+        }
+        for claim in claims {
+            if !self.objects.contains_key(&claim) {
+                let name = claim.split('/').next_back().unwrap_or_default();
+                let id = json!({ "zookeeper.ensemble.rs/ensemble-id": self.ensemble_id() });
+                self.put(&claim.clone(), json!({ "metadata": { "name": name, "uid": claim, "annotations": id } }));
+            }
+        }
+    }
+
+    fn ensemble_id(&self) -> String {
+        let config = self.objects["configmaps/zk-config"]["data"]["zoo.cfg"].as_str().expect("text");
+        config.lines().find_map(|line| line.strip_prefix("ensemble.id=")).expect("an id").to_owned()
+    }
+
+    /// A server starts on an empty volume; it knows what `zoo.cfg` says.
     pub fn new_volume(&mut self, ordinal: i32) {
         let volume = format!("volume-{}", self.volumes_drawn);
         self.volumes_drawn += 1;
-        self.servers.insert(ordinal, Server { volume, granted: false, synced: false, up: true });
+        if self.configuration == Configuration::default() {
+            let config = self.objects["configmaps/zk-config"]["data"]["zoo.cfg"].as_str().expect("text");
+            let id = |line: &str| line.strip_prefix("server.")?.split('=').next()?.parse::<i32>().ok();
+            self.configuration.voters = config.lines().filter_map(id).map(|id| id - 1).collect();
+        }
+        let configuration = Configuration::default();
+        self.servers.insert(ordinal, Server { volume, granted: false, synced: false, up: true, configuration });
     }
 
-    /// Granted servers elect a leader when they are a majority; the others take its history.
+    /// Granted servers elect a leader when they are a majority of the voters; everybody takes its history, and the
+    /// configuration with it.
     pub fn servers_turn(&mut self) {
-        let voting = |server: &&mut Server| server.up && (server.granted || server.synced);
-        let majority = self.servers.len() / 2 + 1;
-        if self.servers.values_mut().filter(voting).count() >= majority {
-            self.servers.values_mut().filter(|server| server.up).for_each(|server| server.synced = true);
+        let votes = |ordinal: &&i32| {
+            self.servers.get(ordinal).is_some_and(|server| server.up && (server.granted || server.synced))
+        };
+        if self.configuration.voters.iter().filter(votes).count() > self.configuration.voters.len() / 2 {
+            let configuration = self.configuration.clone();
+            for server in self.servers.values_mut().filter(|server| server.up) {
+                server.synced = true;
+                server.configuration = configuration.clone();
+            }
         }
+        if self.leader.is_none_or(|leader| !self.serves(leader)) {
+            self.leader = self.configuration.voters.iter().copied().find(|ordinal| self.serves(*ordinal));
+        }
+    }
+
+    fn serves(&self, ordinal: i32) -> bool {
+        self.configuration.voters.contains(&ordinal)
+            && self.servers.get(&ordinal).is_some_and(|server| server.synced && server.up)
     }
 
     fn member(&self, ordinal: i32) -> Result<MemberStatus, String> {
@@ -106,17 +199,16 @@ impl World {
         if !server.up {
             return Err("connection refused".to_owned());
         }
-        let config = self.objects["configmaps/zk-config"]["data"]["zoo.cfg"].as_str().expect("text");
-        let ensemble_id = config.lines().find_map(|line| line.strip_prefix("ensemble.id=")).expect("an id");
-        let leader = self.servers.iter().find(|(_, server)| server.synced && server.up).map(|(ordinal, _)| ordinal + 1);
+        let leader = self.leader.filter(|leader| self.serves(*leader)).map(|ordinal| ordinal + 1);
         let leads = leader == Some(ordinal + 1);
         Ok(MemberStatus {
             version: "1.0.0".to_owned(),
             myid: ordinal + 1,
-            ensemble_id: Some(ensemble_id.to_owned()),
+            ensemble_id: Some(self.ensemble_id()),
             volume_id: Some(server.volume.clone()),
             role: match (server.synced, leads) {
                 (true, true) => Role::Leading,
+                (true, false) if self.configuration.observers.contains(&ordinal) => Role::Observing,
                 (true, false) => Role::Following,
                 (false, _) => Role::Looking,
             },
@@ -124,6 +216,7 @@ impl World {
             epoch: 1,
             store_state: if server.synced { StoreState::Synced } else { StoreState::Uninitialized },
             config_hash: None,
+            config: server.configuration.reported(),
             bootstrap: match (server.synced, server.granted) {
                 (true, _) => BootstrapState::Closed,
                 (false, true) => BootstrapState::Granted,
@@ -132,11 +225,56 @@ impl World {
         })
     }
 
+    /// The leader's side of a reconfiguration: from the version that is active, to one whose voters it has synced.
+    fn reconfigure(&mut self, token: &Token, change: &Reconfiguration) -> Result<(), u16> {
+        self.check_token(token)?;
+        if self.leader != Some(change.leader) || change.version != format!("{:#x}", self.configuration.version) {
+            return Err(409);
+        }
+        let mut next = self.configuration.clone();
+        for id in &change.leaving {
+            next.voters.remove(&(id - 1));
+            next.observers.remove(&(id - 1));
+        }
+        for line in &change.joining {
+            let id: i32 = line["server.".len()..].split('=').next().and_then(|id| id.parse().ok()).expect("an id");
+            let observes = line.contains(":observer");
+            next.voters.remove(&(id - 1));
+            next.observers.remove(&(id - 1));
+            if observes { &mut next.observers } else { &mut next.voters }.insert(id - 1);
+        }
+        assert!(next.voters.len() % 2 == 1, "an even number of voters: {next:?}");
+        assert!(self.leader.is_some_and(|leader| next.voters.contains(&leader)), "the leader is removed: {next:?}");
+        let joins = |ordinal: &&i32| !self.configuration.voters.contains(ordinal);
+        for ordinal in next.voters.iter().filter(joins) {
+            assert!(self.servers[ordinal].synced, "server {ordinal} is to vote and is not synced");
+        }
+        next.version += 1;
+        self.configuration = next;
+        let configuration = self.configuration.clone();
+        for server in self.servers.values_mut().filter(|server| server.up && server.synced) {
+            server.configuration = configuration.clone();
+        }
+        Ok(())
+    }
+
+    fn transfer(&mut self, token: &Token, transfer: &Transfer) -> Result<(), u16> {
+        self.check_token(token)?;
+        if self.leader != Some(transfer.from) || transfer.myid != transfer.to + 1 || !self.serves(transfer.to) {
+            return Err(409);
+        }
+        self.leader = Some(transfer.to);
+        Ok(())
+    }
+
+    fn check_token(&self, token: &Token) -> Result<(), u16> {
+        let right = self.objects["secrets/zk-superuser"]["data"]["token"] == base64(&token.0);
+        if right { Ok(()) } else { Err(401) }
+    }
+
     /// The server's side of a grant, after the contract: an empty volume takes it, once or again.
     fn grant(&mut self, token: &Token, grant: &Grant) -> Result<(), u16> {
-        if self.objects["secrets/zk-superuser"]["data"]["token"] != base64(&token.0) {
-            return Err(401);
-        }
+        self.check_token(token)?;
         let server = self.servers.get_mut(&grant.ordinal).expect("a server that is asked");
         if server.synced || server.volume != grant.volume_id {
             return Err(409);

@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use api::{Call, Change, Reply, failure, refusal, respond};
-pub use ensemble::Server;
+pub use ensemble::{Configuration, Server};
 
 pub const NAMESPACE: &str = "prod";
 pub const NAME: &str = "zk";
@@ -78,6 +78,11 @@ pub struct World {
     /// Volume and grant of each server, by ordinal.
     pub servers: BTreeMap<i32, Server>,
     volumes_drawn: u32,
+    /// Servers whose pods are gone, as their volumes hold them.
+    pub idle: BTreeMap<i32, Server>,
+    /// The committed configuration, and who leads.
+    pub configuration: Configuration,
+    pub leader: Option<i32>,
     /// Mutating calls so far, in words, and with who issued them when.
     pub calls: Vec<String>,
     pub acts: Vec<Act>,
@@ -179,7 +184,8 @@ impl Fake {
             }
             self.world().servers_turn();
         }
-        panic!("it does not settle: {:?}\n{}", self.world().calls, self.status());
+        let status = self.status();
+        panic!("it does not settle: {:?}\n{status}", self.world().calls);
     }
 
     /// A whole operator process: it waits for the lease and acts while it holds it.

@@ -14,7 +14,9 @@ pub(super) fn body(zoo_cfg: &str) -> Value {
 
 /// The file that every server of the ensemble reads. The same text for all: a server finds its own line by its id.
 ///
-/// The `server.N` lines are the frozen voters, never `spec.replicas`: an edited spec must not make two lists of voters.
+/// The `server.N` lines are the committed configuration, before the first reconfiguration the frozen voters, and never
+/// `spec.replicas`: an edited spec must not make two lists of voters. They are for servers that have nothing better: one that has
+/// kept a later configuration goes by that, and one without a line finds its own by the pattern `ensemble.member`.
 pub fn zoo_cfg(ensemble: &ValidEnsemble, founded: &Founded) -> String {
     let config = &ensemble.spec.config;
     let txn_log_dir = if ensemble.spec.storage.txn_log.enabled { names::TXN_LOG_DIR } else { names::DATA_DIR };
@@ -45,17 +47,27 @@ pub fn zoo_cfg(ensemble: &ValidEnsemble, founded: &Founded) -> String {
         line(key, value);
     }
     line("standaloneEnabled", &false);
+    line("reconfigEnabled", &true);
     line("quorumListenOnAllIPs", &true);
     line("admin.serverPort", &names::ADMIN_PORT);
     line("metricsProvider.httpPort", &names::METRICS_PORT);
     line("ensemble.id", &founded.ensemble_id);
     line("ensemble.adminTokenFile", &format!("{}/{}", names::TOKEN_DIR, names::TOKEN_KEY));
     line("ensemble.myidOffset", &ensemble.spec.myid_offset);
-    for (ordinal, myid) in founded.ordinals().zip(&founded.bootstrap.voters) {
-        let domain = ensemble.spec.cluster_domain.as_deref();
-        let host = names::member_host(&ensemble.name, &ensemble.namespace, domain, ordinal);
-        let (quorum, election, client) = (names::QUORUM_PORT, names::ELECTION_PORT, names::CLIENT_PORT);
-        line(&format!("server.{myid}"), &format!("{host}:{quorum}:{election}:participant;0.0.0.0:{client}"));
+    line("ensemble.member", &server(ensemble, "{ordinal}", "participant"));
+    let members = [(founded.voters(), "participant"), (founded.observers(), "observer")];
+    for (ordinals, role) in members {
+        for ordinal in ordinals.into_iter().filter(|ordinal| (0..founded.pods).contains(ordinal)) {
+            line(&format!("server.{}", founded.myid(ordinal)), &server(ensemble, &ordinal.to_string(), role));
+        }
     }
     text
+}
+
+/// The value of a server's line.
+pub(crate) fn server(ensemble: &ValidEnsemble, ordinal: &str, role: &str) -> String {
+    let domain = ensemble.spec.cluster_domain.as_deref();
+    let host = names::member_host(&ensemble.name, &ensemble.namespace, domain, ordinal);
+    let (quorum, election, client) = (names::QUORUM_PORT, names::ELECTION_PORT, names::CLIENT_PORT);
+    format!("{host}:{quorum}:{election}:{role};0.0.0.0:{client}")
 }

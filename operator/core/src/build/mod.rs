@@ -15,6 +15,7 @@ use operator_api::{GROUP, ZooKeeperEnsemble, names};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+pub(crate) use config_map::server;
 pub use config_map::zoo_cfg;
 
 use crate::founded::Founded;
@@ -25,7 +26,7 @@ use crate::validate::ValidEnsemble;
 pub fn build(ensemble: &ValidEnsemble, founded: &Founded) -> Vec<Object> {
     let name = &ensemble.name;
     let config = zoo_cfg(ensemble, founded);
-    let config_hash = sha256(config.as_bytes());
+    let config_hash = hash(&config);
     [
         (Kind::ServiceAccount, names::stateful_set(name), service_account::body()),
         (Kind::ConfigMap, names::config_map(name), config_map::body(&config)),
@@ -45,9 +46,15 @@ pub fn secret_metadata(ensemble: &ValidEnsemble) -> Value {
     metadata(ensemble, &names::superuser_secret(&ensemble.name))
 }
 
-/// The SHA-256 of the `zoo.cfg` that the spec asks for; a server reports the one it loaded.
+/// The hash of the `zoo.cfg` that the spec asks for; a server reports the one it loaded.
 pub fn config_hash(ensemble: &ValidEnsemble, founded: &Founded) -> String {
-    sha256(zoo_cfg(ensemble, founded).as_bytes())
+    hash(&zoo_cfg(ensemble, founded))
+}
+
+/// The SHA-256 of a `zoo.cfg` without its `server.N` lines, which change with the ensemble and are no reason to restart a server.
+fn hash(zoo_cfg: &str) -> String {
+    let settings: String = zoo_cfg.split_inclusive('\n').filter(|line| !line.starts_with("server.")).collect();
+    sha256(settings.as_bytes())
 }
 
 /// Lower-case hex of the SHA-256.

@@ -58,11 +58,12 @@ pub(crate) enum Move {
     Lost { reason: String },
 }
 
-/// The facts to begin with. The voters are the ids of the first `replicas` ordinals, for good.
+/// The facts to begin with. The voters are the ids of the first ordinals, as many as are to vote; the others join when the ensemble
+/// exists.
 pub(crate) fn begin(spec: &ZooKeeperEnsembleSpec) -> Bootstrap {
     Bootstrap {
         phase: BootstrapPhase::Pending,
-        voters: (0..spec.replicas).map(|ordinal| ordinal + spec.myid_offset).collect(),
+        voters: (0..spec.voter_count()).map(|ordinal| ordinal + spec.myid_offset).collect(),
         volumes: BTreeMap::new(),
         completed_at: None,
     }
@@ -110,7 +111,7 @@ fn in_progress(observed: &Observed, founded: &Founded, assessment: &Assessment) 
         waiting.iter().filter_map(|(ordinal, volume)| grant(observed, founded, *ordinal, volume)).collect();
     let reason = format!(
         "{} of {} voters are synced, {} are needed{}",
-        assessment.synced_count(),
+        assessment.synced_voters,
         founded.voter_count(),
         founded.quorum(),
         missing(assessment, &BTreeMap::new())
@@ -127,7 +128,7 @@ fn waiting(observed: &Observed, founded: &Founded) -> BTreeMap<i32, String> {
         });
         pod.and(status).and_then(|status| status.volume_id.clone()).map(|volume| (ordinal, volume))
     };
-    founded.ordinals().filter_map(waits).collect()
+    founded.voters().into_iter().filter_map(waits).collect()
 }
 
 /// The voters that answer from another volume than the one recorded for them: the recorded one is gone.
@@ -137,7 +138,7 @@ fn lost(observed: &Observed, founded: &Founded) -> BTreeMap<i32, String> {
         let runs_on = answer(observed, founded, ordinal)?.volume_id.as_deref()?;
         (runs_on != recorded).then(|| (ordinal, recorded.to_owned()))
     };
-    founded.ordinals().filter_map(lost).collect()
+    founded.voters().into_iter().filter_map(lost).collect()
 }
 
 /// A grant, if this is the volume that is recorded for the ordinal.
@@ -173,7 +174,7 @@ fn complete(observed: &Observed, founded: &Founded, assessment: &Assessment) -> 
     let note = format!(
         "ensemble {} exists: {leader} leads, {} of {} voters are synced",
         founded.ensemble_id,
-        assessment.synced_count(),
+        assessment.synced_voters,
         founded.voter_count()
     );
     Move::Record { fact: Fact::Complete, bootstrap, event: normal("EnsembleFounded", note) }

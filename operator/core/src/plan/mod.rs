@@ -2,14 +2,15 @@
 
 pub mod bootstrap;
 mod objects;
+pub mod scale;
 
-use operator_api::ZooKeeperEnsembleStatus;
+use operator_api::{ZooKeeperEnsembleStatus, names};
 
-use crate::assess::assess;
+use crate::assess::{Assessment, assess, newer_configuration};
 use crate::founded::Founded;
 use crate::observed::{Observed, TokenState};
-use crate::status::{self, Verdict};
-use crate::step::{Event, EventType, Fact, Step};
+use crate::status::{self, Progress, Verdict};
+use crate::step::{Event, EventType, Fact, Reconfiguration, Step};
 use crate::validate::{ValidEnsemble, validate};
 
 /// What one pass does, and when the next should look again.
@@ -36,8 +37,8 @@ pub enum Next {
 
 /// Plans one pass.
 ///
-/// Order: refuse what cannot be carried out; record the identity; bring the objects into place; found the ensemble;
-/// report. A pass ends at the first record.
+/// Order: refuse what cannot be carried out; record the identity; record the configuration if it changed; bring the objects into
+/// place; found the ensemble, or bring it to its size; report. A pass ends at the first record, and changes the ensemble in one way.
 pub fn plan(observed: &Observed) -> Plan {
     if observed.ensemble.metadata.deletion_timestamp.is_some() {
         // The garbage collector removes the objects. Creating one now would outlive the ensemble.
@@ -81,27 +82,23 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
     if let TokenState::Unusable(reason) = &observed.token {
         return refused(observed, Some(founded), "TokenUnusable", reason.clone());
     }
-    let mut steps = objects::steps(observed, ensemble, founded);
     let assessment = assess(observed, founded);
+    if founded.is_complete()
+        && let Some(configuration) = newer_configuration(observed, founded)
+    {
+        return record_configuration(observed, ensemble, Founded { configuration, ..founded.clone() });
+    }
+    let mut steps = objects::steps(observed, ensemble, founded);
     match bootstrap::next(observed, founded, &assessment) {
-        bootstrap::Move::None => {
-            let status = status::founded(observed, Some(ensemble), founded, &assessment, &Verdict::default());
-            let whole = assessment.problems.is_empty();
-            report(observed, status, steps, if whole { Next::Later } else { Next::Soon })
-        }
+        bootstrap::Move::None => size(observed, ensemble, founded, &assessment, steps),
         bootstrap::Move::Record { fact, bootstrap, event } => {
-            let recorded = Founded { ensemble_id: founded.ensemble_id.clone(), bootstrap };
-            let status = status::founded(observed, Some(ensemble), &recorded, &assessment, &Verdict::default());
-            let old = observed.ensemble.status.as_ref();
-            steps.extend(status::events(old, &status).into_iter().map(Step::Report));
-            steps.push(Step::Report(event));
-            steps.push(Step::Record(fact, Box::new(status)));
-            Plan { steps, next: Next::Now }
+            let recorded = Founded { bootstrap, ..founded.clone() };
+            record(observed, ensemble, &recorded, &assessment, &Verdict::default(), steps, fact, event)
         }
         bootstrap::Move::Grant { grants, reason } => {
             steps.extend(grants.into_iter().map(Step::Grant));
             steps.push(Step::Wait { reason: reason.clone() });
-            let verdict = Verdict { refused: None, waiting: Some(reason) };
+            let verdict = Verdict { waiting: Some(reason), ..Verdict::default() };
             report(
                 observed,
                 status::founded(observed, Some(ensemble), founded, &assessment, &verdict),
@@ -111,7 +108,7 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
         }
         bootstrap::Move::Lost { reason } => {
             steps.push(Step::Wait { reason: reason.clone() });
-            let verdict = Verdict { refused: Some(("BootstrapVolumesLost", reason)), waiting: None };
+            let verdict = Verdict { refused: Some(("BootstrapVolumesLost", reason)), ..Verdict::default() };
             report(
                 observed,
                 status::founded(observed, Some(ensemble), founded, &assessment, &verdict),
@@ -120,6 +117,115 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
             )
         }
     }
+}
+
+/// The ensemble exists: it is brought to the size that the spec asks for, one step a pass.
+fn size(
+    observed: &Observed,
+    ensemble: &ValidEnsemble,
+    founded: &Founded,
+    assessment: &Assessment,
+    mut steps: Vec<Step>,
+) -> Plan {
+    let reason = match scale::way(ensemble, founded) {
+        scale::Way::Up => "ScalingUp",
+        scale::Way::Down => "ScalingDown",
+        scale::Way::Stays => "",
+    };
+    let moving = |message: String| Verdict { progress: Progress::Moving(reason, message), ..Verdict::default() };
+    let verdict = match scale::next(observed, ensemble, founded, assessment) {
+        scale::Move::None => Verdict::default(),
+        scale::Move::Pods(pods) => {
+            let note = format!("there are to be {pods} pods instead of {}", founded.pods);
+            let recorded = Founded { pods, ..founded.clone() };
+            let event = normal(reason, note.clone());
+            return record(observed, ensemble, &recorded, assessment, &moving(note), steps, Fact::Pods, event);
+        }
+        scale::Move::Reconfigure(reconfiguration) => {
+            let note = told(&reconfiguration);
+            steps.push(Step::Report(normal(reason, note.clone())));
+            steps.push(Step::Reconfigure(reconfiguration));
+            moving(note)
+        }
+        scale::Move::Transfer(transfer) => {
+            let [from, to] = [transfer.from, transfer.to].map(|ordinal| names::pod(observed.name(), ordinal));
+            let note = format!("{from} leads and is to leave: {to} takes over first");
+            steps.push(Step::Report(normal("LeaderHandOff", note.clone())));
+            steps.push(Step::Transfer(transfer));
+            moving(note)
+        }
+        scale::Move::Stamp(stamps) => {
+            steps.extend(stamps.into_iter().map(Step::Stamp));
+            moving("the claims of servers that were removed are marked".to_owned())
+        }
+        scale::Move::Delete(claims) => {
+            let names: Vec<&str> = claims.iter().map(|claim| claim.name.as_str()).collect();
+            let note = format!("spec.storage.reclaimPolicy.onScaleDown is Delete: {}", names.join(", "));
+            steps.push(Step::Report(normal("ClaimsDeleted", note)));
+            steps.extend(claims.into_iter().map(Step::DeleteClaim));
+            Verdict::default()
+        }
+        scale::Move::Wait(why) => {
+            steps.push(Step::Wait { reason: why.clone() });
+            moving(why)
+        }
+        scale::Move::Blocked { reason, message } => {
+            steps.push(Step::Wait { reason: message.clone() });
+            Verdict { progress: Progress::Blocked(reason, message), ..Verdict::default() }
+        }
+    };
+    let pods_follow = i32::try_from(observed.pods.len()) == Ok(founded.pods);
+    let still = verdict.progress == Progress::Still && assessment.problems.is_empty() && pods_follow;
+    let status = status::founded(observed, Some(ensemble), founded, assessment, &verdict);
+    report(observed, status, steps, if still { Next::Later } else { Next::Soon })
+}
+
+/// What a reconfiguration does, in words.
+fn told(reconfiguration: &Reconfiguration) -> String {
+    let id = |line: &String| {
+        let key = line.split('=').next().unwrap_or_default();
+        let what = if line.contains(":observer") { "observes" } else { "votes" };
+        format!("{key} {what}")
+    };
+    let joining = reconfiguration.joining.iter().map(id);
+    let leaving = reconfiguration.leaving.iter().map(|id| format!("server.{id} leaves"));
+    let changes: Vec<String> = joining.chain(leaving).collect();
+    format!("the leader is asked for a configuration in which {}", changes.join(", "))
+}
+
+/// A newer configuration comes first, alone: everything else is judged by it.
+fn record_configuration(observed: &Observed, ensemble: &ValidEnsemble, recorded: Founded) -> Plan {
+    let assessment = assess(observed, &recorded);
+    let c = &recorded.configuration;
+    let note =
+        format!("version {} of the configuration: servers {:?} vote, {:?} observe", c.version, c.voters, c.observers);
+    let event = normal("ConfigurationChanged", note.clone());
+    let verdict = match scale::way(ensemble, &recorded) {
+        scale::Way::Stays => Verdict::default(),
+        scale::Way::Up => Verdict { progress: Progress::Moving("ScalingUp", note), ..Verdict::default() },
+        scale::Way::Down => Verdict { progress: Progress::Moving("ScalingDown", note), ..Verdict::default() },
+    };
+    record(observed, ensemble, &recorded, &assessment, &verdict, Vec::new(), Fact::Configuration, event)
+}
+
+/// Ends a pass with a record.
+#[expect(clippy::too_many_arguments, reason = "they are what a record is made of")]
+fn record(
+    observed: &Observed,
+    ensemble: &ValidEnsemble,
+    recorded: &Founded,
+    assessment: &Assessment,
+    verdict: &Verdict,
+    mut steps: Vec<Step>,
+    fact: Fact,
+    event: Event,
+) -> Plan {
+    let status = status::founded(observed, Some(ensemble), recorded, assessment, verdict);
+    let old = observed.ensemble.status.as_ref();
+    steps.extend(status::events(old, &status).into_iter().map(Step::Report));
+    steps.push(Step::Report(event));
+    steps.push(Step::Record(fact, Box::new(status)));
+    Plan { steps, next: Next::Now }
 }
 
 /// Plans what is left when the API server refused an object for good, in the words of its answer: the status says so.
@@ -134,7 +240,7 @@ pub fn refuse(observed: &Observed, answer: String) -> Plan {
 
 /// Nothing is done; the status says why.
 fn refused(observed: &Observed, founded: Option<&Founded>, reason: &'static str, message: String) -> Plan {
-    let verdict = Verdict { refused: Some((reason, message)), waiting: None };
+    let verdict = Verdict { refused: Some((reason, message)), ..Verdict::default() };
     let status = match founded {
         Some(founded) => status::founded(observed, None, founded, &assess(observed, founded), &verdict),
         None => status::unfounded(observed, &verdict),

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_api::ZooKeeperEnsemble;
 use operator_core::{
-    BootstrapState, Claim, Founded, Identity, MemberStatus, Observed, PodFacts, Role, StoreState, Token, TokenState,
-    build, validate,
+    BootstrapState, Claim, Founded, Identity, MemberConfig, MemberStatus, Observed, PodFacts, Role, StoreState, Token,
+    TokenState, build, validate,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -46,10 +46,11 @@ pub struct Situation {
     /// Pods by ordinal: words `ready`, `deleting`, `revision=r`, `exit=n`, and after `trouble:` a text.
     #[serde(default)]
     pub pods: BTreeMap<i32, String>,
-    /// Volume claims by name, with the ensemble they were made for.
+    /// Volume claims by name, with the ensemble they were made for, and after `retired=` their stamp.
     #[serde(default)]
     pub claims: BTreeMap<String, String>,
-    /// Answers by ordinal: a state and words `volume=v`, `leader=n`, `myid=n`, `ensemble=e`, `config=c`; or `error: text`.
+    /// Answers by ordinal: a state and words `volume=v`, `leader=n`, `myid=n`, `ensemble=e`, `config=c`,
+    /// `members=version/voters/observers`, `pending=version`; or `error: text`.
     #[serde(default)]
     pub members: BTreeMap<i32, String>,
 }
@@ -81,9 +82,7 @@ impl Situation {
             "absent" => TokenState::Absent,
             reason => TokenState::Unusable(reason.to_owned()),
         };
-        let claims = self.claims.iter();
-        observed.claims =
-            claims.map(|(name, id)| Claim { name: name.clone(), ensemble_id: Some(id.clone()) }).collect();
+        observed.claims = self.claims.iter().map(|(name, words)| claim(name, words)).collect();
         observed.pods = self.pods.iter().map(|(ordinal, words)| (*ordinal, pod(*ordinal, words))).collect();
         if self.objects == "applied" {
             observed.objects = live_objects(&observed);
@@ -135,6 +134,29 @@ fn wanted_hash(observed: &Observed) -> String {
     }
 }
 
+fn claim(name: &str, words: &str) -> Claim {
+    let (id, retired) = words.split_once(" retired=").map_or((words, None), |(id, stamp)| (id, Some(stamp)));
+    Claim {
+        name: name.to_owned(),
+        uid: format!("uid-{name}"),
+        ensemble_id: Some(id.to_owned()),
+        retired: retired.map(str::to_owned),
+    }
+}
+
+/// `version/voters/observers`, as a server reports it.
+pub fn members(text: &str) -> MemberConfig {
+    let mut parts = text.split('/');
+    let version = parts.next().unwrap_or_default().to_owned();
+    let mut lines = |role: &str| -> Vec<String> {
+        let ids = parts.next().unwrap_or_default().split(',').filter(|id| !id.is_empty());
+        ids.map(|id| format!("server.{id}=host-{id}:2888:3888:{role};0.0.0.0:2181")).collect()
+    };
+    let mut servers = lines("participant");
+    servers.extend(lines("observer"));
+    MemberConfig { version, pending: None, servers }
+}
+
 fn pod(ordinal: i32, words: &str) -> PodFacts {
     let (words, trouble) = words.split_once("trouble: ").map_or((words, None), |(words, text)| (words, Some(text)));
     let mut pod = PodFacts {
@@ -169,6 +191,7 @@ fn member(ordinal: i32, words: &str, config_hash: &str) -> Result<MemberStatus, 
         "looking" => (Role::Looking, StoreState::Syncing, BootstrapState::Closed),
         "syncing" => (Role::Following, StoreState::Syncing, BootstrapState::Closed),
         "following" => (Role::Following, StoreState::Synced, BootstrapState::Closed),
+        "observing" => (Role::Observing, StoreState::Synced, BootstrapState::Closed),
         "leading" => (Role::Leading, StoreState::Synced, BootstrapState::Closed),
         _ => panic!("a member is not {state:?}"),
     };
@@ -182,6 +205,7 @@ fn member(ordinal: i32, words: &str, config_hash: &str) -> Result<MemberStatus, 
         epoch: 1,
         store_state,
         config_hash: Some(config_hash.to_owned()),
+        config: members("0x0/1,2,3"),
         bootstrap,
     };
     for word in words.split_whitespace() {
@@ -190,6 +214,8 @@ fn member(ordinal: i32, words: &str, config_hash: &str) -> Result<MemberStatus, 
             ("leader", leader) => status.leader = Some(leader.parse().expect("an id")),
             ("myid", myid) => status.myid = myid.parse().expect("an id"),
             ("ensemble", id) => status.ensemble_id = Some(id.to_owned()),
+            ("members", text) => status.config = members(text),
+            ("pending", version) => status.config.pending = Some(version.to_owned()),
             ("config", hash) => status.config_hash = Some(hash.to_owned()),
             _ => panic!("a member has no {word:?}"),
         }
