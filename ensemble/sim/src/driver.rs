@@ -4,7 +4,7 @@ use crate::changes;
 use crate::faults;
 use crate::invariants::{i1_epochs, i5_completeness, i6_acks, i7_digest, i8_indices};
 use crate::marks::Mark;
-use crate::network::{Message, Place};
+use crate::network::{Message, Place, Port};
 use crate::server::{self, Process};
 use crate::sightings;
 use crate::trace::{Verdict, Violation};
@@ -393,7 +393,7 @@ impl World {
     pub(crate) fn election_dial(&mut self, a: usize, b: usize) -> Verdict {
         let again = self.now + ELECTION_DIAL.mul_f64(0.5 + self.random.f64());
         self.schedule(again, Event::ElectionDial { a, b });
-        let is_open = self.network.is_open(Place::Server(a), Place::Server(b));
+        let is_open = self.network.is_open(Place::Server(a), Place::Server(b), Port::Election);
         let are_running = [a, b].iter().all(|server| self.servers[*server].process.is_some());
         let link = self.elections.entry((a, b)).or_default();
         if is_open && are_running && !link.is_up {
@@ -424,7 +424,7 @@ impl World {
     /// Sends a notification, or holds it back while the direction is cut; without a connection it is lost.
     fn transmit(&mut self, from: usize, to: usize, notification: Notification) {
         let delay = self.network.delay(&mut self.random);
-        let is_cut = self.network.is_cut(Place::Server(from), Place::Server(to));
+        let is_cut = self.network.is_cut(Place::Server(from), Place::Server(to), Port::Election);
         let Some(link) = self.elections.get_mut(&(from.min(to), from.max(to))) else { return };
         if !link.is_up {
             return;
@@ -441,7 +441,7 @@ impl World {
     }
 
     pub(crate) fn notified(&mut self, from: usize, to: usize, number: u64, notification: Notification) -> Verdict {
-        let is_cut = self.network.is_cut(Place::Server(from), Place::Server(to));
+        let is_cut = self.network.is_cut(Place::Server(from), Place::Server(to), Port::Election);
         let Some(link) = self.elections.get_mut(&(from.min(to), from.max(to))) else { return Ok(()) };
         if !link.is_up || link.number != number {
             return Ok(());
@@ -471,7 +471,7 @@ impl World {
             return Ok(());
         }
         let (here, there) = (Place::Server(from), Place::Server(leader));
-        if self.servers[leader].process.is_none() || !self.network.is_open(here, there) {
+        if self.servers[leader].process.is_none() || !self.network.is_open(here, there, Port::Quorum) {
             return self.input(from, |peer, now| peer.handle_leader_unreachable(now, attempt));
         }
         let connection = self.network.connect(self.end(here), self.end(there));

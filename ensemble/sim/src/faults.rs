@@ -1,7 +1,7 @@
 //! What goes wrong, and when it stops.
 
 use crate::marks::Mark;
-use crate::network::Place;
+use crate::network::{Direction, Place, Port};
 use crate::shrink::stream;
 use crate::trace::Verdict;
 use crate::world::{Event, World};
@@ -17,7 +17,7 @@ pub(crate) enum Fault {
     Crash,
     /// Everybody's power.
     PowerCut,
-    /// A link, one way or both, or all links of a server.
+    /// A link, one way or both, or all links of a server, or one of its ports.
     Cut,
     /// A connection.
     Reset,
@@ -203,19 +203,28 @@ fn cut(world: &mut World, random: &mut Rng, server: usize) {
     let other = (server + random.usize(1..world.servers.len())) % world.servers.len();
     let (here, there) = (Place::Server(server), Place::Server(other));
     let rest = (0..world.servers.len()).filter(|rest| *rest != server).map(Place::Server);
-    let directions: Vec<(Place, Place)> = match random.u8(0..4) {
-        0 => vec![(here, there)],
-        1 => vec![(here, there), (there, here)],
-        2 => rest.flat_map(|rest| [(here, rest), (rest, here)]).collect(),
-        _ => rest.map(|rest| (here, rest)).collect(),
+    let clients = (0..world.clients.len()).map(Place::Client);
+    let between_servers = |pair: (Place, Place)| [(pair.0, pair.1, Port::Election), (pair.0, pair.1, Port::Quorum)];
+    let both_ways = |port: Port| move |other: Place| [(here, other, port), (other, here, port)];
+    let directions: Vec<Direction> = match random.u8(0..7) {
+        0 => between_servers((here, there)).into(),
+        1 => [(here, there), (there, here)].into_iter().flat_map(between_servers).collect(),
+        2 => rest.flat_map(|rest| [(here, rest), (rest, here)]).flat_map(between_servers).collect(),
+        3 => rest.map(|rest| (here, rest)).flat_map(between_servers).collect(),
+        4 => rest.flat_map(both_ways(Port::Election)).collect(),
+        5 => rest.flat_map(both_ways(Port::Quorum)).collect(),
+        _ => clients.flat_map(both_ways(Port::Client)).collect(),
     };
     let heal_at = world.now + world.swarm.tick.mul_f64(random.f64() * 2.0 * f64::from(world.swarm.init_limit));
     world.trace.tale(world.now, || format!("cut {directions:?} until {heal_at:?}"));
-    for (from, to) in directions {
-        let is_leader = |place| matches!(place, Place::Server(server) if world.is_leading(server));
-        world.marks.sometimes(Mark::LeaderCutOff, is_leader(from) || is_leader(to));
-        world.network.cut(from, to);
-        world.schedule(heal_at, Event::Heal { from, to });
+    let is_leader = |place| matches!(place, Place::Server(server) if world.is_leading(server));
+    let cuts_leader = directions.iter().any(|(from, to, _)| is_leader(*from) || is_leader(*to));
+    let is_one_port = directions.iter().all(|(_, _, port)| *port == directions[0].2);
+    world.marks.sometimes(Mark::LeaderCutOff, cuts_leader && !is_one_port);
+    world.marks.sometimes(Mark::PortOfLeaderCut, cuts_leader && is_one_port);
+    for direction in directions {
+        world.network.cut(direction);
+        world.schedule(heal_at, Event::Heal { direction });
     }
 }
 

@@ -77,6 +77,7 @@ marks! {
     LeaderSlow "a leader's disk is slow",
     LeaderClockJumps "a leader's clock jumps",
     LeaderCutOff "a leader is cut off, one way at least",
+    PortOfLeaderCut "one port of a leader is out of reach, the others are not",
     HalfOpen "a server's death is not told to the other side",
     // Sessions and clients.
     SessionExpired "a session is ended for its silence",

@@ -3,7 +3,7 @@
 //! A connection is two queues in order (TCP): what was sent arrives in that order or not at all. A direction that is cut holds
 //! everything back, as retransmission does, until it heals or the connection ends; nothing overtakes. A process that dies resets
 //! its connections, or, half-open, leaves the other side to find out by itself. The election plane is pairs of servers that dial
-//! each other again and again.
+//! each other again and again. Each port is cut by itself: a server may be out of reach for its followers and not for elections.
 
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,6 +17,30 @@ pub enum Place {
     /// A client, by index.
     Client(usize),
 }
+
+/// What a message is addressed to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Port {
+    /// Where notifications arrive.
+    Election,
+    /// Where followers connect to their leader.
+    Quorum,
+    /// Where clients connect.
+    Client,
+}
+
+impl Port {
+    /// The port of the connections between two places; notifications travel on none of them.
+    pub fn between(a: Place, b: Place) -> Port {
+        match (a, b) {
+            (Place::Server(_), Place::Server(_)) => Port::Quorum,
+            (Place::Client(_), _) | (_, Place::Client(_)) => Port::Client,
+        }
+    }
+}
+
+/// A direction between two places, for one port.
+pub type Direction = (Place, Place, Port);
 
 /// One end of a connection: a place, and which of its lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +76,7 @@ pub struct Network {
     /// Whether a message takes its usual time, always.
     is_calm: bool,
     /// Directed links that carry nothing.
-    cut: BTreeSet<(Place, Place)>,
+    cut: BTreeSet<Direction>,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
 }
@@ -71,13 +95,13 @@ impl Network {
     }
 
     /// Cuts the direction.
-    pub fn cut(&mut self, from: Place, to: Place) {
-        self.cut.insert((from, to));
+    pub fn cut(&mut self, direction: Direction) {
+        self.cut.insert(direction);
     }
 
     /// Heals the direction.
-    pub fn heal(&mut self, from: Place, to: Place) {
-        self.cut.remove(&(from, to));
+    pub fn heal(&mut self, direction: Direction) {
+        self.cut.remove(&direction);
     }
 
     /// Heals everything: nothing is cut, no message is late any more.
@@ -87,8 +111,8 @@ impl Network {
     }
 
     /// Whether the direction carries nothing.
-    pub fn is_cut(&self, from: Place, to: Place) -> bool {
-        self.cut.contains(&(from, to))
+    pub fn is_cut(&self, from: Place, to: Place, port: Port) -> bool {
+        self.cut.contains(&(from, to, port))
     }
 
     /// Whether anything is cut.
@@ -97,8 +121,8 @@ impl Network {
     }
 
     /// Whether both directions are open, as dialling needs.
-    pub fn is_open(&self, a: Place, b: Place) -> bool {
-        !self.is_cut(a, b) && !self.is_cut(b, a)
+    pub fn is_open(&self, a: Place, b: Place, port: Port) -> bool {
+        !self.is_cut(a, b, port) && !self.is_cut(b, a, port)
     }
 
     /// Makes a connection.

@@ -14,7 +14,7 @@ pub struct Faults {
     pub crash: Option<Duration>,
     /// All servers at once.
     pub power_cut: Option<Duration>,
-    /// A direction, a pair or a server is cut off for a while.
+    /// A direction, a pair, a server or one of its ports is cut off for a while.
     pub cut: Option<Duration>,
     /// A connection is reset.
     pub reset: Option<Duration>,

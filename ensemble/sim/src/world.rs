@@ -14,7 +14,7 @@ use crate::history::History;
 use crate::ledger::Ledger;
 use crate::marks::Marks;
 use crate::mutants::Mutant;
-use crate::network::{End, Message, Network, Place};
+use crate::network::{Direction, End, Message, Network, Place, Port};
 use crate::server::Server;
 use crate::shrink::Plan;
 use crate::sightings::{self, Syncing};
@@ -66,7 +66,7 @@ pub(crate) enum Event {
     /// A server's power goes, at a moment that was chosen.
     Crash { server: usize, life: u64, number: u64 },
     /// A direction heals.
-    Heal { from: Place, to: Place },
+    Heal { direction: Direction },
     /// What would every server find after a power cut now?
     Audit,
     /// The faults stop.
@@ -379,8 +379,8 @@ impl World {
             Event::ClientDial { client, life, server } => self.client_dial(client, life, server),
             Event::Fault { fault, number } => crate::faults::strike(self, fault, number),
             Event::Crash { server, life, number } => crate::faults::crash_in(self, server, life, number),
-            Event::Heal { from, to } => {
-                self.network.heal(from, to);
+            Event::Heal { direction } => {
+                self.network.heal(direction);
                 Ok(())
             }
             Event::Audit => crate::finale::audit(self),
@@ -412,7 +412,7 @@ impl World {
     fn deliver(&mut self, connection: u64, side: usize) -> Verdict {
         let Some(found) = self.network.connection(connection) else { return Ok(()) };
         let (to, from) = (found.ends[side], found.ends[1 - side]);
-        if self.network.is_cut(from.place, to.place) {
+        if self.network.is_cut(from.place, to.place, Port::between(from.place, to.place)) {
             let again = self.now + Duration::from_millis(self.random.u64(20..80));
             self.schedule(again, Event::Deliver { connection, side });
             return Ok(());
@@ -497,7 +497,7 @@ impl World {
         if self.clients[client].life != life {
             return Ok(());
         }
-        if self.servers[server].process.is_none() || !self.network.is_open(here, there) {
+        if self.servers[server].process.is_none() || !self.network.is_open(here, there, Port::Client) {
             self.clients[client].disconnected();
             return Ok(());
         }
