@@ -123,14 +123,13 @@ impl Registry {
             Some((path, _)) => path.clone(),
             None => Arc::from(path),
         };
-        let watchers = self.by_path.entry(path.clone()).or_default();
-        if watchers.contains(&client) {
-            return;
-        }
-        watchers.push(client);
-        self.count += 1;
         let hasher = &self.hasher;
-        self.by_client.entry(client).or_insert_with(|| HashSet::with_hasher(hasher.clone())).insert(path);
+        // A client has few paths, a path may have a hundred thousand clients.
+        let paths = self.by_client.entry(client).or_insert_with(|| HashSet::with_hasher(hasher.clone()));
+        if paths.insert(path.clone()) {
+            self.by_path.entry(path).or_default().push(client);
+            self.count += 1;
+        }
     }
 
     /// The watchers of `path`, in the order of their registration.

@@ -351,6 +351,11 @@ impl World {
         self.settle();
     }
 
+    /// Who is connected to a server.
+    pub(crate) fn connected(&self, server: usize) -> Vec<ClientId> {
+        self.peers[server].clients().into_iter().map(|client| client.id).collect()
+    }
+
     pub(crate) fn hang_up(&mut self, server: usize, client: ClientId) {
         self.peers[server].handle_client_closed(self.now, client);
         self.settle();
