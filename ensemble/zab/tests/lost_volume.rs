@@ -69,3 +69,33 @@ fn a_half_refilled_store_does_not_vote() {
         assert_eq!(world.violation, None, "{}", world.summary());
     }
 }
+
+/// A volume comes back as it was some time ago, while the others serve: nobody can tell it from one that was down meanwhile. It is sent what
+/// it lacks, or loses what its leader does not have, and nothing that was acknowledged is missing anywhere.
+#[test]
+fn a_volume_from_an_old_image_is_brought_up_to_date_by_a_quorum_of_the_others() {
+    for seed in 0..SEEDS {
+        let mut world = World::with_config(fast_config(membership(3, 0)), seed);
+        world.start_all();
+        assert!(until(&mut world, ms(3000), World::is_converged), "{}", world.summary());
+        let a = world.leader().unwrap().0;
+        let old = (1..=3).find(|id| *id != a).unwrap();
+        world.propose();
+        world.run_for(ms(300));
+        let image = world.server(old).disk.clone();
+        for _ in 0..5 {
+            world.propose();
+            world.run_for(ms(100));
+        }
+        let current = world.server(old).disk.last();
+        assert!(world.committed.len() == 6 && image.last() < current, "{}", world.summary());
+        world.crash(old);
+        world.servers.get_mut(&ServerId(old)).unwrap().disk = image;
+        world.start(old);
+        let is_current = |world: &World| world.is_converged() && world.server(old).disk.last() >= current;
+        assert!(until(&mut world, ms(5000), is_current), "{}", world.summary());
+        assert_eq!((world.violation.as_ref(), world.committed.len()), (None, 6), "{}", world.summary());
+        world.propose();
+        world.expect_converged(ms(3000));
+    }
+}
