@@ -19,7 +19,7 @@ pub struct RealDisk {
     /// The file written last: the log, nearly always.
     open: Option<(PathBuf, File)>,
     /// One a directory: two, unless data and log are in the same.
-    locks: Arc<[File]>,
+    locks: Arc<[Lock]>,
 }
 
 /// Where the ensemble's configuration is kept.
@@ -131,15 +131,28 @@ fn is_same(one: &Path, other: &Path) -> Result<bool, StorageError> {
     Ok(identity(one)? == identity(other)?)
 }
 
-/// The directory, locked for as long as the file is open.
-fn lock(directory: &Path) -> Result<File, StorageError> {
+/// A directory that is locked.
+///
+/// The lock is the open file's, and a process that is just being made has a copy of that until it runs its own program. So closing
+/// it is not enough.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it, which follows, unlocks it at the latest when the last copy is gone.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(directory: &Path) -> Result<Lock, StorageError> {
     let failed = |action| {
         let file = directory.display().to_string();
         move |source| StorageError::Io { action, file, source }
     };
     let lock = File::open(directory).map_err(failed("open"))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(Lock(lock)),
         Err(fs::TryLockError::WouldBlock) => {
             let problem = "another process uses this directory: end it, or give each server a dataDir and a dataLogDir of its own";
             Err(StorageError::layout(directory.display(), problem))
@@ -225,5 +238,23 @@ impl Disk for RealDisk {
 
     fn sync_dir(&mut self, dir: Dir) -> io::Result<()> {
         File::open(self.directory(dir))?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_free_when_its_disk_is_dropped_whoever_has_a_copy_of_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || RealDisk::open(directory.path(), directory.path(), true);
+        let disk = open().unwrap();
+        let copy = disk.locks[0].0.try_clone().unwrap();
+        let refused = open().unwrap_err();
+        assert!(refused.to_string().contains("another process uses this directory"), "{refused}");
+        drop(disk);
+        assert!(open().is_ok());
+        drop(copy);
     }
 }
