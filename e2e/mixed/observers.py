@@ -95,8 +95,13 @@ def give_master(ensemble: Ensemble, master: Server) -> None:
 
 
 def behind(ensemble: Ensemble, master: Server, observers: list[Server]) -> str:
-    """Two observers behind one follower."""
+    """Two observers behind one follower, which serves before they look for it: one of ours that finds no master goes to the leader, and stays there."""
+    for observer in observers:
+        observer.stop()
     leader = ensemble.settle()
+    for observer in observers:
+        observer.start()
+    ensemble.settle()
     wait_for(f"both observers behind {master}", RECOVERY_SECONDS, lambda: (master.metric("synced_observers"), leader.metric("synced_observers")) == (2, 0))
     client = connect(leader.address)
     try:
