@@ -23,6 +23,8 @@ NAMES = ("unit", "sim", "process", "mixed", "chaos", "cluster")
 PACKAGES = ("process", "mixed", "chaos", "scenarios")
 # Of the mixed level, what runs when nothing is named: two minutes or less. All of it takes about six.
 MIXED_CORE = ["JRJ", "RJR", "migration"]
+# Of the scenarios on a cluster, what runs only when it is named, or with --all.
+CLUSTER_SLOW = ("E6 ten rounds", "E6 up and down, claims deleted")
 SEEDS = 10_000_000
 # Of the simulator's time, what goes to ensembles that change.
 CHANGING = 0.2
@@ -189,6 +191,11 @@ def _again(enter: Sequence[str], command: str, arguments: list[str], artifacts: 
         return Tally(0, 1)
     passed, failed = result.read_text().split()
     return Tally(int(passed), int(failed))
+
+
+def cluster_core() -> list[str]:
+    """The scenarios that run when nothing is named."""
+    return [case.name for case in runner.find("scenarios") if case.name not in CLUSTER_SLOW]
 
 
 def scenarios(names: list[str], artifacts: Path, result: Path) -> Tally:

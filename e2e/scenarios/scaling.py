@@ -91,6 +91,12 @@ def deleted(world: World) -> str:
     return up_and_down(world, "e6-delete", [3, 5, 3], {"storage": {"data": {"size": "1Gi"}, "txnLog": {"size": "1Gi"}, "reclaimPolicy": {"onScaleDown": "Delete"}}})
 
 
+@case("E6 ten rounds")
+def rounds(world: World) -> str:
+    """Up to seven and back to one, ten times."""
+    return up_and_down(world, "e6-rounds", [3, *([5, 7, 5, 3, 1, 3] * 10)])
+
+
 @case("E7 even sizes observe")
 def even(world: World) -> str:
     """Four is three voters and an observer, which votes when there are five; two is one and one."""
