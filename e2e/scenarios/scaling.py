@@ -172,3 +172,23 @@ def frozen(world: World) -> str:
             summary = load.finish()
         agreement = ensemble.agree(1)
         return f"frozen for {FROZEN_SECONDS} s ({said.get('reason')}: {said.get('message')}), then 1 in {took:.0f} s; {summary}; {agreement}"
+
+
+@case("E30 hibernated and woken up")
+def hibernated(world: World) -> str:
+    """replicas: 0 stops all servers and keeps everything; 3 brings them back as the same servers."""
+    with world.ensemble("e30", 3) as ensemble:
+        ensemble.wait_ready()
+        before, volumes = ensemble.identities(), claims(ensemble)
+        with world.load(ensemble) as load:
+            load.wait_for_writes(100, 60)
+            ensemble.cluster.kubectl("scale", f"zke/{ensemble.name}", "-n", ensemble.namespace, "--replicas=0")
+            wait_for("all pods to be gone", SIZE_SECONDS, lambda: not ensemble.pods(), every=1)
+            wait_for("the status to say so", 60, lambda: ensemble.condition("Ready").get("reason") == "Hibernated")
+            assert claims(ensemble) == volumes, f"before {volumes}, hibernated {claims(ensemble)}"
+            took = scale(ensemble, 3)
+            load.wait_for_writes(100, 60)
+            summary = load.finish()
+        agreement = ensemble.agree(3)
+        assert ensemble.identities() == before, f"before {before}, after {ensemble.identities()}"
+        return f"woken up in {took:.0f} s; {summary}; {agreement}"

@@ -55,6 +55,14 @@ fn voters() {
 }
 
 #[test]
+fn hibernation() {
+    check("zk", json!({ "replicas": 0 }), "");
+    check("zk", json!({ "replicas": 0, "voters": 3 }), "");
+    let ephemeral = json!({ "type": "Ephemeral", "acknowledgeDataLoss": true });
+    check("zk", json!({ "replicas": 0, "storage": ephemeral }), "delete the ensemble, if its data may go");
+}
+
+#[test]
 fn an_odd_number_votes_unless_told_otherwise() {
     let voters = |spec: Value| ensemble("zk", &spec).spec.voter_count();
     let counts: Vec<i32> = (1..=8).map(|replicas| voters(json!({ "replicas": replicas }))).collect();

@@ -169,3 +169,37 @@ async fn a_configuration_that_somebody_else_made_is_led_back() {
     has_size(&fake, 3, "led back");
     assert!(fake.world().events.iter().any(|reason| reason == "ConfigurationChanged"));
 }
+
+/// Nobody is left, nothing is forgotten, and everybody comes back.
+#[tokio::test]
+async fn a_hibernated_ensemble_comes_back_as_it_was() {
+    let fake = Fake::new(&json!({ "replicas": 5 }));
+    fake.settle().await;
+    let volumes = |fake: &Fake| -> Vec<String> {
+        let world = fake.world();
+        world.servers.values().chain(world.idle.values()).map(|server| server.volume.clone()).collect()
+    };
+    let before = volumes(&fake);
+    resize(&fake, 0).await;
+    assert!(fake.world().servers.is_empty());
+    assert_eq!(fake.condition("Ready")["reason"], "Hibernated");
+    assert_eq!(
+        [fake.condition("QuorumLost"), fake.condition("Degraded")].map(|c| c["status"].clone()),
+        ["False", "False"]
+    );
+    assert_eq!(fake.status()["pods"], 5);
+    resize(&fake, 3).await;
+    has_size(&fake, 3, "woken up smaller");
+    assert_eq!(volumes(&fake), before, "on the volumes that they had");
+}
+
+/// An ensemble that is hibernated before it is founded waits, and is founded when it is woken up.
+#[tokio::test]
+async fn an_ensemble_may_begin_hibernated() {
+    let fake = Fake::new(&json!({ "replicas": 0 }));
+    fake.settle().await;
+    assert_eq!(fake.status()["ensembleId"], Value::Null);
+    assert_eq!(fake.condition("Ready")["reason"], "Hibernated");
+    resize(&fake, 3).await;
+    has_size(&fake, 3, "woken up");
+}

@@ -17,6 +17,9 @@ use crate::validate::ValidEnsemble;
 /// How long a majority may be missing before it is called lost, in seconds. An election takes a second or two.
 const QUORUM_LOST_SECONDS: i64 = 30;
 
+/// What the conditions of an ensemble without servers say.
+const HIBERNATED: &str = "spec.replicas is 0: the servers are stopped, the members and their volumes are kept";
+
 /// What a pass found out besides the members' state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Verdict {
@@ -50,6 +53,7 @@ pub(crate) fn unfounded(observed: &Observed, verdict: &Verdict) -> ZooKeeperEnse
     let (reason, message) = match &verdict.refused {
         Some((reason, message)) => (*reason, message.clone()),
         None if observed.ensemble.spec.paused => ("Paused", "spec.paused is true".to_owned()),
+        None if observed.ensemble.spec.is_hibernated() => ("Hibernated", HIBERNATED.to_owned()),
         None => ("Bootstrapping", "the identity of the ensemble is being recorded".to_owned()),
     };
     conditions.set("Ready", false, reason, &*message);
@@ -137,7 +141,7 @@ fn turned(old: Option<&Condition>, new: &Condition) -> Option<Event> {
         ("Ready", "True") => EventType::Normal,
         ("Progressing", "False") if new.reason != "NothingToChange" => EventType::Warning,
         ("ReplicasApplied", "True") if old.is_some_and(|old| old.status == "False") => EventType::Normal,
-        ("Ready", "False") if new.reason == "Paused" => EventType::Normal,
+        ("Ready", "False") if new.reason == "Paused" || new.reason == "Hibernated" => EventType::Normal,
         ("Degraded" | "QuorumLost", "True") | ("ReconcileSucceeded" | "ConfigApplied", "False") => EventType::Warning,
         _ => return None,
     };
@@ -174,9 +178,11 @@ fn founded_conditions(
             let leader = names::pod(observed.name(), leader);
             list.set("Available", true, "QuorumEstablished", format!("{leader} leads; {synced_text}"));
         }
+        _ if observed.ensemble.spec.is_hibernated() => list.set("Available", false, "Hibernated", HIBERNATED),
         _ => list.set("Available", false, "NoLeader", format!("no leader is named by a majority; {problems}")),
     }
     match assessment.problems.iter().min_by_key(|problem| problem.kind) {
+        _ if observed.ensemble.spec.is_hibernated() => list.set("Degraded", false, "Hibernated", HIBERNATED),
         // A stale volume does not heal by itself, so it is called by its name even before the ensemble exists.
         Some(worst) if founded.is_complete() || worst.kind == ProblemKind::StaleVolume => {
             list.set("Degraded", true, worst.kind.reason(), &*problems);
@@ -214,6 +220,7 @@ fn ready(
             let problems = if problems.is_empty() { "every member is synced and ready" } else { problems };
             list.set("Ready", whole, "Paused", format!("spec.paused is true; {problems}"));
         }
+        None if observed.ensemble.spec.is_hibernated() => list.set("Ready", false, "Hibernated", HIBERNATED),
         None if !founded.is_complete() => list.set("Ready", false, "Bootstrapping", waiting),
         None if lost => list.set("Ready", false, "QuorumLost", problems),
         None if !whole => list.set("Ready", false, "Degraded", problems),
@@ -225,6 +232,7 @@ fn ready(
 fn quorum_lost(observed: &Observed, founded: &Founded, available: bool, old: &[Condition]) -> bool {
     let since = find(old, "Available").filter(|condition| condition.status == "False");
     founded.is_complete()
+        && !observed.ensemble.spec.is_hibernated()
         && !available
         && since.is_some_and(|condition| {
             let since = condition.last_transition_time.0;
@@ -297,6 +305,9 @@ fn replicas_applied(list: &mut Conditions<'_>, ensemble: Option<&ValidEnsemble>,
     }
     let (replicas, voters) = (ensemble.spec.replicas, ensemble.spec.voter_count());
     let wanted = format!("{voters} voters and {} observers", replicas - voters);
+    if ensemble.spec.is_hibernated() {
+        return list.set(TYPE, true, "Hibernated", format!("the ensemble is kept with {has}{foreign}"));
+    }
     match scale::way(ensemble, founded) {
         scale::Way::Stays => list.set(TYPE, true, "AllMembersPresent", format!("the ensemble has {has}{foreign}")),
         scale::Way::Up => {

@@ -35,11 +35,16 @@ pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
     let spec = &observed.ensemble.spec;
     let mut faults = Vec::new();
     name(observed.name(), &mut faults);
-    if !(1..=REPLICAS_MAX).contains(&spec.replicas) {
-        faults.push(format!("spec.replicas is {}; write 1 to {REPLICAS_MAX}", spec.replicas));
+    if !(0..=REPLICAS_MAX).contains(&spec.replicas) {
+        faults.push(format!("spec.replicas is {}; write 0 to {REPLICAS_MAX}", spec.replicas));
+    }
+    if spec.is_hibernated() && spec.storage.type_ == StorageType::Ephemeral {
+        faults.push(
+            "spec.replicas is 0, and storage of type Ephemeral goes away with the pods; write 1 or more".to_owned(),
+        );
     }
     if let Some(voters) = spec.voters {
-        let most = VOTERS_MAX.min(spec.replicas);
+        let most = if spec.is_hibernated() { VOTERS_MAX } else { VOTERS_MAX.min(spec.replicas) };
         if voters % 2 != 1 || !(1..=most).contains(&voters) {
             faults.push(format!("spec.voters is {voters}; write an odd number from 1 to {most}, or leave it out"));
         }

@@ -53,17 +53,19 @@ pub use storage::{AccessMode, Reclaim, ReclaimPolicy, Storage, StorageType, TxnL
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name must be a DNS label that begins with a letter: lower-case letters, digits and '-', no dots")
 )]
 #[x_kube(
-    validation = Rule::new("!has(self.voters) || self.voters <= self.replicas")
+    validation = Rule::new("!has(self.voters) || self.replicas == 0 || self.voters <= self.replicas")
         .message("voters must not exceed replicas: raise replicas, lower voters, or leave voters out"),
+    validation = Rule::new("self.replicas != 0 || self.storage.type != 'Ephemeral'")
+        .message("replicas must not be 0 with storage of type Ephemeral, which goes away with the pods: delete the ensemble, if its data may go"),
     validation = Rule::new("has(self.clusterDomain) == has(oldSelf.clusterDomain) && (!has(self.clusterDomain) || self.clusterDomain == oldSelf.clusterDomain)")
         .message("clusterDomain is immutable, since the servers know each other by these names: leave it as it was, or create another ensemble"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ZooKeeperEnsembleSpec {
     /// How many servers. The lowest ordinals vote, see `voters`; the others observe: they serve reads, and forward writes.
-    /// `kubectl scale` writes this field.
+    /// `kubectl scale` writes this field. 0 stops all of them: the members and their volumes stay, and any other number starts them again.
     #[serde(default = "default_replicas")]
-    #[schemars(range(min = 1, max = 15))]
+    #[schemars(range(min = 0, max = 15))]
     pub replicas: i32,
 
     /// How many of them vote: an odd number. Without it, the greatest odd number up to `replicas`, at most 5: an even number of
@@ -126,6 +128,11 @@ fn default_myid_offset() -> i32 {
 const VOTERS_DEFAULT_MAX: i32 = 5;
 
 impl ZooKeeperEnsembleSpec {
+    /// Whether the servers are to be stopped, and the ensemble to be kept.
+    pub fn is_hibernated(&self) -> bool {
+        self.replicas == 0
+    }
+
     /// How many of the servers vote.
     pub fn voter_count(&self) -> i32 {
         let odd = if self.replicas % 2 == 0 { self.replicas - 1 } else { self.replicas };

@@ -10,7 +10,7 @@ use operator_core::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Fault, Process, World};
+use super::{ENSEMBLE, Fault, Process, World};
 
 /// One server.
 #[derive(Clone, Debug)]
@@ -111,7 +111,8 @@ impl World {
         // The pods that are too many go, and their claims stay.
         let gone: Vec<i32> = self.servers.keys().copied().filter(|ordinal| *ordinal >= replicas).collect();
         for ordinal in gone {
-            assert!(!self.configuration.has(ordinal), "the pod of member {ordinal} is taken away");
+            let hibernates = self.objects[ENSEMBLE]["spec"]["replicas"] == 0;
+            assert!(hibernates || !self.configuration.has(ordinal), "the pod of member {ordinal} is taken away");
             let server = self.servers.remove(&ordinal).expect("it is there");
             self.idle.insert(ordinal, server);
         }
@@ -140,7 +141,8 @@ impl World {
                     !server.synced || !knows.has(ordinal) || knows == &self.configuration,
                     "server {ordinal} comes back and believes that it is a member"
                 );
-                self.servers.insert(ordinal, Server { synced: false, up: true, ..server });
+                let granted = server.granted || server.synced;
+                self.servers.insert(ordinal, Server { granted, synced: false, up: true, ..server });
             }
             _ => self.new_volume(ordinal),
         }

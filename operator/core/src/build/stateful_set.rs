@@ -26,7 +26,7 @@ const HOST_LABEL: &str = "kubernetes.io/hostname";
 pub(super) fn body(ensemble: &ValidEnsemble, founded: &Founded, config_hash: &str) -> Value {
     let name = &ensemble.name;
     let mut spec = json!({
-        "replicas": founded.pods,
+        "replicas": if ensemble.spec.is_hibernated() { 0 } else { founded.pods },
         "serviceName": names::headless_service(name),
         "podManagementPolicy": "Parallel",
         "updateStrategy": { "type": "OnDelete" },

@@ -56,6 +56,9 @@ pub fn plan(observed: &Observed) -> Plan {
         None if observed.ensemble.spec.paused => {
             report(observed, status::unfounded(observed, &Verdict::default()), Vec::new(), Next::Later)
         }
+        None if observed.ensemble.spec.is_hibernated() => {
+            report(observed, status::unfounded(observed, &Verdict::default()), Vec::new(), Next::Later)
+        }
         None => record_identity(observed),
         Some(founded) if observed.ensemble.spec.paused => {
             let assessment = assess(observed, &founded);
@@ -89,6 +92,11 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
         return record_configuration(observed, ensemble, Founded { configuration, ..founded.clone() });
     }
     let mut steps = objects::steps(observed, ensemble, founded);
+    if ensemble.spec.is_hibernated() {
+        // A founding goes on where it was when the servers are started again.
+        let status = status::founded(observed, Some(ensemble), founded, &assessment, &Verdict::default());
+        return report(observed, status, steps, if observed.pods.is_empty() { Next::Later } else { Next::Soon });
+    }
     match bootstrap::next(observed, founded, &assessment) {
         bootstrap::Move::None => size(observed, ensemble, founded, &assessment, steps),
         bootstrap::Move::Record { fact, bootstrap, event } => {
