@@ -6,6 +6,7 @@ What a person does is in docs/operations/migrate-from-zookeeper.md; this is the 
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from harness import reconfig
 from harness.load import Load
@@ -13,9 +14,10 @@ from harness.matrix import cells
 from harness.mixed import SETTINGS, Ensemble, Kind, Server, World, load_on
 from harness.reconfig import Configuration, check_files, reconfigure
 from harness.runner import case
-from harness.shell import wait_for
+from harness.shell import run, wait_for
 from mixed.synchronisations import COMMITTED, LEADER_SAYS, LEARNER_SAYS, burst, found
 
+PROGRAM = Path(__file__).with_name("Configurations.java")
 RECOVERY_SECONDS = 90
 WRITES = 100
 PAUSE_SECONDS = 7
@@ -113,6 +115,23 @@ def joiners(world: World) -> str:
             said.append(f"{joiner} of {leader}")
         summary = writes.finish()
     return f"{' and '.join(said)}; {summary}; {ensemble.equal()}"
+
+
+@case("pending configurations in notifications, as Apache ZooKeeper reads them")
+def pending(world: World) -> str:
+    """What our notifications carry of a reconfiguration that is not committed stands in comments: a Java server reads the active configuration alone."""
+    jars = world.one(Kind.JAVA).jars
+    first, *others = [f"server.{myid}=127.0.0.1:2{myid}:3{myid}:participant;127.0.0.1:4{myid}" for myid in range(1, 5)]
+    active, proposed = [first, *others[:2], "version=100000000"], [first, *others, "version=200000003"]
+    alone = read_by_java(jars, active)
+    assert alone == read_by_java(jars, [*active, *(f"#pending {line}" for line in proposed)])
+    assert alone != read_by_java(jars, [*active, *proposed]), "what is no comment is read"
+    return f"with and without what is pending: {', '.join(alone.split())}"
+
+
+def read_by_java(jars: Path, lines: Sequence[str]) -> str:
+    """The configuration of this text as a server of Apache ZooKeeper understands it."""
+    return run(["java", "-cp", f"{jars}:{jars}/*", str(PROGRAM), "\n".join(lines)])
 
 
 def reconfigurable(world: World, kinds: str, *, observers: tuple[int, ...] = (), **settings: str) -> Ensemble:
