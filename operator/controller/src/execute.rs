@@ -6,7 +6,7 @@ use kube::runtime::events::{self, Recorder};
 use kube::{Api, Client, Resource};
 use operator_api::{ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
 use operator_core::{
-    Event, EventType, Fact, Grant, Hold, Object, Observed, Plan, Reconfiguration, Stamp, Step, Token, TokenState,
+    Event, EventType, Fact, Grant, Hold, Kind, Object, Observed, Plan, Reconfiguration, Stamp, Step, Token, TokenState,
     Transfer, build, validate,
 };
 use serde_json::json;
@@ -178,7 +178,14 @@ impl<A: Admin> Executor<'_, A> {
     async fn apply(&self, observed: &Observed, object: &Object) -> Result<(), kube::Error> {
         let params = PatchParams::apply(names::MANAGER).force();
         let api = api(self.client, namespace(observed), object.kind);
-        api.patch(&object.name, &params, &Patch::Apply(&object.manifest)).await.map(|_| ())
+        let mut manifest = object.manifest.clone();
+        // Fewer pods may be wrong by the time they are asked for: then it is a conflict.
+        if object.kind == Kind::StatefulSet
+            && let Some(live) = observed.object(object.kind.as_str(), &object.name)
+        {
+            manifest["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+        }
+        api.patch(&object.name, &params, &Patch::Apply(&manifest)).await.map(|_| ())
     }
 
     /// A grant that is not confirmed is sent again by a later pass, if the server still waits for it.

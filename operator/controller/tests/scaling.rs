@@ -129,6 +129,7 @@ async fn a_volume_that_missed_its_removal_is_not_used_again() {
     let fake = Fake::new(&json!({ "replicas": 5 }));
     fake.settle().await;
     fake.world().servers.get_mut(&4).expect("a server").up = false;
+    fake.world().troubled.insert(4);
     resize(&fake, 3).await;
     has_size(&fake, 3, "one leaver was down");
     let stamp = |ordinal: i32| {
@@ -144,7 +145,7 @@ async fn a_volume_that_missed_its_removal_is_not_used_again() {
     assert_eq!(fake.world().objects["statefulsets/zk"]["spec"]["replicas"], 4, "the one below is usable");
     let condition = fake.condition("ReplicasApplied");
     assert_eq!(condition["reason"], "StaleVolume", "{condition}");
-    assert!(condition["message"].as_str().unwrap_or_default().starts_with("claim data-zk-4 holds"), "{condition}");
+    assert!(condition["message"].as_str().unwrap_or_default().starts_with("claim data-zk-4 may hold"), "{condition}");
     assert!(fake.world().events.iter().any(|reason| reason == "StaleVolume"));
     for volume in ["data", "txnlog"] {
         fake.world().objects.remove(&format!("persistentvolumeclaims/{volume}-zk-4"));
@@ -202,4 +203,29 @@ async fn an_ensemble_may_begin_hibernated() {
     assert_eq!(fake.condition("Ready")["reason"], "Hibernated");
     resize(&fake, 3).await;
     has_size(&fake, 3, "woken up");
+}
+
+/// Observers acknowledge nothing: one of two leaves the configuration first, and both vote in the end.
+#[tokio::test]
+async fn observers_become_voters_also_where_they_are_the_majority() {
+    let fake = Fake::new(&json!({ "replicas": 3, "voters": 1 }));
+    fake.settle().await;
+    assert_eq!(fake.status()["observers"], 2);
+    fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["voters"] = json!(3));
+    fake.settle().await;
+    has_size(&fake, 3, "promoted");
+}
+
+/// A record that was lost, or a change that came through late: the pods of members are restored, not taken away.
+#[tokio::test]
+async fn the_pods_of_members_are_never_given_up() {
+    let fake = Fake::new(&json!({ "replicas": 1 }));
+    fake.settle().await;
+    resize(&fake, 3).await;
+    fake.world().edit(ENSEMBLE, |ensemble| {
+        ensemble["status"].as_object_mut().expect("a status").remove("pods");
+        ensemble["status"].as_object_mut().expect("a status").remove("configuration");
+    });
+    fake.settle().await;
+    has_size(&fake, 3, "restored");
 }

@@ -75,6 +75,8 @@ pub struct Claim {
     pub ensemble_id: Option<String>,
     /// What the operator wrote on it when its member was removed.
     pub retired: Option<String>,
+    /// It has a volume. One that has none was never used.
+    pub bound: bool,
 }
 
 impl Claim {
@@ -86,6 +88,7 @@ impl Claim {
             uid: claim.metadata.uid.clone().unwrap_or_default(),
             ensemble_id: annotation(names::ensemble_id_annotation()),
             retired: annotation(names::retired_annotation()),
+            bound: claim.spec.as_ref().is_some_and(|spec| spec.volume_name.is_some()),
         }
     }
 }

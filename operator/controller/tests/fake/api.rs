@@ -144,6 +144,11 @@ impl World {
                 (200, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }))
             }
             "patch" => {
+                let meant = &body["metadata"]["resourceVersion"];
+                if !meant.is_null() && *meant != self.objects[path]["metadata"]["resourceVersion"] {
+                    self.conflicts += 1;
+                    return (409, json!("Conflict"));
+                }
                 let mut object = body.clone();
                 if let Some(status) = self.objects.get(path).and_then(|old| old.get("status")) {
                     object["status"] = status.clone();

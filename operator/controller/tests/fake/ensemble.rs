@@ -38,7 +38,9 @@ impl Configuration {
     }
 
     fn reported(&self) -> MemberConfig {
-        let line = |ordinal: &i32, role| format!("server.{}=zk-{ordinal}:2888:3888:{role};0.0.0.0:2181", ordinal + 1);
+        let line = |ordinal: &i32, role| {
+            format!("server.{}=zk-{ordinal}.zk-headless.prod.svc:2888:3888:{role};0.0.0.0:2181", ordinal + 1)
+        };
         let voters = self.voters.iter().map(|ordinal| line(ordinal, "participant"));
         let servers = voters.chain(self.observers.iter().map(|ordinal| line(ordinal, "observer"))).collect();
         MemberConfig { version: format!("{:#x}", self.version), pending: None, servers }
@@ -118,9 +120,16 @@ impl World {
         }
         let pod = |(ordinal, server): (&i32, &Server)| {
             let ready = server.synced && server.up;
+            let trouble = self.troubled.contains(ordinal).then(|| {
+                json!([{
+                    "name": "zookeeper", "image": "", "imageID": "", "ready": false, "restartCount": 1,
+                    "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+                }])
+            });
             json!({
                 "metadata": { "name": format!("zk-{ordinal}") },
                 "status": {
+                    "containerStatuses": trouble,
                     "podIP": format!("10.0.0.{ordinal}"),
                     "conditions": [{ "type": "Ready", "status": if ready { "True" } else { "False" } }],
                 },
@@ -150,7 +159,7 @@ impl World {
             if !self.objects.contains_key(&claim) {
                 let name = claim.split('/').next_back().unwrap_or_default();
                 let id = json!({ "zookeeper.ensemble.rs/ensemble-id": self.ensemble_id() });
-                self.put(&claim.clone(), json!({ "metadata": { "name": name, "uid": claim, "annotations": id } }));
+                self.put(&claim.clone(), json!({ "metadata": { "name": name, "uid": claim, "annotations": id }, "spec": { "volumeName": "v" } }));
             }
         }
     }
@@ -247,6 +256,13 @@ impl World {
         }
         assert!(next.voters.len() % 2 == 1, "an even number of voters: {next:?}");
         assert!(self.leader.is_some_and(|leader| next.voters.contains(&leader)), "the leader is removed: {next:?}");
+        let acknowledges = |ordinal: &&i32| {
+            self.servers.get(ordinal).is_some_and(|server| server.up && server.synced)
+                && !self.configuration.observers.contains(ordinal)
+        };
+        if next.voters.iter().filter(acknowledges).count() <= next.voters.len() / 2 {
+            return Err(409);
+        }
         let joins = |ordinal: &&i32| !self.configuration.voters.contains(ordinal);
         for ordinal in next.voters.iter().filter(joins) {
             assert!(self.servers[ordinal].synced, "server {ordinal} is to vote and is not synced");

@@ -80,6 +80,8 @@ pub struct World {
     volumes_drawn: u32,
     /// Servers whose pods are gone, as their volumes hold them.
     pub idle: BTreeMap<i32, Server>,
+    /// Pods that do not run.
+    pub troubled: BTreeSet<i32>,
     /// The committed configuration, and who leads.
     pub configuration: Configuration,
     pub leader: Option<i32>,

@@ -91,6 +91,15 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
     {
         return record_configuration(observed, ensemble, Founded { configuration, ..founded.clone() });
     }
+    // Before any object: a StatefulSet with fewer pods would take members away.
+    let least = scale::least_pods(observed, ensemble, founded);
+    if founded.is_complete() && least > founded.pods {
+        let recorded = Founded { pods: least, ..founded.clone() };
+        let note = format!("the configuration has members up to {}", names::pod(observed.name(), least - 1));
+        let event = normal("PodsRestored", note);
+        let verdict = Verdict::default();
+        return record(observed, ensemble, &recorded, &assessment, &verdict, Vec::new(), Fact::Pods, event);
+    }
     let mut steps = objects::steps(observed, ensemble, founded);
     if ensemble.spec.is_hibernated() {
         // A founding goes on where it was when the servers are started again.
@@ -136,9 +145,8 @@ fn size(
     mut steps: Vec<Step>,
 ) -> Plan {
     let reason = match scale::way(ensemble, founded) {
-        scale::Way::Up => "ScalingUp",
         scale::Way::Down => "ScalingDown",
-        scale::Way::Stays => "",
+        scale::Way::Up | scale::Way::Stays => "ScalingUp",
     };
     let moving = |message: String| Verdict { progress: Progress::Moving(reason, message), ..Verdict::default() };
     let verdict = match scale::next(observed, ensemble, founded, assessment) {
@@ -163,8 +171,12 @@ fn size(
             moving(note)
         }
         scale::Move::Stamp(stamps) => {
+            let text = match stamps.iter().any(|stamp| stamp.value.is_some()) {
+                true => "the claims of servers that were removed are marked",
+                false => "the claims of servers that are members again are not marked as retired any more",
+            };
             steps.extend(stamps.into_iter().map(Step::Stamp));
-            moving("the claims of servers that were removed are marked".to_owned())
+            moving(text.to_owned())
         }
         scale::Move::Delete(claims) => {
             let names: Vec<&str> = claims.iter().map(|claim| claim.name.as_str()).collect();

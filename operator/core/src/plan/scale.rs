@@ -32,16 +32,20 @@
 
 use std::collections::BTreeSet;
 
-use operator_api::{Reclaim, names};
+use operator_api::{Reclaim, StorageType, names};
 
 use crate::assess::{Assessment, Problem, answer};
 use crate::build;
+use crate::conditions::find;
 use crate::founded::Founded;
 use crate::member::{Role, StoreState};
 use crate::observed::{Claim, Observed};
+use crate::pod::PodFacts;
 use crate::step::{Hold, Reconfiguration, Stamp, Transfer};
 use crate::validate::ValidEnsemble;
 
+/// How long a change of the size waits for a server that does not confirm its removal and whose pod runs, in seconds.
+const CONFIRMATION_SECONDS: i64 = 60;
 /// The version on the claim of a server that could not confirm its removal.
 const UNCONFIRMED: &str = "unconfirmed-";
 
@@ -75,6 +79,20 @@ pub(crate) enum Way {
     Down,
     /// It has the size that the spec asks for.
     Stays,
+}
+
+/// The least number of pods, by the newest configuration that a server reports: its members whose address is that of a pod of ours. More
+/// than are recorded when the record was lost, or when a change that was given up came through after all.
+pub(crate) fn least_pods(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -> i32 {
+    let known = observed.members.keys().filter_map(|ordinal| answer(observed, founded, *ordinal));
+    let newest = known.map(|status| &status.config).max_by_key(|config| config.version());
+    let ours = |line: &String| {
+        let ordinal = line.strip_prefix("server.")?.split('=').next()?.parse::<i32>().ok()? - founded.myid(0);
+        let domain = ensemble.spec.cluster_domain.as_deref();
+        let host = names::member_host(&ensemble.name, &ensemble.namespace, domain, ordinal);
+        line.split('=').nth(1)?.starts_with(&format!("{host}:")).then_some(ordinal + 1)
+    };
+    newest.into_iter().flat_map(|config| config.servers.iter().filter_map(ours)).max().unwrap_or_default()
 }
 
 /// A configuration as sets of ordinals.
@@ -125,23 +143,28 @@ pub(crate) fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Foun
     if way(ensemble, founded) == Way::Stays {
         return pass.delete();
     }
+    if let Some(why) = pass.unsettled() {
+        return Move::Wait(why);
+    }
+    // Pods that count for nothing may go whatever the members are like: one may hold the place that a member needs.
+    let pods = founded.needed_pods().max(ensemble.spec.replicas);
+    if founded.pods > pods {
+        return pass.drop_pods(pods);
+    }
     if let Some(why) = pass.unsafe_now() {
         return Move::Wait(why);
     }
     if let Some(next) = pass.fewer() {
         return pass.reconfigure(&next);
     }
-    let pods = founded.needed_pods().max(ensemble.spec.replicas);
-    if founded.pods > pods {
-        return pass.drop_pods(pods);
-    }
-    if founded.pods < pods {
-        return pass.add_pods(pods);
-    }
-    match pass.more() {
-        Ok(Some(next)) => pass.reconfigure(&next),
-        Ok(None) => pass.delete(),
-        Err(why) => Move::Wait(why),
+    // What stands in the way of the next pod does not stand in the way of those that are there.
+    let pods = if founded.pods < pods { Some(pass.add_pods(pods)) } else { None };
+    match (pods, pass.more()) {
+        (Some(Move::Pods(pods)), _) => Move::Pods(pods),
+        (_, Ok(Some(next))) => pass.reconfigure(&next),
+        (Some(blocked), _) => blocked,
+        (None, Ok(None)) => pass.delete(),
+        (None, Err(why)) => Move::Wait(why),
     }
 }
 
@@ -157,10 +180,9 @@ fn goal(ensemble: &ValidEnsemble) -> Members {
 }
 
 impl Pass<'_> {
-    /// Why nothing may change now: a change needs a leader, a majority in sight that is done with the last one, and every voter
-    /// that stays.
-    fn unsafe_now(&self) -> Option<String> {
-        let Self { assessment, founded, goal, .. } = self;
+    /// Why nothing may change now: a change needs a leader, and a majority in sight that is done with the last one.
+    fn unsettled(&self) -> Option<String> {
+        let Self { assessment, founded, .. } = self;
         if !assessment.is_available(founded) {
             return Some("no majority of the voters follows a leader".to_owned());
         }
@@ -170,6 +192,12 @@ impl Pass<'_> {
                 founded.configuration.version
             ));
         }
+        None
+    }
+
+    /// Why the members may not change now: every voter that stays must be well.
+    fn unsafe_now(&self) -> Option<String> {
+        let Self { assessment, goal, .. } = self;
         let staying: Vec<&Problem> = assessment
             .problems
             .iter()
@@ -216,6 +244,19 @@ impl Pass<'_> {
             {
                 next.voters.remove(wrong);
                 next.observers.insert(*wrong);
+            }
+            // An observer acknowledges nothing before it votes. Where the others are no quorum of the next configuration, one that is to
+            // be promoted leaves it first: then it follows, and acknowledges, without a vote.
+            let acknowledge =
+                |ordinal: &&i32| assessment.synced.contains(*ordinal) && !now.observers.contains(*ordinal);
+            let acknowledging = now.voters.iter().chain(&ready).filter(acknowledge).count();
+            let voters_next = now.voters.len().max(goal.voters.len().min(now.voters.len() + add));
+            if acknowledging <= voters_next / 2
+                && let Some(observer) = ready.iter().find(|ordinal| now.observers.contains(*ordinal))
+            {
+                let mut first = now.clone();
+                first.observers.remove(observer);
+                return Ok(Some(first));
             }
             for ordinal in ready {
                 next.observers.remove(&ordinal);
@@ -272,12 +313,28 @@ impl Pass<'_> {
     /// More pods, as far as no claim stands in the way.
     fn add_pods(&self, pods: i32) -> Move {
         let Self { founded, .. } = self;
-        let blocked = (founded.pods..pods).find_map(|ordinal| self.unusable_claim(ordinal).map(|why| (ordinal, why)));
+        let blocked = (founded.pods..pods).find_map(|ordinal| {
+            let taken = self.taken_id(ordinal).map(|message| (ordinal, "ServerIdTaken", message));
+            taken.or_else(|| self.unusable_claim(ordinal).map(|message| (ordinal, "StaleVolume", message)))
+        });
         match blocked {
             None => Move::Pods(pods),
-            Some((ordinal, _)) if ordinal > founded.pods => Move::Pods(ordinal),
-            Some((_, message)) => Move::Blocked { reason: "StaleVolume", message },
+            Some((ordinal, ..)) if ordinal > founded.pods => Move::Pods(ordinal),
+            Some((_, reason, message)) => Move::Blocked { reason, message },
         }
+    }
+
+    /// Why no pod of this ordinal may be made: a server of somebody else's has its id, and two servers of one id could each complete a
+    /// majority. (A member of ours is within the recorded number of pods, see [`least_pods`].)
+    fn taken_id(&self, ordinal: i32) -> Option<String> {
+        let id = self.founded.myid(ordinal);
+        self.founded.members().contains(&ordinal).then(|| {
+            format!(
+                "{} would be server {id}, and a server that is no pod of this ensemble is a member under this id: remove it by a \
+                 reconfiguration first, or found an ensemble with another myidOffset",
+                self.pod(ordinal)
+            )
+        })
     }
 
     /// Why no pod may be made over the claims of an ordinal.
@@ -293,9 +350,9 @@ impl Pass<'_> {
             ));
         }
         let confirmed = |claim: &&&Claim| claim.retired.as_ref().is_some_and(|stamp| !stamp.starts_with(UNCONFIRMED));
-        let doubtful = claims.iter().find(|claim| !confirmed(claim))?;
+        let doubtful = claims.iter().find(|claim| claim.bound && !confirmed(claim))?;
         Some(format!(
-            "claim {} holds what {} stored before it was removed, and the server could not confirm that it was: it might still \
+            "claim {} may hold what {} stored before it was removed, and the server could not confirm that it was: it might still \
              believe that it votes; delete the claim to let the pod be made with an empty volume",
             doubtful.name,
             self.pod(ordinal)
@@ -325,7 +382,7 @@ impl Pass<'_> {
 
     fn removal(&self, ordinal: i32) -> Removal {
         let Self { observed, founded, .. } = self;
-        let Some(status) = answer(observed, founded, ordinal) else { return Removal::Unconfirmed };
+        let Some(status) = answer(observed, founded, ordinal) else { return self.awaited_for_a_while(ordinal) };
         let knows = status.config.version().is_some_and(|version| version >= founded.version());
         // An empty volume has no vote, whatever its server believes.
         if status.store_state == StoreState::Uninitialized || (knows && !status.config.names(status.myid)) {
@@ -334,7 +391,20 @@ impl Pass<'_> {
         // One that follows is told with the next transaction. One without a leader may never be.
         match status.role {
             Role::Following | Role::Observing | Role::Leading => Removal::Awaited,
-            Role::Looking | Role::Standalone => Removal::Unconfirmed,
+            Role::Looking | Role::Standalone => self.awaited_for_a_while(ordinal),
+        }
+    }
+
+    /// One answer that is missing proves nothing about a pod that runs; but the others do not wait for it for ever.
+    fn awaited_for_a_while(&self, ordinal: i32) -> Removal {
+        let runs = |pod: &&PodFacts| !pod.deleting && pod.trouble.is_none() && pod.ip.is_some();
+        let status = self.observed.ensemble.status.as_ref();
+        let progressing = status.and_then(|status| find(&status.conditions, "Progressing"));
+        let since = progressing.filter(|condition| condition.status == "True").map(|c| c.last_transition_time.0);
+        let waited = since.map_or(0, |since| self.observed.now.0.duration_since(since).as_secs());
+        match self.observed.pods.get(&ordinal).filter(runs) {
+            Some(_) if waited < CONFIRMATION_SECONDS => Removal::Awaited,
+            _ => Removal::Unconfirmed,
         }
     }
 
@@ -365,9 +435,13 @@ impl Pass<'_> {
     }
 
     fn claims(&self, ordinal: i32) -> Vec<&Claim> {
-        let name = self.observed.name();
-        let ours = [names::data_claim(name, ordinal), names::txn_log_claim(name, ordinal)];
-        self.observed.claims.iter().filter(|claim| ours.contains(&claim.name)).collect()
+        let (name, storage) = (self.observed.name(), &self.ensemble.spec.storage);
+        let mounted = |claim: &&Claim| {
+            claim.name == names::data_claim(name, ordinal)
+                || storage.txn_log.enabled && claim.name == names::txn_log_claim(name, ordinal)
+        };
+        let persistent = storage.type_ == StorageType::Persistent;
+        self.observed.claims.iter().filter(mounted).filter(|_| persistent).collect()
     }
 
     fn pod(&self, ordinal: i32) -> String {

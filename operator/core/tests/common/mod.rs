@@ -141,6 +141,7 @@ fn claim(name: &str, words: &str) -> Claim {
         uid: format!("uid-{name}"),
         ensemble_id: Some(id.to_owned()),
         retired: retired.map(str::to_owned),
+        bound: true,
     }
 }
 
