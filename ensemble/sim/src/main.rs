@@ -248,23 +248,25 @@ fn mutants(names: &[String], limit: u64, jobs: usize) -> Result<ExitCode> {
     }
     let by_chance = || all.iter().filter(|name| !Mutant::BY_SCENARIO.contains(&name.as_str())).cloned().collect();
     let wanted: Vec<String> = if names.is_empty() { by_chance() } else { names.to_vec() };
-    println!("{:<36} {:>10}  noticed by", "mutant", "seed");
+    println!("{:<36} {:>14}  noticed by", "mutant", "seed");
     let mut missed = 0;
     let mut by_check: BTreeMap<String, usize> = BTreeMap::new();
     for name in &wanted {
         let (seeds, jobs) = (format!("0..{limit}"), jobs.to_string());
         let arguments = ["--seeds", &seeds, "--jobs", &jobs, "--mutant", name, "--stop"];
-        let output = Command::new(std::env::current_exe()?).args(arguments).output()?;
+        let kind = Mutant::BY_CHANGES.contains(&name.as_str()).then_some("--reconfig");
+        let output = Command::new(std::env::current_exe()?).args(arguments).args(kind).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         match first_failure(&text) {
             Some((seed, check, message)) => {
                 *by_check.entry(check.clone()).or_default() += 1;
                 let message: String = message.chars().take(110).collect();
-                println!("{name:<36} {seed:>10}  {check}: {message}");
+                let seed = format!("{}{}", kind.map_or("", |_| "changing "), seed & !ensemble_sim::changes::CHANGING);
+                println!("{name:<36} {seed:>14}  {check}: {message}");
             }
             None => {
                 missed += 1;
-                println!("{name:<36} {:>10}  NOT FOUND", "-");
+                println!("{name:<36} {:>14}  NOT FOUND", "-");
             }
         }
     }

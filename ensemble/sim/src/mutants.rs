@@ -24,13 +24,13 @@ impl Mutant {
     pub const BY_SCENARIO: &[&str] = &[
         "zab.no_history_check",
         "zab.empty_store_votes",
-        "zab.commit_by_new_alone",
-        "zab.commit_by_old_alone",
         "zab.last_seen_in_memory",
-        "zab.activate_uncommitted",
         "storage.install_keeps_log",
         "storage.torn_tail_is_kept",
     ];
+
+    /// Switches that matter only while an ensemble changes: they are looked for in the seeds of `--reconfig`.
+    pub const BY_CHANGES: &[&str] = &["zab.commit_by_new_alone", "zab.commit_by_old_alone", "zab.activate_uncommitted"];
 
     /// All switches.
     pub fn all() -> Vec<Mutant> {

@@ -35,3 +35,12 @@ fn a_store_that_does_not_sync_is_noticed() {
     let is_noticed = |seed| mutant.is_some_and(|mutant| run(seed, mutant).is_err());
     assert!((0..100).any(is_noticed));
 }
+
+#[test]
+fn a_reconfiguration_that_takes_effect_too_early_is_noticed() {
+    for name in Mutant::BY_CHANGES {
+        let mutant = Mutant::by_name(name);
+        let is_noticed = |seed| mutant.is_some_and(|mutant| run(CHANGING | seed, mutant).is_err());
+        assert!((1..20).any(is_noticed), "{name}");
+    }
+}
