@@ -20,8 +20,8 @@ mod status;
 
 pub use spec::{
     AccessMode, AntiAffinity, Autopurge, Config, EnvVar, FourLetterWord, Image, PodTemplate, PullPolicy, Reclaim,
-    ReclaimPolicy, Resources, Scheduling, Storage, StorageType, TopologySpread, TxnLogVolume, Volume,
-    WhenUnsatisfiable, ZooKeeperEnsemble, ZooKeeperEnsembleSpec,
+    ReclaimPolicy, Resources, Scheduling, Storage, StorageType, TopologySpread, TxnLogVolume, UpdateMode,
+    UpdateStrategy, Volume, WhenUnsatisfiable, ZooKeeperEnsemble, ZooKeeperEnsembleSpec,
 };
 pub use status::{Bootstrap, BootstrapPhase, Configuration, Endpoints, Member, ZooKeeperEnsembleStatus};
 

@@ -147,6 +147,12 @@ pub fn retired_annotation() -> String {
     format!("{GROUP}/retired-at-config")
 }
 
+/// The annotation of an ensemble that asks for a rolling restart: each new value restarts every pod once. It is copied into the
+/// pod template.
+pub fn restarted_at_annotation() -> String {
+    format!("{GROUP}/restartedAt")
+}
+
 /// The annotation of an applied object that holds the SHA-256 of what was applied.
 pub fn applied_hash_annotation() -> String {
     format!("{GROUP}/applied-hash")
@@ -178,6 +184,7 @@ mod tests {
             ensemble_id_annotation(),
             applied_hash_annotation(),
             retired_annotation(),
+            restarted_at_annotation(),
             format!("{:?}", labels("zk")),
         ];
         let want = [
@@ -199,6 +206,7 @@ mod tests {
             "zookeeper.ensemble.rs/ensemble-id",
             "zookeeper.ensemble.rs/applied-hash",
             "zookeeper.ensemble.rs/retired-at-config",
+            "zookeeper.ensemble.rs/restartedAt",
             "{\"app.kubernetes.io/component\": \"server\", \"app.kubernetes.io/instance\": \"zk\", \
              \"app.kubernetes.io/managed-by\": \"zookeeper-ensemble-operator\", \"app.kubernetes.io/name\": \"zookeeper\", \
              \"app.kubernetes.io/part-of\": \"zookeeper-ensemble\"}",

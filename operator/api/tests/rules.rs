@@ -155,6 +155,25 @@ fn environment() {
 }
 
 #[test]
+fn restarts() {
+    check("zk", json!({ "updateStrategy": { "mode": "OnDelete" } }), "");
+    check("zk", json!({ "updateStrategy": { "minReadySeconds": 899, "allowDowntime": true } }), "");
+    check("zk", json!({ "updateStrategy": { "minReadySeconds": 900 } }), "raise it, or lower minReadySeconds");
+    check("zk", json!({ "updateStrategy": { "progressDeadlineSeconds": 15 } }), "must exceed minReadySeconds");
+    check_update(json!({}), json!({ "updateStrategy": { "mode": "OnDelete" } }), "");
+}
+
+#[test]
+fn downtime_is_allowed_where_nothing_else_is_possible() {
+    let allowed = |strategy: Value, voters: i32| {
+        ensemble("zk", &json!({ "updateStrategy": strategy })).spec.update_strategy.allows_downtime(voters)
+    };
+    assert_eq!([1, 2].map(|voters| allowed(json!({}), voters)), [true, false]);
+    assert_eq!([1, 2].map(|voters| allowed(json!({ "allowDowntime": true }), voters)), [true, true]);
+    assert_eq!([1, 2].map(|voters| allowed(json!({ "allowDowntime": false }), voters)), [false, false]);
+}
+
+#[test]
 fn immutable_fields() {
     check_update(json!({}), json!({ "myidOffset": 2 }), "written on the volumes: leave it as it was");
     check_update(json!({}), json!({ "clusterDomain": "cluster.local" }), "by these names: leave it as it was");

@@ -1,15 +1,15 @@
 //! Carries out the steps of a plan, in order.
 
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Secret};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{self, Recorder};
 use kube::{Api, Client, Resource};
 use operator_api::{ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
 use operator_core::{
-    Event, EventType, Fact, Grant, Hold, Kind, Object, Observed, Plan, Reconfiguration, Stamp, Step, Token, TokenState,
-    Transfer, build, validate,
+    Event, EventType, Fact, Grant, Hold, Kind, Object, Observed, Plan, Reconfiguration, Removal, Stamp, Step, Token,
+    TokenState, Transfer, build, validate,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::admin::{Admin, AdminError};
 use crate::failpoint::Failpoint;
@@ -115,6 +115,8 @@ impl<A: Admin> Executor<'_, A> {
             }
             Step::Stamp(stamp) => self.stamp(observed, stamp).await.map_err(failed),
             Step::DeleteClaim(claim) => self.delete_claim(observed, claim).await.map_err(failed),
+            Step::Evict(removal) => self.evict(observed, removal).await.map_err(failed),
+            Step::DeletePod(removal) => self.delete_pod(observed, removal).await.map_err(failed),
             Step::Report(event) => {
                 self.report(observed, event).await;
                 Ok(())
@@ -229,6 +231,11 @@ impl<A: Admin> Executor<'_, A> {
         let (ensemble, from, to) = (observed.name(), transfer.from, transfer.to);
         match self.admin.transfer(token, transfer).await {
             Ok(()) => tracing::info!(ensemble, from, to, "the office was handed over"),
+            Err(AdminError::Refused { status, reason }) => {
+                let note = format!("{} does not hand its office over ({status}): {reason}", names::pod(ensemble, from));
+                let event = Event { type_: EventType::Warning, reason: "HandOffRefused".to_owned(), note };
+                self.report(observed, &event).await;
+            }
             Err(error) => tracing::warn!(ensemble, from, to, %error, "a hand-off was not confirmed"),
         }
     }
@@ -251,6 +258,54 @@ impl<A: Admin> Executor<'_, A> {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// A budget that refuses is told and waited for: a drain may be under way.
+    ///
+    /// `kube::Api::evict` sends `delete_options` where the API server reads `deleteOptions`, so that the UID would not be looked at.
+    async fn evict(&self, observed: &Observed, removal: &Removal) -> Result<(), kube::Error> {
+        let eviction = json!({
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": { "name": removal.pod, "namespace": namespace(observed) },
+            "deleteOptions": { "preconditions": { "uid": removal.uid } },
+        });
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace(observed));
+        match api.create_subresource::<Value, Value>("eviction", &removal.pod, &PostParams::default(), &eviction).await
+        {
+            Ok(_) => {
+                self.removed(observed, removal).await;
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 429 => {
+                let note = format!("{} is not evicted yet: {}", removal.pod, status.message);
+                let event = Event { type_: EventType::Normal, reason: "EvictionRefused".to_owned(), note };
+                self.report(observed, &event).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delete_pod(&self, observed: &Observed, removal: &Removal) -> Result<(), kube::Error> {
+        let preconditions = Preconditions { uid: Some(removal.uid.clone()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace(observed));
+        match api.delete(&removal.pod, &params).await {
+            Ok(_) => {
+                self.removed(observed, removal).await;
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn removed(&self, observed: &Observed, removal: &Removal) {
+        let note = format!("{} is made anew: {}", removal.pod, removal.why);
+        let event = Event { type_: EventType::Normal, reason: "PodRestarted".to_owned(), note };
+        self.report(observed, &event).await;
     }
 
     async fn report(&self, observed: &Observed, event: &Event) {

@@ -43,7 +43,8 @@ pub fn operator() -> String {
     format!("{header}{}", documents.join("---\n"))
 }
 
-/// What the operator may do in every namespace it looks after. Each right is used; the claims of removed servers are all that it deletes.
+/// What the operator may do in every namespace it looks after. Each right is used; the claims of removed servers, and pods that
+/// are made anew, are all that it deletes.
 pub fn cluster_rules() -> Value {
     json!([
         { "apiGroups": [GROUP], "resources": ["zookeeperensembles"], "verbs": ["get", "list", "watch"] },
@@ -53,7 +54,8 @@ pub fn cluster_rules() -> Value {
         { "apiGroups": [""], "resources": ["configmaps", "serviceaccounts", "services"], "verbs": ["get", "list", "watch", "create", "patch"] },
         { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "list", "watch", "create", "patch"] },
         { "apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["get", "list", "watch", "create", "patch"] },
-        { "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"] },
+        { "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"] },
+        { "apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"] },
         { "apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list", "patch", "delete"] },
         // The superuser token of each ensemble. Never listed or watched.
         { "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"] },

@@ -149,6 +149,13 @@ async fn rights_are_those_that_are_used() {
             fake.world().servers_turn();
         }
     }
+    for tag in [json!({ "repository": "r", "tag": "none" }), Value::Null] {
+        fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["image"] = tag);
+        for _ in 0..60 {
+            sleep(Duration::from_secs(1)).await;
+            fake.world().servers_turn();
+        }
+    }
     running.stop.send(()).expect("it runs");
     assert_eq!(running.task.await.expect("it ends").0, Ended::Stopped);
     assert_eq!(fake.status()["bootstrap"]["phase"], "Complete");

@@ -25,6 +25,7 @@
 //! * A recorded fact of the founding never changes; a phase never goes back.
 //! * Nobody is asked to vote who is not synced, nothing of a member is taken away, and no claim is deleted that a server might need
 //!   (`tests/scaling.rs`).
+//! * At most one healthy voter is down by our doing, and only when the others alone are a synced quorum. [`plan::roll`] argues it.
 //!
 //! "Not yet safe" is no error but [`Step::Wait`] with a reason.
 
@@ -35,6 +36,7 @@ mod diff;
 mod founded;
 mod member;
 mod observed;
+mod outdated;
 pub mod plan;
 mod pod;
 mod status;
@@ -48,6 +50,6 @@ pub use member::{BootstrapState, MemberConfig, MemberStatus, Role, StoreState};
 pub use observed::{Claim, Identity, Observed, Token, TokenState};
 pub use plan::{Plan, plan, refuse};
 pub use pod::PodFacts;
-pub use step::{Event, EventType, Fact, Grant, Hold, Kind, Object, Reconfiguration, Stamp, Step, Transfer};
+pub use step::{Event, EventType, Fact, Grant, Hold, Kind, Object, Reconfiguration, Removal, Stamp, Step, Transfer};
 pub use unreadable::unreadable;
 pub use validate::{ValidEnsemble, validate};

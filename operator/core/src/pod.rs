@@ -1,6 +1,7 @@
 //! What matters of a pod: whether it runs, and in plain words why not.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_api::names;
 
 /// Longest text taken over from a pod's status into a condition, in characters.
@@ -11,12 +12,20 @@ const REASON_CHARS_MAX: usize = 240;
 pub struct PodFacts {
     /// Its name.
     pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// When it was made.
+    pub created_at: Option<Time>,
     /// Its address, once it has one.
     pub ip: Option<String>,
     /// The node it is bound to.
     pub node: Option<String>,
     /// The condition `Ready`.
     pub ready: bool,
+    /// When the condition `Ready` last turned.
+    pub ready_turned: Option<Time>,
+    /// Its container runs, or did once.
+    pub ran: bool,
     /// It is being deleted.
     pub deleting: bool,
     /// The revision of the StatefulSet it was made from.
@@ -47,9 +56,13 @@ impl PodFacts {
             .map(|c| format!("is not scheduled: {}", shorten(c.message.as_deref().unwrap_or("no reason given"))));
         let facts = Self {
             name: name.to_owned(),
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            created_at: pod.metadata.creation_timestamp.clone(),
             ip: status.and_then(|s| s.pod_ip.clone()),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
             ready: condition("Ready").is_some_and(|c| c.status == "True"),
+            ready_turned: condition("Ready").and_then(|c| c.last_transition_time.clone()),
+            ran: container.is_some_and(ran),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             revision: pod.metadata.labels.as_ref().and_then(|l| l.get("controller-revision-hash").cloned()),
             trouble: unscheduled.or_else(|| container.and_then(trouble)),
@@ -57,6 +70,14 @@ impl PodFacts {
         };
         Some((ordinal, facts))
     }
+}
+
+/// Whether a container was ever started.
+fn ran(container: &ContainerStatus) -> bool {
+    let started = |state: &Option<ContainerState>| {
+        state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+    };
+    container.restart_count > 0 || started(&container.state) || started(&container.last_state)
 }
 
 /// Why a container does not run. `ContainerCreating` is no trouble.
@@ -166,6 +187,26 @@ mod tests {
             json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": "0/3 nodes are available" }] }),
             "is not scheduled: 0/3 nodes are available",
         );
+    }
+
+    #[test]
+    fn a_pod_ran_if_its_container_ever_did() {
+        let ran = |status: Value| {
+            let pod = json!({ "metadata": { "name": "zk-2" }, "status": status });
+            PodFacts::of("zk", &serde_json::from_value(pod).expect("the case is a pod")).expect("a member").1.ran
+        };
+        assert!(!ran(json!({})));
+        let pulling = json!({ "waiting": { "reason": "ImagePullBackOff" } });
+        let ended = json!({ "terminated": { "exitCode": 2 } });
+        let mut never = container(pulling.clone(), json!({}));
+        never["containerStatuses"][0]["restartCount"] = json!(0);
+        assert!(!ran(never));
+        assert!(ran(container(pulling.clone(), json!({}))), "it was restarted");
+        for (state, last) in [(pulling, ended.clone()), (ended, json!({})), (json!({ "running": {} }), json!({}))] {
+            let mut status = container(state, last);
+            status["containerStatuses"][0]["restartCount"] = json!(0);
+            assert!(ran(status));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! observed. Nothing is latched, so a condition heals when its cause does.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use operator_api::{Endpoints, Member, ZooKeeperEnsembleStatus, names};
+use operator_api::{Endpoints, Member, UpdateMode, ZooKeeperEnsembleStatus, names};
 
 use crate::assess::{Assessment, ProblemKind, answer};
 use crate::build;
@@ -39,7 +39,9 @@ pub(crate) enum Progress {
     Still,
     /// A change is under way: a reason in `PascalCase`, and what is done or waited for.
     Moving(&'static str, String),
-    /// A change is wanted and only a person can help: why, and how.
+    /// A rolling restart is wanted and does not go on by itself: why, and what helps.
+    Stalled(&'static str, String),
+    /// Another size is wanted and only a person can help: why, and how.
     Blocked(&'static str, String),
 }
 
@@ -140,8 +142,11 @@ fn turned(old: Option<&Condition>, new: &Condition) -> Option<Event> {
     let type_ = match (new.type_.as_str(), new.status.as_str()) {
         ("Ready", "True") => EventType::Normal,
         ("Progressing", "False") if new.reason != "NothingToChange" => EventType::Warning,
-        ("ReplicasApplied", "True") if old.is_some_and(|old| old.status == "False") => EventType::Normal,
+        ("ReplicasApplied" | "ConfigApplied", "True") if old.is_some_and(|old| old.status == "False") => {
+            EventType::Normal
+        }
         ("Ready", "False") if new.reason == "Paused" || new.reason == "Hibernated" => EventType::Normal,
+        ("ConfigApplied", "False") if new.reason == "RollingRestart" => EventType::Normal,
         ("Degraded" | "QuorumLost", "True") | ("ReconcileSucceeded" | "ConfigApplied", "False") => EventType::Warning,
         _ => return None,
     };
@@ -242,8 +247,8 @@ fn quorum_lost(observed: &Observed, founded: &Founded, available: bool, old: &[C
 
 /// Whether every server runs what the spec asks for.
 ///
-/// Differs from other operators: nothing restarts pods yet. The StatefulSet holds the new template, each pod takes it
-/// when it is next created, and this condition says which ones still run the old one and how to move them.
+/// The StatefulSet holds the new template, and each pod takes it when it is next created. Until then this condition says which ones
+/// still run the old one, and who restarts them.
 fn config_applied(
     list: &mut Conditions<'_>,
     observed: &Observed,
@@ -259,6 +264,7 @@ fn config_applied(
     let set = observed.object("StatefulSet", &names::stateful_set(observed.name()));
     let revision = set.and_then(|set| set["status"]["updateRevision"].as_str());
     let mut outdated = Vec::new();
+    let mut misread = Vec::new();
     let mut unknown = Vec::new();
     // In the order in which a person should move them: the highest first, the leader last, so that it moves once.
     let followers = (0..founded.pods).rev().filter(|ordinal| Some(*ordinal) != leader);
@@ -267,14 +273,32 @@ fn config_applied(
         let pod_revision = observed.pods.get(&ordinal).and_then(|pod| pod.revision.as_deref());
         let loaded = answer(observed, founded, ordinal).and_then(|status| status.config_hash.as_deref());
         let old_template = matches!((revision, pod_revision), (Some(new), Some(runs)) if new != runs);
-        if old_template || loaded.is_some_and(|loaded| loaded != wanted) {
+        let by_person = ensemble.spec.update_strategy.mode == UpdateMode::OnDelete;
+        let old_config = loaded.is_some_and(|loaded| loaded != wanted);
+        if old_template || (old_config && by_person) {
             outdated.push(name);
+        } else if old_config {
+            misread.push(name);
         } else if loaded.is_none() {
             unknown.push(name);
         }
     }
-    if !outdated.is_empty() {
-        let pods = outdated.join(", ");
+    let pods = outdated.join(", ");
+    if !outdated.is_empty() && ensemble.spec.update_strategy.mode == UpdateMode::LeaderLast {
+        let paused = if ensemble.spec.paused { ", when spec.paused is false again" } else { "" };
+        let message = format!(
+            "{pods}: still on the configuration or pod template from before the last change; they are restarted in this order, \
+             one at a time{paused}"
+        );
+        list.set(TYPE, false, "RollingRestart", message);
+    } else if !misread.is_empty() {
+        let message = format!(
+            "{}: runs the newest pod template and loaded another configuration. If another server shows that the new one can be \
+             loaded, it is restarted; else its image counts the configuration in another way",
+            misread.join(", ")
+        );
+        list.set(TYPE, false, "ConfigurationDiffers", message);
+    } else if !outdated.is_empty() {
         let message = format!(
             "{pods}: still on the configuration or pod template from before the last change; a running pod is not restarted. \
              To apply it, delete the pods one at a time in this order: kubectl delete pod {}, then wait until the \
@@ -324,7 +348,9 @@ fn progressing(list: &mut Conditions<'_>, verdict: &Verdict) {
     match &verdict.progress {
         Progress::Still => list.set("Progressing", false, "NothingToChange", "no change is under way"),
         Progress::Moving(reason, message) => list.set("Progressing", true, reason, &**message),
-        Progress::Blocked(reason, message) => list.set("Progressing", false, reason, &**message),
+        Progress::Stalled(reason, message) | Progress::Blocked(reason, message) => {
+            list.set("Progressing", false, reason, &**message)
+        }
     }
 }
 

@@ -29,6 +29,11 @@ pub enum Step {
     Stamp(Stamp),
     /// The claim of a server that was removed goes. Deletes the object with this UID only.
     DeleteClaim(Hold),
+    /// A pod is to be restarted. Asks for its eviction, of the pod with this UID only; a refusal for the sake of a
+    /// `PodDisruptionBudget` is no error, and asked again later.
+    Evict(Removal),
+    /// A pod whose container never ran is replaced. Deletes the object with this UID only.
+    DeletePod(Removal),
     /// Something a person should see happened. Publishes an event of the resource.
     Report(Event),
     /// The status changed. Writes it under the resource version that was observed.
@@ -101,6 +106,19 @@ pub struct Hold {
     pub name: String,
     /// Its UID.
     pub uid: String,
+}
+
+/// A pod that goes, so that the StatefulSet makes it anew from its newest template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The member.
+    pub ordinal: i32,
+    /// Its pod.
+    pub pod: String,
+    /// The UID of the pod.
+    pub uid: String,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// A grant of a vote to one volume.
@@ -214,6 +232,8 @@ impl Step {
             Self::Transfer(_) => "transfer",
             Self::Stamp(_) => "stamp",
             Self::DeleteClaim(_) => "delete-claim",
+            Self::Evict(_) => "evict",
+            Self::DeletePod(_) => "delete-pod",
             Self::CreateToken(_) => "create-token",
             Self::Apply(_) => "apply",
             Self::Grant(_) => "grant",
@@ -234,6 +254,8 @@ impl Step {
             | Self::Transfer(_)
             | Self::Stamp(_)
             | Self::DeleteClaim(_)
+            | Self::Evict(_)
+            | Self::DeletePod(_)
             | Self::WriteStatus(_) => true,
             Self::Report(_) | Self::Wait { .. } => false,
         }
@@ -277,6 +299,7 @@ impl fmt::Display for Step {
             }
             Self::Transfer(Transfer { from, to, .. }) => write!(f, " from={from} to={to}"),
             Self::Stamp(Stamp { claim, value, .. }) => write!(f, " {claim} {}", value.as_deref().unwrap_or("none")),
+            Self::Evict(removal) | Self::DeletePod(removal) => write!(f, " {}: {}", removal.pod, removal.why),
             Self::DeleteClaim(hold) => write!(f, " {}", hold.name),
             Self::Report(event) => write!(f, " {:?} {}: {}", event.type_, event.reason, event.note),
             Self::Wait { reason } => write!(f, ": {reason}"),

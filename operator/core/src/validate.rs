@@ -9,6 +9,8 @@ use crate::observed::Observed;
 const REPLICAS_MAX: i32 = 15;
 /// The most voters of an ensemble.
 const VOTERS_MAX: i32 = 7;
+/// The longest value of the annotation that asks for a rolling restart, in bytes: a time with room to spare.
+const RESTARTED_AT_BYTES_MAX: usize = 128;
 
 /// A resource whose spec can be carried out. Builders take nothing else.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,8 @@ pub struct ValidEnsemble {
     pub spec: ZooKeeperEnsembleSpec,
     /// The image to run, complete.
     pub image: String,
+    /// What the annotation that asks for a rolling restart says.
+    pub restarted_at: Option<String>,
 }
 
 /// Checks a resource.
@@ -56,7 +60,9 @@ pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
         faults.push("spec.storage.type is Ephemeral; set spec.storage.acknowledgeDataLoss: true".to_owned());
     }
     config(spec, &mut faults);
+    update_strategy(spec, &mut faults);
     let image = image(observed, &mut faults);
+    let restarted_at = restarted_at(observed, &mut faults);
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -66,6 +72,7 @@ pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
         uid: metadata.uid.clone().unwrap_or_default(),
         spec: spec.clone(),
         image,
+        restarted_at,
     })
 }
 
@@ -111,6 +118,27 @@ fn config(spec: &ZooKeeperEnsembleSpec, faults: &mut Vec<String>) {
             faults.push(format!("spec.config.extra.{key} holds a line break or a backslash"));
         }
     }
+}
+
+fn update_strategy(spec: &ZooKeeperEnsembleSpec, faults: &mut Vec<String>) {
+    let (ready, deadline) = (spec.update_strategy.min_ready_seconds, spec.update_strategy.progress_deadline_seconds);
+    if ready < 0 || deadline <= ready {
+        faults.push(format!(
+            "spec.updateStrategy: progressDeadlineSeconds is {deadline} and must exceed minReadySeconds, which is {ready} and must \
+             not be negative"
+        ));
+    }
+}
+
+fn restarted_at(observed: &Observed, faults: &mut Vec<String>) -> Option<String> {
+    let annotation = names::restarted_at_annotation();
+    let value = observed.ensemble.metadata.annotations.as_ref()?.get(&annotation)?;
+    if value.len() > RESTARTED_AT_BYTES_MAX || value.contains(['\r', '\n']) {
+        faults.push(format!(
+            "the annotation {annotation} is longer than {RESTARTED_AT_BYTES_MAX} bytes, or breaks the line; write a time"
+        ));
+    }
+    Some(value.clone())
 }
 
 fn image(observed: &Observed, faults: &mut Vec<String>) -> String {

@@ -158,6 +158,9 @@ fn every_field_of_the_spec_shows() {
     // Who votes is decided by the configuration, and what becomes of claims is no object either.
     covered.push("voters");
     covered.push("storage.reclaimPolicy.onScaleDown");
+    // How pods are restarted, neither: see the situations.
+    covered.extend(["updateStrategy.mode", "updateStrategy.minReadySeconds"]);
+    covered.extend(["updateStrategy.progressDeadlineSeconds", "updateStrategy.allowDowntime"]);
     covered.sort_unstable();
     assert_eq!(leaves(), covered);
 }

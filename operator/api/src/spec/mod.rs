@@ -7,6 +7,7 @@ mod pod_template;
 mod resources;
 mod scheduling;
 mod storage;
+mod update_strategy;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ pub use pod_template::{EnvVar, PodTemplate};
 pub use resources::Resources;
 pub use scheduling::{AntiAffinity, Scheduling, TopologySpread, WhenUnsatisfiable};
 pub use storage::{AccessMode, Reclaim, ReclaimPolicy, Storage, StorageType, TxnLogVolume, Volume};
+pub use update_strategy::{UpdateMode, UpdateStrategy};
 
 /// An ensemble of ZooKeeper servers: its size, its storage and its configuration.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -84,8 +86,8 @@ pub struct ZooKeeperEnsembleSpec {
     #[x_kube(validation = Rule::new("self.type == oldSelf.type && self.data == oldSelf.data && self.txnLog == oldSelf.txnLog && has(self.sizeLimit) == has(oldSelf.sizeLimit) && (!has(self.sizeLimit) || self.sizeLimit == oldSelf.sizeLimit)").message("the volumes are immutable, since a StatefulSet keeps those it was created with (expansion is not supported yet): leave them as they were, or create another ensemble; reclaimPolicy may change"))]
     pub storage: Storage,
 
-    /// Settings of `zoo.cfg`. A change reaches a server when its pod is next created; the condition ConfigApplied says
-    /// which pods wait for it.
+    /// Settings of `zoo.cfg`. A change reaches a server when its pod is next created, see `updateStrategy`; the condition
+    /// ConfigApplied says which pods wait for it.
     #[serde(default)]
     pub config: Config,
 
@@ -100,6 +102,10 @@ pub struct ZooKeeperEnsembleSpec {
     /// Additions to the pods.
     #[serde(default)]
     pub pod_template: PodTemplate,
+
+    /// How servers are moved to a new configuration, image or pod template.
+    #[serde(default)]
+    pub update_strategy: UpdateStrategy,
 
     /// The id of a server is its ordinal plus this number, so that ensembles which will be joined have distinct ids.
     #[serde(default = "default_myid_offset")]
@@ -151,6 +157,7 @@ impl Default for ZooKeeperEnsembleSpec {
             resources: Resources::default(),
             scheduling: Scheduling::default(),
             pod_template: PodTemplate::default(),
+            update_strategy: UpdateStrategy::default(),
             myid_offset: default_myid_offset(),
             cluster_domain: None,
             paused: false,

@@ -113,6 +113,7 @@ impl World {
                 self.notes.push(body["note"].as_str().unwrap_or_default().to_owned());
                 (201, body.clone())
             }
+            "create" if path.ends_with("/eviction") => self.evict(path, body),
             "create" => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().expect("a name"));
                 if self.objects.contains_key(&path) {
@@ -133,6 +134,7 @@ impl World {
                 annotations.retain(|_, value| !value.is_null());
                 (200, self.put(path, claim))
             }
+            "delete" if path.starts_with("pods/") => self.delete_pod(path, body),
             "delete" => {
                 let Some(claim) = self.objects.get(path) else { return (404, Value::Null) };
                 if claim["metadata"]["uid"] != body["preconditions"]["uid"] {
@@ -148,6 +150,9 @@ impl World {
                 if !meant.is_null() && *meant != self.objects[path]["metadata"]["resourceVersion"] {
                     self.conflicts += 1;
                     return (409, json!("Conflict"));
+                }
+                if path == "statefulsets/zk" {
+                    return (200, self.apply_set(body));
                 }
                 let mut object = body.clone();
                 if let Some(status) = self.objects.get(path).and_then(|old| old.get("status")) {

@@ -135,7 +135,8 @@ impl World {
                 },
             })
         };
-        self.servers.iter().map(pod).collect()
+        let pods = self.servers.iter().map(pod).collect();
+        self.made(pods)
     }
 
     fn start_server(&mut self, ordinal: i32) {

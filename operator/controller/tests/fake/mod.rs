@@ -8,6 +8,7 @@
 
 mod api;
 mod ensemble;
+mod roll;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -31,6 +32,7 @@ use tokio::time::{Instant, sleep};
 
 use api::{Call, Change, Reply, failure, refusal, respond};
 pub use ensemble::{Configuration, Server};
+pub use roll::Made;
 
 pub const NAMESPACE: &str = "prod";
 pub const NAME: &str = "zk";
@@ -78,6 +80,11 @@ pub struct World {
     /// Volume and grant of each server, by ordinal.
     pub servers: BTreeMap<i32, Server>,
     volumes_drawn: u32,
+    /// What each pod was made from, by ordinal.
+    pub made: BTreeMap<i32, Made>,
+    /// Pods that were taken away to be made anew, in order.
+    pub replaced: Vec<i32>,
+    pods_made: u32,
     /// Servers whose pods are gone, as their volumes hold them.
     pub idle: BTreeMap<i32, Server>,
     /// Pods that do not run.

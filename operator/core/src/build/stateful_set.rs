@@ -1,7 +1,7 @@
 //! The pods and their volumes.
 //!
 //! * `Parallel`: all voters must be able to start together; one by one, a quorum never forms and none becomes ready.
-//! * `OnDelete`: only a quorum may decide when a member stops, and the StatefulSet controller knows of none.
+//! * `OnDelete`: only a quorum may decide when a member stops, and the StatefulSet controller knows of none. [`crate::plan::roll`] does.
 //! * Claims are retained always: that controller does not know about membership either.
 //! * Liveness is about the process, readiness about the quorum, startup about loading the store.
 //! * No `preStop`: on SIGTERM the server closes its sessions itself.
@@ -47,6 +47,9 @@ fn pod_template(ensemble: &ValidEnsemble, config_hash: &str) -> Value {
     labels.extend(names::labels(&ensemble.name));
     let mut annotations = spec.pod_template.annotations.clone();
     annotations.insert(names::config_hash_annotation(), config_hash.to_owned());
+    if let Some(restarted_at) = &ensemble.restarted_at {
+        annotations.insert(names::restarted_at_annotation(), restarted_at.clone());
+    }
 
     let mut pod = json!({
         "serviceAccountName": names::stateful_set(&ensemble.name),

@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 mod objects;
+pub mod roll;
 pub mod scale;
 
 use operator_api::{ZooKeeperEnsembleStatus, names};
@@ -38,7 +39,7 @@ pub enum Next {
 /// Plans one pass.
 ///
 /// Order: refuse what cannot be carried out; record the identity; record the configuration if it changed; bring the objects into
-/// place; found the ensemble, or bring it to its size; report. A pass ends at the first record, and changes the ensemble in one way.
+/// place; found the ensemble, or restart its pods and bring it to its size; report. A pass ends at the first record, and changes the ensemble in one way.
 pub fn plan(observed: &Observed) -> Plan {
     if observed.ensemble.metadata.deletion_timestamp.is_some() {
         // The garbage collector removes the objects. Creating one now would outlive the ensemble.
@@ -113,6 +114,11 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
             record(observed, ensemble, &recorded, &assessment, &Verdict::default(), steps, fact, event)
         }
         bootstrap::Move::Grant { grants, reason } => {
+            if steps.is_empty()
+                && let Some(broken) = roll::dead(observed, ensemble, founded, &assessment)
+            {
+                steps.extend(replaces(broken));
+            }
             steps.extend(grants.into_iter().map(Step::Grant));
             steps.push(Step::Wait { reason: reason.clone() });
             let verdict = Verdict { waiting: Some(reason), ..Verdict::default() };
@@ -136,7 +142,7 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
     }
 }
 
-/// The ensemble exists: it is brought to the size that the spec asks for, one step a pass.
+/// The ensemble exists: its pods are brought to the newest template, and it to the size that the spec asks for, one step a pass.
 fn size(
     observed: &Observed,
     ensemble: &ValidEnsemble,
@@ -144,6 +150,14 @@ fn size(
     assessment: &Assessment,
     mut steps: Vec<Step>,
 ) -> Plan {
+    let is_applied = steps.is_empty();
+    let mut roll = roll::Move::None;
+    if is_applied {
+        roll = roll::next(observed, ensemble, founded, assessment);
+        if restarts_first(&roll, observed, ensemble, founded, assessment) {
+            return restart(observed, ensemble, founded, assessment, roll);
+        }
+    }
     let reason = match scale::way(ensemble, founded) {
         scale::Way::Down => "ScalingDown",
         scale::Way::Up | scale::Way::Stays => "ScalingUp",
@@ -195,9 +209,98 @@ fn size(
         }
     };
     let pods_follow = i32::try_from(observed.pods.len()) == Ok(founded.pods);
-    let still = verdict.progress == Progress::Still && assessment.problems.is_empty() && pods_follow;
+    let is_seen = is_applied && roll != roll::Move::Unseen;
+    let still = verdict.progress == Progress::Still && assessment.problems.is_empty() && pods_follow && is_seen;
     let status = status::founded(observed, Some(ensemble), founded, assessment, &verdict);
     report(observed, status, steps, if still { Next::Later } else { Next::Soon })
+}
+
+/// Whether the next step of a rolling restart comes before the next one of a change of the size: an ensemble shrinks, is restarted, and
+/// grows. What is broken is replaced before anything else that has to wait for it.
+fn restarts_first(
+    roll: &roll::Move,
+    observed: &Observed,
+    ensemble: &ValidEnsemble,
+    founded: &Founded,
+    assessment: &Assessment,
+) -> bool {
+    let size = || scale::next(observed, ensemble, founded, assessment);
+    match (roll, scale::way(ensemble, founded)) {
+        (roll::Move::None | roll::Move::Unseen, _) => false,
+        // More voters may be what the restart needs.
+        (roll::Move::Blocked { .. }, _) => size() == scale::Move::None,
+        (roll, scale::Way::Down) => match size() {
+            scale::Move::None => true,
+            scale::Move::Wait(_) | scale::Move::Blocked { .. } => roll.heals(),
+            scale::Move::Pods(_)
+            | scale::Move::Reconfigure(_)
+            | scale::Move::Transfer(_)
+            | scale::Move::Stamp(_)
+            | scale::Move::Delete(_) => false,
+        },
+        (_, scale::Way::Up | scale::Way::Stays) => true,
+    }
+}
+
+/// One step of a rolling restart.
+fn restart(
+    observed: &Observed,
+    ensemble: &ValidEnsemble,
+    founded: &Founded,
+    assessment: &Assessment,
+    roll: roll::Move,
+) -> Plan {
+    const REASON: &str = "RollingRestart";
+    let mut steps = Vec::new();
+    let progress = match roll {
+        roll::Move::None | roll::Move::Unseen => Progress::Still,
+        roll::Move::Delete(ref removal) | roll::Move::Heal(ref removal) => {
+            let note = format!("{} is replaced: {}", removal.pod, removal.why);
+            steps.extend(replaces(roll));
+            Progress::Moving(REASON, note)
+        }
+        roll::Move::Evict(ref removal) => {
+            let note = format!("{} is restarted: {}", removal.pod, removal.why);
+            steps.extend(replaces(roll));
+            Progress::Moving(REASON, note)
+        }
+        roll::Move::Transfer(transfer) => {
+            let [from, to] = [transfer.from, transfer.to].map(|ordinal| names::pod(observed.name(), ordinal));
+            let note = format!("{from} leads and is the last to be restarted: {to} takes over first");
+            steps.push(Step::Report(normal("LeaderHandOff", note.clone())));
+            steps.push(Step::Transfer(transfer));
+            Progress::Moving(REASON, note)
+        }
+        roll::Move::Wait(why) => {
+            steps.push(Step::Wait { reason: why.clone() });
+            Progress::Moving(REASON, format!("no pod is restarted now: {why}"))
+        }
+        roll::Move::Stalled(why) => {
+            steps.push(Step::Wait { reason: why.clone() });
+            Progress::Stalled("RolloutStalled", why)
+        }
+        roll::Move::Blocked { reason, message } => {
+            steps.push(Step::Wait { reason: message.clone() });
+            Progress::Stalled(reason, message)
+        }
+    };
+    let verdict = Verdict { progress, ..Verdict::default() };
+    let status = status::founded(observed, Some(ensemble), founded, assessment, &verdict);
+    report(observed, status, steps, Next::Soon)
+}
+
+/// The step that takes a pod away, for a move that does.
+fn replaces(roll: roll::Move) -> Option<Step> {
+    match roll {
+        roll::Move::Delete(removal) => Some(Step::DeletePod(removal)),
+        roll::Move::Heal(removal) | roll::Move::Evict(removal) => Some(Step::Evict(removal)),
+        roll::Move::None
+        | roll::Move::Unseen
+        | roll::Move::Transfer(_)
+        | roll::Move::Wait(_)
+        | roll::Move::Stalled(_)
+        | roll::Move::Blocked { .. } => None,
+    }
 }
 
 /// What a reconfiguration does, in words.

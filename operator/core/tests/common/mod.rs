@@ -43,7 +43,8 @@ pub struct Situation {
     /// `present`, `absent`, or why it cannot be used.
     #[serde(default = "present")]
     pub token: String,
-    /// Pods by ordinal: words `ready`, `deleting`, `revision=r`, `exit=n`, and after `trouble:` a text.
+    /// Pods by ordinal: words `ready`, `deleting`, `unstarted`, `revision=r`, `exit=n`, `made=hh:mm:ss`, `turned=hh:mm:ss` (when it
+    /// became ready, or ceased to be), and after `trouble:` a text.
     #[serde(default)]
     pub pods: BTreeMap<i32, String>,
     /// Volume claims by name, with the ensemble they were made for, and after `retired=` their stamp.
@@ -122,7 +123,8 @@ pub fn live_objects(observed: &Observed) -> Vec<Value> {
     };
     let mut objects: Vec<Value> = build::build(&ensemble, &founded).into_iter().map(|object| object.manifest).collect();
     for object in objects.iter_mut().filter(|object| object["kind"] == "StatefulSet") {
-        object["status"] = json!({ "updateRevision": "r" });
+        object["metadata"]["generation"] = json!(1);
+        object["status"] = json!({ "updateRevision": "r", "observedGeneration": 1 });
     }
     objects
 }
@@ -162,6 +164,10 @@ fn pod(ordinal: i32, words: &str) -> PodFacts {
     let (words, trouble) = words.split_once("trouble: ").map_or((words, None), |(words, text)| (words, Some(text)));
     let mut pod = PodFacts {
         name: format!("zk-{ordinal}"),
+        uid: format!("uid-{ordinal}"),
+        created_at: Some(at("11:00:00")),
+        ready_turned: Some(at("11:00:05")),
+        ran: true,
         ip: Some(format!("10.0.0.{ordinal}")),
         node: Some(format!("node-{ordinal}")),
         revision: Some("r".to_owned()),
@@ -171,6 +177,9 @@ fn pod(ordinal: i32, words: &str) -> PodFacts {
     for word in words.split_whitespace() {
         match word.split_once('=') {
             Some(("revision", revision)) => pod.revision = Some(revision.to_owned()),
+            Some(("made", time)) => pod.created_at = Some(at(time)),
+            Some(("turned", time)) => pod.ready_turned = Some(at(time)),
+            None if word == "unstarted" => pod.ran = false,
             Some(("exit", code)) => pod.exit_code = Some(code.parse().expect("an exit code")),
             None if word == "ready" => pod.ready = true,
             None if word == "deleting" => pod.deleting = true,
@@ -179,6 +188,11 @@ fn pod(ordinal: i32, words: &str) -> PodFacts {
         }
     }
     pod
+}
+
+/// A time on the day of [`NOW`].
+fn at(time: &str) -> Time {
+    Time(format!("2030-01-01T{time}Z").parse().expect("a time of day"))
 }
 
 fn member(ordinal: i32, words: &str, config_hash: &str) -> Result<MemberStatus, String> {

@@ -1,0 +1,67 @@
+//! How servers are moved to a new configuration, image or pod template.
+#![expect(unreachable_pub, reason = "KubeSchema repeats each struct inside a function")]
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How servers are moved to a new configuration, image or pod template.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = Rule::new("self.progressDeadlineSeconds > self.minReadySeconds")
+        .message("progressDeadlineSeconds must exceed minReadySeconds, or every restart would be called stalled: raise it, or lower minReadySeconds"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateStrategy {
+    /// Who restarts the pods.
+    #[serde(default)]
+    pub mode: UpdateMode,
+    /// How long every server must have been ready before the next is restarted, in seconds.
+    #[serde(default = "default_min_ready_seconds")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub min_ready_seconds: i32,
+    /// How long a restarted server may take to be ready before the condition Progressing says that the restart is stalled, in
+    /// seconds. Nothing else is restarted while it takes that long, before and after.
+    #[serde(default = "default_progress_deadline_seconds")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub progress_deadline_seconds: i32,
+    /// Whether an ensemble of one or two voters, which serves nobody while one of them restarts, is restarted all the same. Without
+    /// it, one of one voter is and one of two is not. Larger ensembles keep serving, and do not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_downtime: Option<bool>,
+}
+
+/// Who restarts the pods.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpdateMode {
+    /// The operator: one at a time, each when all others are in sync, the leader last.
+    #[default]
+    LeaderLast,
+    /// A person, by deleting pods. The condition ConfigApplied says which.
+    OnDelete,
+}
+
+impl UpdateStrategy {
+    /// Whether an ensemble of so many voters may be restarted although it serves nobody meanwhile.
+    pub fn allows_downtime(&self, voters: i32) -> bool {
+        self.allow_downtime.unwrap_or(voters == 1)
+    }
+}
+
+impl Default for UpdateStrategy {
+    fn default() -> Self {
+        Self {
+            mode: UpdateMode::default(),
+            min_ready_seconds: default_min_ready_seconds(),
+            progress_deadline_seconds: default_progress_deadline_seconds(),
+            allow_downtime: None,
+        }
+    }
+}
+
+fn default_min_ready_seconds() -> i32 {
+    15
+}
+fn default_progress_deadline_seconds() -> i32 {
+    900
+}

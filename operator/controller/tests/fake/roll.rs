@@ -1,0 +1,145 @@
+//! What a StatefulSet with `OnDelete` makes its pods from, and how they go: by eviction, under a budget of one, or by deletion. What
+//! must never happen to a healthy voter is asserted here.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde_json::{Value, json};
+
+use super::World;
+
+/// What a pod was made from.
+#[derive(Clone, Debug)]
+pub struct Made {
+    pub uid: String,
+    pub revision: String,
+    /// Its image does not exist.
+    pub bad: bool,
+}
+
+const SET: &str = "statefulsets/zk";
+
+impl World {
+    /// Applies the StatefulSet. Annotations of the template that are somebody else's stay.
+    pub fn apply_set(&mut self, body: &Value) -> Value {
+        let mut object = body.clone();
+        if let Some(live) = self.objects.get(SET) {
+            object["status"] = live["status"].clone();
+            object["metadata"]["generation"] = live["metadata"]["generation"].clone();
+            let annotations = |set: &Value| set["spec"]["template"]["metadata"]["annotations"].as_object().cloned();
+            for (key, value) in annotations(live).unwrap_or_default() {
+                if !key.starts_with("zookeeper.ensemble.rs/") {
+                    object["spec"]["template"]["metadata"]["annotations"][key] = value;
+                }
+            }
+        }
+        self.put_set(object)
+    }
+
+    /// `kubectl rollout restart statefulset/zk`
+    pub fn kubectl_rollout_restart(&mut self, time: &str) {
+        let mut object = self.objects[SET].clone();
+        object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = json!(time);
+        self.put_set(object);
+    }
+
+    /// The controller of StatefulSets sees every template at once.
+    fn put_set(&mut self, mut object: Value) -> Value {
+        let generation = object["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+        let mut hasher = DefaultHasher::new();
+        object["spec"]["template"].to_string().hash(&mut hasher);
+        object["metadata"]["generation"] = json!(generation);
+        object["status"]["observedGeneration"] = json!(generation);
+        object["status"]["updateRevision"] = json!(format!("zk-{:x}", hasher.finish()));
+        self.put(SET, object)
+    }
+
+    fn newest(&mut self) -> Made {
+        let set = &self.objects[SET];
+        let image = set["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+        let bad = image.ends_with(":none");
+        let revision = set["status"]["updateRevision"].as_str().expect("a revision").to_owned();
+        self.pods_made += 1;
+        Made { uid: format!("pod-{}", self.pods_made), revision, bad }
+    }
+
+    /// The pods with what they were made from.
+    pub fn made(&mut self, mut pods: Vec<Value>) -> Vec<Value> {
+        let gone =
+            |servers: &std::collections::BTreeMap<i32, super::Server>, ordinal: i32| !servers.contains_key(&ordinal);
+        let servers = self.servers.clone();
+        self.made.retain(|ordinal, _| !gone(&servers, *ordinal));
+        for pod in &mut pods {
+            let name = pod["metadata"]["name"].as_str().expect("a name");
+            let ordinal: i32 =
+                name.strip_prefix("zk-").and_then(|ordinal| ordinal.parse().ok()).expect("a pod of ours");
+            if !self.made.contains_key(&ordinal) {
+                let made = self.newest();
+                if made.bad {
+                    self.servers.get_mut(&ordinal).expect("it has a server").up = false;
+                }
+                self.made.insert(ordinal, made);
+            }
+            let made = &self.made[&ordinal];
+            pod["metadata"]["uid"] = json!(made.uid);
+            pod["metadata"]["creationTimestamp"] = json!("2020-01-01T00:00:00Z");
+            pod["metadata"]["labels"] = json!({ "controller-revision-hash": made.revision });
+            pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2020-01-01T00:00:00Z");
+            if made.bad {
+                pod["status"]["conditions"][0]["status"] = json!("False");
+            }
+            let state = if made.bad {
+                json!({ "waiting": { "reason": "ImagePullBackOff" } })
+            } else {
+                json!({ "running": {} })
+            };
+            if pod["status"]["containerStatuses"].is_null() {
+                pod["status"]["containerStatuses"] = json!([{
+                    "name": "zookeeper", "image": "", "imageID": "", "ready": !made.bad, "restartCount": 0, "state": state,
+                }]);
+            }
+        }
+        pods
+    }
+
+    pub fn evict(&mut self, path: &str, body: &Value) -> (u16, Value) {
+        let ordinal = ordinal_of(path);
+        if self.made[&ordinal].uid != body["deleteOptions"]["preconditions"]["uid"] {
+            return (409, json!("Conflict"));
+        }
+        let serves = |ordinal: &i32| self.servers.get(ordinal).is_some_and(|server| server.up && server.synced);
+        if self.configuration.voters.contains(&ordinal) && serves(&ordinal) {
+            let rest: Vec<i32> = self.configuration.voters.iter().copied().filter(|other| *other != ordinal).collect();
+            assert!(rest.iter().all(&serves), "zk-{ordinal} is evicted while not all of {rest:?} serve");
+            assert!(rest.len() != 2 || rest.iter().any(|other| Some(*other) == self.leader), "the leader is evicted");
+        }
+        if serves(&ordinal) && !self.servers.keys().all(serves) {
+            return (429, json!("Cannot evict pod as it would violate the pod's disruption budget."));
+        }
+        self.replace(ordinal);
+        (201, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }))
+    }
+
+    pub fn delete_pod(&mut self, path: &str, body: &Value) -> (u16, Value) {
+        let ordinal = ordinal_of(path);
+        if self.made[&ordinal].uid != body["preconditions"]["uid"] {
+            return (409, json!("Conflict"));
+        }
+        assert!(self.made[&ordinal].bad, "zk-{ordinal} ran, and is deleted");
+        self.replace(ordinal);
+        (200, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }))
+    }
+
+    /// The pod goes, and the StatefulSet makes it anew on its volume.
+    fn replace(&mut self, ordinal: i32) {
+        self.replaced.push(ordinal);
+        let made = self.newest();
+        let server = self.servers.get_mut(&ordinal).expect("it has a server");
+        (server.up, server.synced) = (!made.bad, false);
+        self.made.insert(ordinal, made);
+    }
+}
+
+fn ordinal_of(path: &str) -> i32 {
+    let name = path.split('/').nth(1).unwrap_or_default();
+    name.strip_prefix("zk-").and_then(|ordinal| ordinal.parse().ok()).expect("a pod of ours")
+}

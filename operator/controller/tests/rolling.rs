@@ -1,0 +1,179 @@
+//! Rolling restarts through the operator's passes, against a cluster in memory, with something going wrong at each of their
+//! mutating calls in turn. What must never happen is asserted by the fake: a voter that serves is evicted while another does not, the
+//! leader is evicted before it handed its office over, a pod that ran is deleted.
+
+mod fake;
+
+use fake::{ENSEMBLE, FAULTS, Fake, Fault};
+use serde_json::{Value, json};
+
+const AT_ONCE: &str = r#"{ "minReadySeconds": 0 }"#;
+
+async fn founded(replicas: i32) -> Fake {
+    let strategy: Value = serde_json::from_str(AT_ONCE).expect("JSON");
+    let fake = Fake::new(&json!({ "replicas": replicas, "updateStrategy": strategy }));
+    fake.settle().await;
+    fake
+}
+
+fn edit(fake: &Fake, path: &str, value: Value) {
+    fake.world().edit(ENSEMBLE, |ensemble| *ensemble.pointer_mut(path).expect("a field") = value);
+}
+
+fn applied(fake: &Fake, case: &str) {
+    for (condition, status) in [("ConfigApplied", "True"), ("Ready", "True"), ("Progressing", "False")] {
+        let got = fake.condition(condition);
+        // The servers of the fake do not say what they loaded.
+        let unknown = condition == "ConfigApplied" && got["status"] == "Unknown";
+        assert!(got["status"] == status || unknown, "{case}: {got}");
+    }
+    let world = fake.world();
+    let newest = world.objects["statefulsets/zk"]["status"]["updateRevision"].as_str().expect("a revision");
+    assert!(world.made.values().all(|made| made.revision == newest), "{case}: {:?}", world.made);
+}
+
+#[tokio::test]
+async fn each_pod_is_restarted_once_and_the_leader_last() {
+    for (replicas, leader, order) in [
+        (3, 0, vec![2, 1, 0]),
+        (3, 2, vec![1, 0, 2]),
+        (5, 3, vec![4, 2, 1, 0, 3]),
+        (4, 1, vec![3, 2, 0, 1]),
+        (1, 0, vec![0]),
+    ] {
+        let fake = founded(replicas).await;
+        fake.world().leader = Some(leader);
+        let calls = fake.world().calls.len();
+        edit(&fake, "/spec/config/snapCount", json!(5000));
+        fake.settle().await;
+        applied(&fake, &format!("{replicas}"));
+        let world = fake.world();
+        assert_eq!(world.replaced, order, "{replicas} servers, and {leader} leads");
+        let transfers = world.calls[calls..].iter().filter(|call| *call == "transfer").count();
+        assert_eq!(transfers, usize::from(replicas > 1));
+        assert!(world.events.iter().any(|reason| reason == "PodRestarted"));
+    }
+}
+
+/// A restart on request, by our annotation or by `kubectl rollout restart`, is one roll each, and the next apply of the template
+/// is none.
+#[tokio::test]
+async fn a_restart_on_request_is_one_roll() {
+    let fake = founded(3).await;
+    fake.world().edit(ENSEMBLE, |ensemble| {
+        ensemble["metadata"]["annotations"] = json!({ "zookeeper.ensemble.rs/restartedAt": "2030-01-01T00:00:00Z" });
+    });
+    fake.settle().await;
+    applied(&fake, "annotation");
+    assert_eq!(fake.world().replaced.len(), 3);
+    let calls = fake.world().calls.len();
+    fake.world().kubectl_rollout_restart("2030-01-02T00:00:00Z");
+    fake.settle().await;
+    applied(&fake, "kubectl");
+    assert_eq!(fake.world().replaced.len(), 6);
+    {
+        let world = fake.world();
+        assert!(
+            !world.calls[calls..].iter().any(|call| call == "patch statefulsets/zk"),
+            "it is fought over: {:?}",
+            world.calls
+        );
+    }
+    edit(&fake, "/spec/replicas", json!(5));
+    fake.settle().await;
+    let world = fake.world();
+    assert_eq!(world.replaced.len(), 6, "growing restarts nobody");
+    let annotations = &world.objects["statefulsets/zk"]["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(annotations["kubectl.kubernetes.io/restartedAt"], "2030-01-02T00:00:00Z");
+}
+
+#[tokio::test]
+async fn a_fault_at_any_call_is_harmless() {
+    async fn roll(fault: Option<(usize, Fault)>) -> (Fake, usize) {
+        let fake = founded(3).await;
+        let before = fake.world().calls.len();
+        fake.world().fault = fault.map(|(n, fault)| (before + n, fault));
+        edit(&fake, "/spec/config/snapCount", json!(5000));
+        fake.settle().await;
+        applied(&fake, &format!("{fault:?}"));
+        assert_eq!(fake.world().replaced.len(), 3, "{fault:?}: {:?}", fake.world().replaced);
+        (fake, before)
+    }
+    let (undisturbed, before) = roll(None).await;
+    let calls = undisturbed.world().calls[before..].to_vec();
+    for wanted in ["create pods/zk-2/eviction", "transfer", "create pods/zk-0/eviction", "patch statefulsets/zk"] {
+        assert!(calls.iter().any(|call| call == wanted), "no {wanted}: {calls:?}");
+    }
+    for (n, call) in calls.iter().enumerate() {
+        for fault in FAULTS {
+            let (fake, _) = roll(Some((n, fault))).await;
+            assert!(fake.world().fault.is_none(), "{fault:?} at call {n} ({call}): it did not happen");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bad_image_takes_one_pod_and_its_revert_heals_it() {
+    for fault in
+        [None, Some(Fault::CrashBefore), Some(Fault::CrashAfter), Some(Fault::Answer(500)), Some(Fault::TimeoutAfter)]
+    {
+        let fake = founded(3).await;
+        fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["image"] = json!({ "repository": "r", "tag": "none" }));
+        for _ in 0..20 {
+            fake.pass().await.expect("alive").expect("no fault");
+            fake.world().servers_turn();
+        }
+        assert_eq!(fake.world().replaced, [2], "{fault:?}");
+        assert_eq!(fake.condition("Progressing")["reason"], "RolloutStalled");
+        assert!(
+            fake.condition("Progressing")["message"].as_str().unwrap_or_default().starts_with("zk-2 does not start")
+        );
+        assert!(fake.world().events.iter().any(|reason| reason == "RolloutStalled"));
+        fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["image"] = Value::Null);
+        // After the template is applied, the next call deletes the pod.
+        fake.pass().await.expect("alive").expect("no fault");
+        let calls = fake.world().calls.len();
+        fake.world().fault = fault.map(|fault| (calls, fault));
+        fake.settle().await;
+        applied(&fake, &format!("{fault:?}"));
+        assert_eq!(fake.world().replaced, [2, 2], "{fault:?}");
+        assert_eq!(fake.world().calls[calls], "delete pods/zk-2");
+    }
+}
+
+/// A budget that refuses, as while a node is drained, is waited for and is no error.
+#[tokio::test]
+async fn a_budget_is_waited_for() {
+    let fake = founded(3).await;
+    fake.world().refusal = Some(("pods/zk-2/eviction".to_owned(), 429));
+    edit(&fake, "/spec/config/snapCount", json!(5000));
+    for _ in 0..10 {
+        fake.pass().await.expect("alive").expect("429 is no error");
+    }
+    assert!(fake.world().replaced.is_empty());
+    assert!(fake.world().events.iter().any(|reason| reason == "EvictionRefused"), "{:?}", fake.world().events);
+    assert_eq!(fake.condition("Progressing")["reason"], "RollingRestart");
+    fake.world().refusal = None;
+    fake.settle().await;
+    applied(&fake, "the budget allows it");
+}
+
+/// Another pod of the same name, made since the operator looked, is left alone.
+#[tokio::test]
+async fn a_pod_with_another_uid_is_left_alone() {
+    let fake = founded(3).await;
+    let (status, _) =
+        fake.world().evict("pods/zk-2/eviction", &json!({ "deleteOptions": { "preconditions": { "uid": "old" } } }));
+    assert_eq!(status, 409);
+    assert!(fake.world().replaced.is_empty());
+}
+
+#[tokio::test]
+async fn on_delete_restarts_nobody() {
+    let fake = Fake::new(&json!({ "updateStrategy": { "mode": "OnDelete" } }));
+    fake.settle().await;
+    edit(&fake, "/spec/config/snapCount", json!(5000));
+    fake.settle().await;
+    assert!(fake.world().replaced.is_empty());
+    assert_eq!(fake.condition("ConfigApplied")["reason"], "PodsOutdated");
+}
