@@ -128,7 +128,9 @@ impl Leading {
             self.transfer = None;
             return Verdict::Stay;
         };
-        if self.committed < self.proposed || acked < self.proposed || core.delivered < self.committed {
+        // In an epoch without a proposal there is nothing to wait for: who has acknowledged NEWLEADER has it all.
+        let open = self.committed < self.proposed || acked < self.proposed || core.delivered < self.committed;
+        if open && self.proposed.counter() > 0 {
             return Verdict::Stay;
         }
         if let Some(Transfer { zxid, payload, .. }) = self.transfer.take() {

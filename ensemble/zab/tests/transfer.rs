@@ -55,6 +55,19 @@ fn every_voter_can_be_made_the_leader_whatever_its_id() {
     }
 }
 
+#[test]
+fn an_office_in_which_nothing_was_proposed_is_handed_over_too() {
+    let mut world = started(3);
+    for to in [1, 2, 3, 1] {
+        if world.leader() != Some(ServerId(to)) {
+            transfer(&mut world, to);
+        }
+        assert!(world.run_until(ms(300), |world| world.leader() == Some(ServerId(to))), "{to}: {}", world.summary());
+        world.expect_converged(ms(2000));
+    }
+    assert!(world.violation.is_none(), "{}", world.summary());
+}
+
 /// Whoever dies in the middle, and when: nothing is lost, and somebody leads.
 #[test]
 fn a_crash_of_either_side_in_the_middle_costs_nothing_but_the_hand_over() {
