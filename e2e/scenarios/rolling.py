@@ -1,0 +1,127 @@
+"""Rolling restarts under a writer: E11, E12 and E14. One server at a time, the leader last, each exactly once; a bad template stops after one."""
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.ensemble import Ensemble
+from harness.runner import case
+from harness.world import World
+
+ROLL_SECONDS = 240
+QUIET_SECONDS = 20
+STALL_SECONDS_MAX = 2.0
+STRATEGY = {"updateStrategy": {"minReadySeconds": 3, "progressDeadlineSeconds": 30}}
+
+
+@dataclass
+class Roll:
+    """Which pods were replaced, in order, while somebody looked."""
+
+    ensemble: Ensemble
+    uids: dict[str, str] = field(default_factory=dict)
+    replaced: list[str] = field(default_factory=list)
+
+    def look(self) -> None:
+        """Looks again."""
+        now = self.ensemble.pod_uids()
+        down = [name for name in self.uids if name not in self.ensemble.ready_pods()]
+        assert len(down) <= 1, f"{down} are down at once"
+        for name, uid in now.items():
+            if self.uids.get(name, uid) != uid:
+                self.replaced.append(name)
+            self.uids[name] = uid
+
+    def until(self, what: str, done: Any, seconds: float = ROLL_SECONDS) -> None:
+        """Looks until something is so."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.look()
+            if done():
+                return
+            said = [self.ensemble.condition(kind) for kind in ("ConfigApplied", "Progressing")]
+            assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}; replaced {self.replaced}; {said}"
+            time.sleep(0.3)
+
+
+def patch(ensemble: Ensemble, spec: dict[str, Any], annotations: dict[str, str] | None = None) -> None:
+    """Edits the resource."""
+    body = json.dumps({"metadata": {"annotations": annotations or {}}, "spec": spec})
+    ensemble.cluster.kubectl("patch", "zke", ensemble.name, "-n", ensemble.namespace, "--type=merge", "-p", body)
+
+
+def is_done(ensemble: Ensemble) -> bool:
+    """Whether the operator has answered the last edit and nothing is left to do."""
+    resource = ensemble.resource()
+    seen = resource["status"].get("observedGeneration") == resource["metadata"]["generation"]
+    settled = ensemble.condition("Progressing").get("status") == "False"
+    return seen and settled and ensemble.is_true("ConfigApplied") and ensemble.is_true("Ready") and len(ensemble.ready_pods()) == 3
+
+
+def rolled_once(ensemble: Ensemble, edit: Any) -> str:
+    """Rolls an ensemble of three by an edit, and asserts the order and that it was one roll."""
+    roll = Roll(ensemble)
+    roll.look()
+    leader = ensemble.leader()
+    epoch = max(answer["epoch"] for answer in ensemble.servers().values() if answer)
+    edit()
+    roll.until("each pod to be replaced", lambda: len(roll.replaced) >= 3 and is_done(ensemble))
+    quiet = time.monotonic() + QUIET_SECONDS
+    while time.monotonic() < quiet:
+        roll.look()
+        time.sleep(0.5)
+    assert sorted(roll.replaced) == sorted(roll.uids), f"replaced {roll.replaced}"
+    assert roll.replaced[-1] == leader, f"{leader} led, and the order was {roll.replaced}"
+    elections = max(answer["epoch"] for answer in ensemble.servers().values() if answer) - epoch
+    assert elections <= 1, f"{elections} leader changes"
+    return f"{', '.join(roll.replaced)}; {elections} leader change"
+
+
+@case("E11 rolling configuration change")
+def configuration(world: World) -> str:
+    """A key of zoo.cfg changes: followers first, a hand-off, the leader last; no write waits long."""
+    with world.ensemble("e11", 3, STRATEGY) as ensemble:
+        ensemble.wait_ready()
+        with world.load(ensemble) as load:
+            load.wait_for_writes(100, 60)
+            seen = rolled_once(ensemble, lambda: patch(ensemble, {"config": {"snapCount": 90000}}))
+            load.wait_for_writes(100, 60)
+            summary = load.finish()
+        agreement = ensemble.agree(3)
+        assert summary.longest_stall_seconds < STALL_SECONDS_MAX, f"a write stalled: {summary}"
+        return f"{seen}; {summary}; {agreement}"
+
+
+@case("E12 a bad image stops after one pod and heals")
+def bad_image(world: World) -> str:
+    """An image that does not exist: one pod is lost to it, the others serve; the revert brings it back."""
+    with world.ensemble("e12", 3, STRATEGY) as ensemble:
+        ensemble.wait_ready()
+        roll = Roll(ensemble)
+        roll.look()
+        with world.load(ensemble) as load:
+            load.wait_for_writes(100, 60)
+            patch(ensemble, {"image": {"repository": "localhost/nowhere", "tag": "none"}})
+            roll.until("the roll to be stalled", lambda: ensemble.condition("Progressing").get("reason") == "RolloutStalled")
+            said = ensemble.condition("Progressing")["message"]
+            assert len(roll.replaced) == 1, f"a bad image took {roll.replaced}"
+            load.wait_for_writes(100, 60)
+            patch(ensemble, {"image": None})
+            roll.until("the ensemble to heal", lambda: is_done(ensemble))
+            assert set(roll.replaced) == {roll.replaced[0]}, f"replaced {roll.replaced}"
+            load.wait_for_writes(100, 60)
+            summary = load.finish()
+        agreement = ensemble.agree(3)
+        return f"{roll.replaced[0]} alone: {said}; {summary}; {agreement}"
+
+
+@case("E14 restarts on request are one roll each")
+def requested(world: World) -> str:
+    """The annotation restartedAt, and `kubectl rollout restart` of the StatefulSet."""
+    with world.ensemble("e14", 3, STRATEGY) as ensemble:
+        ensemble.wait_ready()
+        by_annotation = rolled_once(ensemble, lambda: patch(ensemble, {}, {"zookeeper.ensemble.rs/restartedAt": "2030-01-01T00:00:00Z"}))
+        restart = ("rollout", "restart", f"statefulset/{ensemble.name}", "-n", ensemble.namespace)
+        by_kubectl = rolled_once(ensemble, lambda: ensemble.cluster.kubectl(*restart))
+        return f"annotation: {by_annotation}; kubectl: {by_kubectl}"
