@@ -1,8 +1,7 @@
 //! Runs in which the ensemble itself changes: clients ask for reconfigurations while everything else happens.
 //!
 //! Five machines; a few of them are the first ensemble, the others follow without a vote or observe. A reconfiguration moves one server
-//! or names a whole new ensemble. Where volumes are lost, every ensemble has three voters or more: of one or two there would be nothing left, and
-//! one that is only proposed counts as well as the one in force.
+//! or names a whole new ensemble. No volume is lost here: of an ensemble of one or two there would be nothing left.
 
 use crate::request::Request;
 use crate::swarm::Swarm;
@@ -13,16 +12,16 @@ use fastrand::Rng;
 pub const CHANGING: u64 = 1 << 63;
 /// Machines.
 const SERVERS: usize = 5;
-/// Voters of which one may lose its volume.
-const SPARE_MIN: usize = 3;
 /// Of so many requests of a client one is a reconfiguration.
 const ONE_IN: u32 = 60;
 
 /// Makes a run one in which the ensemble changes.
 pub(crate) fn adapt(swarm: &mut Swarm, random: &mut Rng) {
     swarm.servers = SERVERS;
-    swarm.first_voters = random.usize(if swarm.loses_volumes() { SPARE_MIN } else { 1 }..=4);
+    swarm.first_voters = random.usize(1..=4);
     swarm.reconfigures = true;
+    swarm.faults.wipe = None;
+    swarm.faults.lost_snapshots = None;
 }
 
 /// The first ensemble: so many voters, the next server observes.
@@ -45,13 +44,6 @@ pub(crate) fn draw(swarm: &Swarm, random: &mut Rng) -> Option<Request> {
     let line = |id: usize, role: &str| format!("server.{id}=zk-{id}:2888:3888:{role};2181");
     let id = random.usize(1..=swarm.servers);
     let (mut joining, mut leaving, mut members) = (None, None, None);
-    if swarm.loses_volumes() {
-        match random.bool() {
-            true => joining = Some(line(id, "participant")),
-            false => members = Some(enough(swarm, random, line)),
-        }
-        return Some(Request::Reconfig { joining, leaving, members });
-    }
     match random.u8(0..8) {
         0..3 => joining = Some(line(id, "participant")),
         3 => joining = Some(line(id, "observer")),
@@ -66,13 +58,4 @@ pub(crate) fn draw(swarm: &Swarm, random: &mut Rng) -> Option<Request> {
         }
     }
     Some(Request::Reconfig { joining, leaving, members })
-}
-
-/// An ensemble that can spare one of its voters.
-fn enough(swarm: &Swarm, random: &mut Rng, line: impl Fn(usize, &str) -> String) -> String {
-    let mut ids: Vec<usize> = (1..=swarm.servers).collect();
-    random.shuffle(&mut ids);
-    let voters = random.usize(SPARE_MIN..=swarm.servers);
-    let others = ids.split_off(voters).into_iter().filter(|_| random.bool()).map(|id| line(id, "observer"));
-    ids.into_iter().map(|id| line(id, "participant")).chain(others).collect::<Vec<_>>().join(",")
 }

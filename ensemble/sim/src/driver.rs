@@ -47,10 +47,7 @@ impl World {
             })?,
             None => Kept::default(),
         };
-        // With its volume a server has lost its configuration: whoever replaces the volume tells it the one that is in force.
-        let is_wiped = self.ledger.servers[server].is_wiped;
-        let known = || if is_wiped { self.ledger.membership.clone() } else { changes::first(&self.swarm) };
-        let membership = kept.active.unwrap_or_else(known);
+        let membership = kept.active.unwrap_or_else(|| changes::first(&self.swarm));
         let options = Options { configuration: files, ..server::storage_options(&self.swarm, seed, self.mutant) };
         let (storage, recovered) = Storage::open(self.servers[server].disk.clone(), options)
             .map_err(|error| Violation::new("I-6", format!("server {server} cannot open its store: {error}")))?;

@@ -115,11 +115,6 @@ impl Swarm {
         self.first_voters > 0
     }
 
-    /// Whether servers lose their volumes, or what is on them.
-    pub fn loses_volumes(&self) -> bool {
-        self.faults.wipe.is_some() || self.faults.lost_snapshots.is_some()
-    }
-
     /// Whether leaders use their zxids up.
     pub fn has_short_epochs(&self) -> bool {
         self.zxid_counter_max < u32::MAX - 1
