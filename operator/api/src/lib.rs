@@ -23,7 +23,9 @@ pub use spec::{
     ReclaimPolicy, Resources, Scheduling, Storage, StorageType, TopologySpread, TxnLogVolume, UpdateMode,
     UpdateStrategy, Volume, WhenUnsatisfiable, ZooKeeperEnsemble, ZooKeeperEnsembleSpec,
 };
-pub use status::{Bootstrap, BootstrapPhase, Configuration, Endpoints, Member, ZooKeeperEnsembleStatus};
+pub use status::{
+    Bootstrap, BootstrapPhase, Configuration, Endpoints, Member, ZooKeeperEnsembleStatus, version_number,
+};
 
 /// The API group of every resource of this project.
 pub const GROUP: &str = "zookeeper.ensemble.rs";

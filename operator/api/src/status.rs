@@ -138,8 +138,13 @@ pub struct Configuration {
 impl Configuration {
     /// Its version as a number; none when the text is no version.
     pub fn version(&self) -> Option<i64> {
-        i64::from_str_radix(self.version.strip_prefix("0x")?, 16).ok()
+        version_number(&self.version)
     }
+}
+
+/// The number in the version of a configuration, `0x` and hexadecimal digits; none when the text is no version.
+pub fn version_number(text: &str) -> Option<i64> {
+    i64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
 /// What is known of one server.

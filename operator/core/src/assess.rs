@@ -69,6 +69,16 @@ impl Assessment {
         self.leader.is_some() && self.synced_voters >= founded.quorum()
     }
 
+    /// Why nothing may change now: a change needs a leader, and a majority in sight that is done with the last one.
+    pub(crate) fn unsettled(&self, founded: &Founded) -> Option<String> {
+        if !self.is_available(founded) {
+            return Some("no majority of the voters follows a leader".to_owned());
+        }
+        let version = &founded.configuration.version;
+        (!self.is_settled)
+            .then(|| format!("version {version} of the configuration is not active at a majority of the voters"))
+    }
+
     /// Whether a server of ours is synced and ready.
     pub(crate) fn is_whole(&self, ordinal: i32) -> bool {
         let troubled = self.problems.iter().chain(&self.joining).any(|problem| problem.ordinal == ordinal);
@@ -86,7 +96,7 @@ pub fn assess(observed: &Observed, founded: &Founded) -> Assessment {
     // Of a member that is no pod of ours nothing can be said.
     let problems = |of: &BTreeSet<i32>| {
         of.iter()
-            .filter(|ordinal| (0..founded.pods).contains(*ordinal))
+            .filter(|ordinal| founded.is_ours(**ordinal))
             .filter_map(|ordinal| problem(observed, founded, &synced, *ordinal))
             .collect::<Vec<_>>()
     };

@@ -93,10 +93,15 @@ impl Founded {
         self.voters().union(&self.observers()).copied().collect()
     }
 
+    /// Whether an ordinal is that of a pod that there is to be.
+    pub fn is_ours(&self, ordinal: i32) -> bool {
+        (0..self.pods).contains(&ordinal)
+    }
+
     /// The ids of members that are none of our pods.
     pub fn foreigners(&self) -> Vec<i32> {
-        let ours = 0..self.pods;
-        self.members().into_iter().filter(|ordinal| !ours.contains(ordinal)).map(|ordinal| self.myid(ordinal)).collect()
+        let foreign = self.members().into_iter().filter(|ordinal| !self.is_ours(*ordinal));
+        foreign.map(|ordinal| self.myid(ordinal)).collect()
     }
 
     /// The id of an ordinal.

@@ -55,22 +55,28 @@ pub struct MemberConfig {
 impl MemberConfig {
     /// The version as a number.
     pub fn version(&self) -> Option<i64> {
-        i64::from_str_radix(self.version.strip_prefix("0x")?, 16).ok()
+        operator_api::version_number(&self.version)
     }
 
     /// Whether the configuration has a line for a server.
     pub fn names(&self, myid: i32) -> bool {
-        let key = format!("server.{myid}=");
-        self.servers.iter().any(|line| line.starts_with(&key))
+        self.lines().flatten().any(|(id, _)| id == myid)
+    }
+
+    /// The id and the value of each line; none for a line that cannot be read.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = Option<(i32, &str)>> {
+        self.servers.iter().map(|line| {
+            let (id, value) = line.strip_prefix("server.")?.split_once('=')?;
+            Some((id.trim().parse().ok()?, value))
+        })
     }
 
     /// The ids of voters and observers, and the version. None when it cannot be read, or is not a committed one.
     pub fn read(&self) -> Option<Configuration> {
         let (mut voters, mut observers) = (Vec::new(), Vec::new());
-        for line in &self.servers {
-            let (id, rest) = line.strip_prefix("server.")?.split_once('=')?;
-            let ids = if rest.contains(":observer") { &mut observers } else { &mut voters };
-            ids.push(id.trim().parse().ok()?);
+        for line in self.lines() {
+            let (id, value) = line?;
+            if value.contains(":observer") { observers.push(id) } else { voters.push(id) }
         }
         let configuration = Configuration { version: self.version.clone(), voters, observers };
         (configuration.version()? > 0 && !configuration.voters.is_empty()).then_some(configuration)

@@ -57,7 +57,7 @@ pub fn zoo_cfg(ensemble: &ValidEnsemble, founded: &Founded) -> String {
     line("ensemble.member", &server(ensemble, "{ordinal}", "participant"));
     let members = [(founded.voters(), "participant"), (founded.observers(), "observer")];
     for (ordinals, role) in members {
-        for ordinal in ordinals.into_iter().filter(|ordinal| (0..founded.pods).contains(ordinal)) {
+        for ordinal in ordinals.into_iter().filter(|ordinal| founded.is_ours(*ordinal)) {
             line(&format!("server.{}", founded.myid(ordinal)), &server(ensemble, &ordinal.to_string(), role));
         }
     }

@@ -11,7 +11,7 @@ use crate::assess::{Assessment, assess, newer_configuration};
 use crate::founded::Founded;
 use crate::observed::{Observed, TokenState};
 use crate::status::{self, Progress, Verdict};
-use crate::step::{Event, EventType, Fact, Reconfiguration, Step};
+use crate::step::{Event, EventType, Fact, Reconfiguration, Step, Transfer};
 use crate::validate::{ValidEnsemble, validate};
 
 /// What one pass does, and when the next should look again.
@@ -151,19 +151,21 @@ fn size(
     mut steps: Vec<Step>,
 ) -> Plan {
     let is_applied = steps.is_empty();
+    let way = scale::way(ensemble, founded);
+    let size = scale::next(observed, ensemble, founded, assessment);
     let mut roll = roll::Move::None;
     if is_applied {
         roll = roll::next(observed, ensemble, founded, assessment);
-        if restarts_first(&roll, observed, ensemble, founded, assessment) {
+        if restarts_first(&roll, way, &size) {
             return restart(observed, ensemble, founded, assessment, roll);
         }
     }
-    let reason = match scale::way(ensemble, founded) {
+    let reason = match way {
         scale::Way::Down => "ScalingDown",
         scale::Way::Up | scale::Way::Stays => "ScalingUp",
     };
     let moving = |message: String| Verdict { progress: Progress::Moving(reason, message), ..Verdict::default() };
-    let verdict = match scale::next(observed, ensemble, founded, assessment) {
+    let verdict = match size {
         scale::Move::None => Verdict::default(),
         scale::Move::Pods(pods) => {
             let note = format!("there are to be {pods} pods instead of {}", founded.pods);
@@ -177,13 +179,7 @@ fn size(
             steps.push(Step::Reconfigure(reconfiguration));
             moving(note)
         }
-        scale::Move::Transfer(transfer) => {
-            let [from, to] = [transfer.from, transfer.to].map(|ordinal| names::pod(observed.name(), ordinal));
-            let note = format!("{from} leads and is to leave: {to} takes over first");
-            steps.push(Step::Report(normal("LeaderHandOff", note.clone())));
-            steps.push(Step::Transfer(transfer));
-            moving(note)
-        }
+        scale::Move::Transfer(transfer) => moving(hand_off(observed, transfer, "is to leave", &mut steps)),
         scale::Move::Stamp(stamps) => {
             let text = match stamps.iter().any(|stamp| stamp.value.is_some()) {
                 true => "the claims of servers that were removed are marked",
@@ -217,19 +213,12 @@ fn size(
 
 /// Whether the next step of a rolling restart comes before the next one of a change of the size: an ensemble shrinks, is restarted, and
 /// grows. What is broken is replaced before anything else that has to wait for it.
-fn restarts_first(
-    roll: &roll::Move,
-    observed: &Observed,
-    ensemble: &ValidEnsemble,
-    founded: &Founded,
-    assessment: &Assessment,
-) -> bool {
-    let size = || scale::next(observed, ensemble, founded, assessment);
-    match (roll, scale::way(ensemble, founded)) {
+fn restarts_first(roll: &roll::Move, way: scale::Way, size: &scale::Move) -> bool {
+    match (roll, way) {
         (roll::Move::None | roll::Move::Unseen, _) => false,
         // More voters may be what the restart needs.
-        (roll::Move::Blocked { .. }, _) => size() == scale::Move::None,
-        (roll, scale::Way::Down) => match size() {
+        (roll::Move::Blocked { .. }, _) => *size == scale::Move::None,
+        (roll, scale::Way::Down) => match size {
             scale::Move::None => true,
             scale::Move::Wait(_) | scale::Move::Blocked { .. } => roll.heals(),
             scale::Move::Pods(_)
@@ -265,11 +254,7 @@ fn restart(
             Progress::Moving(REASON, note)
         }
         roll::Move::Transfer(transfer) => {
-            let [from, to] = [transfer.from, transfer.to].map(|ordinal| names::pod(observed.name(), ordinal));
-            let note = format!("{from} leads and is the last to be restarted: {to} takes over first");
-            steps.push(Step::Report(normal("LeaderHandOff", note.clone())));
-            steps.push(Step::Transfer(transfer));
-            Progress::Moving(REASON, note)
+            Progress::Moving(REASON, hand_off(observed, transfer, "is the last to be restarted", &mut steps))
         }
         roll::Move::Wait(why) => {
             steps.push(Step::Wait { reason: why.clone() });
@@ -287,6 +272,15 @@ fn restart(
     let verdict = Verdict { progress, ..Verdict::default() };
     let status = status::founded(observed, Some(ensemble), founded, assessment, &verdict);
     report(observed, status, steps, Next::Soon)
+}
+
+/// The steps in which the leader hands its office over, and what is said of it.
+fn hand_off(observed: &Observed, transfer: Transfer, why: &str, steps: &mut Vec<Step>) -> String {
+    let [from, to] = [transfer.from, transfer.to].map(|ordinal| names::pod(observed.name(), ordinal));
+    let note = format!("{from} leads and {why}: {to} takes over first");
+    steps.push(Step::Report(normal("LeaderHandOff", note.clone())));
+    steps.push(Step::Transfer(transfer));
+    note
 }
 
 /// The step that takes a pod away, for a move that does.

@@ -98,7 +98,7 @@ pub(crate) fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Foun
     }
     let Some(outdated) = outdated(observed, ensemble, founded) else { return Move::Unseen };
     let mut next = outdated.restartable(observed, ensemble, founded);
-    next.retain(|ordinal| (0..founded.pods).contains(ordinal));
+    next.retain(|ordinal| founded.is_ours(*ordinal));
     if next.is_empty() {
         return Move::None;
     }
@@ -195,7 +195,7 @@ impl Pass<'_> {
         let Self { assessment, founded, observed, .. } = self;
         let servers: BTreeSet<i32> = founded.members().union(&founded.joiners()).copied().collect();
         // Of a member that is no pod of ours nothing is known, so that it does not count for the rest, and is not waited for.
-        let ours = servers.into_iter().filter(|ordinal| (0..founded.pods).contains(ordinal));
+        let ours = servers.into_iter().filter(|ordinal| founded.is_ours(*ordinal));
         let troubled: Vec<i32> = ours.filter(|ordinal| !self.is_whole(*ordinal)).collect();
         let deadline = i64::from(self.ensemble.spec.update_strategy.progress_deadline_seconds);
         let late = |ordinal: &&i32| {
@@ -213,15 +213,8 @@ impl Pass<'_> {
                 true,
             ));
         }
-        if !assessment.is_available(founded) {
-            return Some(("no majority of the voters follows a leader".to_owned(), false));
-        }
-        if !assessment.is_settled {
-            let version = &founded.configuration.version;
-            return Some((
-                format!("version {version} of the configuration is not active at a majority of the voters"),
-                false,
-            ));
+        if let Some(why) = assessment.unsettled(founded) {
+            return Some((why, false));
         }
         (!troubled.is_empty()).then(|| (self.troubles(&troubled), false))
     }

@@ -86,13 +86,13 @@ pub(crate) enum Way {
 pub(crate) fn least_pods(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -> i32 {
     let known = observed.members.keys().filter_map(|ordinal| answer(observed, founded, *ordinal));
     let newest = known.map(|status| &status.config).max_by_key(|config| config.version());
-    let ours = |line: &String| {
-        let ordinal = line.strip_prefix("server.")?.split('=').next()?.parse::<i32>().ok()? - founded.myid(0);
+    let ours = |(id, value): (i32, &str)| {
+        let ordinal = id - founded.myid(0);
         let domain = ensemble.spec.cluster_domain.as_deref();
         let host = names::member_host(&ensemble.name, &ensemble.namespace, domain, ordinal);
-        line.split('=').nth(1)?.starts_with(&format!("{host}:")).then_some(ordinal + 1)
+        value.starts_with(&format!("{host}:")).then_some(ordinal + 1)
     };
-    newest.into_iter().flat_map(|config| config.servers.iter().filter_map(ours)).max().unwrap_or_default()
+    newest.into_iter().flat_map(|config| config.lines().flatten().filter_map(ours)).max().unwrap_or_default()
 }
 
 /// A configuration as sets of ordinals.
@@ -143,7 +143,7 @@ pub(crate) fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Foun
     if way(ensemble, founded) == Way::Stays {
         return pass.delete();
     }
-    if let Some(why) = pass.unsettled() {
+    if let Some(why) = assessment.unsettled(founded) {
         return Move::Wait(why);
     }
     // Pods that count for nothing may go whatever the members are like: one may hold the place that a member needs.
@@ -170,7 +170,7 @@ pub(crate) fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Foun
 
 /// The members that are pods of ours.
 fn present(founded: &Founded) -> Members {
-    let ours = |ordinals: BTreeSet<i32>| ordinals.into_iter().filter(|o| (0..founded.pods).contains(o)).collect();
+    let ours = |ordinals: BTreeSet<i32>| ordinals.into_iter().filter(|ordinal| founded.is_ours(*ordinal)).collect();
     Members { voters: ours(founded.voters()), observers: ours(founded.observers()) }
 }
 
@@ -180,21 +180,6 @@ fn goal(ensemble: &ValidEnsemble) -> Members {
 }
 
 impl Pass<'_> {
-    /// Why nothing may change now: a change needs a leader, and a majority in sight that is done with the last one.
-    fn unsettled(&self) -> Option<String> {
-        let Self { assessment, founded, .. } = self;
-        if !assessment.is_available(founded) {
-            return Some("no majority of the voters follows a leader".to_owned());
-        }
-        if !assessment.is_settled {
-            return Some(format!(
-                "version {} of the configuration is not active at a majority of the voters",
-                founded.configuration.version
-            ));
-        }
-        None
-    }
-
     /// Why the members may not change now: every voter that stays must be well.
     fn unsafe_now(&self) -> Option<String> {
         let Self { assessment, goal, .. } = self;
@@ -245,22 +230,21 @@ impl Pass<'_> {
                 next.voters.remove(wrong);
                 next.observers.insert(*wrong);
             }
+            for ordinal in &ready {
+                next.observers.remove(ordinal);
+                next.voters.insert(*ordinal);
+            }
             // An observer acknowledges nothing before it votes. Where the others are no quorum of the next configuration, one that is to
             // be promoted leaves it first: then it follows, and acknowledges, without a vote.
             let acknowledge =
                 |ordinal: &&i32| assessment.synced.contains(*ordinal) && !now.observers.contains(*ordinal);
             let acknowledging = now.voters.iter().chain(&ready).filter(acknowledge).count();
-            let voters_next = now.voters.len().max(goal.voters.len().min(now.voters.len() + add));
-            if acknowledging <= voters_next / 2
+            if acknowledging <= next.voters.len() / 2
                 && let Some(observer) = ready.iter().find(|ordinal| now.observers.contains(*ordinal))
             {
                 let mut first = now.clone();
                 first.observers.remove(observer);
                 return Ok(Some(first));
-            }
-            for ordinal in ready {
-                next.observers.remove(&ordinal);
-                next.voters.insert(ordinal);
             }
             return Ok(Some(next));
         }
