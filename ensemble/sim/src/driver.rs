@@ -709,11 +709,12 @@ impl World {
         self.input(server, |peer, now| peer.handle_client_closed(now, ClientId(connection)))
     }
 
-    /// Counts every server's indices again.
+    /// Counts every server's indices again, and the owners of ephemerals where a server is in office: before, nobody is served.
     pub(crate) fn recount(&self) -> Verdict {
         for (index, server) in self.servers.iter().enumerate() {
             if let Some(process) = &server.process {
-                i8_indices::recount(index, process.peer.tree())?;
+                let check = if process.office.is_some() { i8_indices::recount } else { i8_indices::indices };
+                check(index, process.peer.tree())?;
             }
         }
         Ok(())
