@@ -78,6 +78,11 @@ pub fn config_map(ensemble: &str) -> String {
     format!("{ensemble}-config")
 }
 
+/// The `ConfigMap` by which clients find the ensemble.
+pub fn discovery(ensemble: &str) -> String {
+    ensemble.to_owned()
+}
+
 /// The Secret that holds the token of the admin port.
 pub fn superuser_secret(ensemble: &str) -> String {
     format!("{ensemble}-superuser")
@@ -185,6 +190,7 @@ mod tests {
             applied_hash_annotation(),
             retired_annotation(),
             restarted_at_annotation(),
+            discovery("zk"),
             format!("{:?}", labels("zk")),
         ];
         let want = [
@@ -207,6 +213,7 @@ mod tests {
             "zookeeper.ensemble.rs/applied-hash",
             "zookeeper.ensemble.rs/retired-at-config",
             "zookeeper.ensemble.rs/restartedAt",
+            "zk",
             "{\"app.kubernetes.io/component\": \"server\", \"app.kubernetes.io/instance\": \"zk\", \
              \"app.kubernetes.io/managed-by\": \"zookeeper-ensemble-operator\", \"app.kubernetes.io/name\": \"zookeeper\", \
              \"app.kubernetes.io/part-of\": \"zookeeper-ensemble\"}",

@@ -59,7 +59,9 @@ fn hibernation() {
     check("zk", json!({ "replicas": 0 }), "");
     check("zk", json!({ "replicas": 0, "voters": 3 }), "");
     let ephemeral = json!({ "type": "Ephemeral", "acknowledgeDataLoss": true });
+    check("zk", json!({ "hibernate": true }), "");
     check("zk", json!({ "replicas": 0, "storage": ephemeral }), "delete the ensemble, if its data may go");
+    check("zk", json!({ "hibernate": true, "storage": ephemeral }), "hibernate must not be true with storage");
 }
 
 #[test]

@@ -71,6 +71,7 @@ async fn objects(client: &Client, namespace: &str, name: &str) -> Result<Vec<Val
     let wanted = [
         (Kind::ServiceAccount, names::stateful_set(name)),
         (Kind::ConfigMap, names::config_map(name)),
+        (Kind::ConfigMap, names::discovery(name)),
         (Kind::Service, names::headless_service(name)),
         (Kind::Service, names::client_service(name)),
         (Kind::Service, names::metrics_service(name)),

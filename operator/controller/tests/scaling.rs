@@ -194,6 +194,39 @@ async fn a_hibernated_ensemble_comes_back_as_it_was() {
     assert_eq!(volumes(&fake), before, "on the volumes that they had");
 }
 
+/// `hibernate` keeps `replicas`; the leader, whoever it is, is stopped last, with a fault at each call.
+#[tokio::test]
+async fn an_ensemble_hibernates_followers_first() {
+    async fn there_and_back(fault: Option<(usize, fake::Fault)>) -> (Fake, usize) {
+        let fake = Fake::new(&json!({}));
+        fake.settle().await;
+        fake.world().leader = Some(2);
+        let begun = fake.world().calls.len();
+        fake.world().fault = fault.map(|(n, fault)| (begun + n, fault));
+        fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["hibernate"] = json!(true));
+        fake.settle().await;
+        assert!(fake.world().servers.is_empty(), "{fault:?}");
+        assert_eq!(
+            fake.condition("Ready")["message"].as_str().unwrap_or_default().split(':').next(),
+            Some("spec.hibernate is true")
+        );
+        fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["hibernate"] = json!(false));
+        fake.settle().await;
+        has_size(&fake, 3, &format!("{fault:?}"));
+        (fake, begun)
+    }
+    let (undisturbed, begun) = there_and_back(None).await;
+    let calls = undisturbed.world().calls[begun..].to_vec();
+    let acts: Vec<&str> = calls.iter().map(String::as_str).filter(|call| !call.ends_with("/status")).collect();
+    assert_eq!(acts, ["transfer", "patch statefulsets/zk", "patch statefulsets/zk", "patch statefulsets/zk"]);
+    for (n, call) in calls.iter().enumerate() {
+        for fault in FAULTS {
+            let (fake, _) = there_and_back(Some((n, fault))).await;
+            assert!(fake.world().fault.is_none(), "{fault:?} at call {n} ({call}): it did not happen");
+        }
+    }
+}
+
 /// An ensemble that is hibernated before it is founded waits, and is founded when it is woken up.
 #[tokio::test]
 async fn an_ensemble_may_begin_hibernated() {

@@ -17,9 +17,6 @@ use crate::validate::ValidEnsemble;
 /// How long a majority may be missing before it is called lost, in seconds. An election takes a second or two.
 const QUORUM_LOST_SECONDS: i64 = 30;
 
-/// What the conditions of an ensemble without servers say.
-const HIBERNATED: &str = "spec.replicas is 0: the servers are stopped, the members and their volumes are kept";
-
 /// What a pass found out besides the members' state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Verdict {
@@ -55,7 +52,7 @@ pub(crate) fn unfounded(observed: &Observed, verdict: &Verdict) -> ZooKeeperEnse
     let (reason, message) = match &verdict.refused {
         Some((reason, message)) => (*reason, message.clone()),
         None if observed.ensemble.spec.paused => ("Paused", "spec.paused is true".to_owned()),
-        None if observed.ensemble.spec.is_hibernated() => ("Hibernated", HIBERNATED.to_owned()),
+        None if observed.ensemble.spec.is_hibernated() => ("Hibernated", hibernated(observed)),
         None => ("Bootstrapping", "the identity of the ensemble is being recorded".to_owned()),
     };
     conditions.set("Ready", false, reason, &*message);
@@ -157,6 +154,12 @@ fn event(type_: EventType, condition: &Condition) -> Event {
     Event { type_, reason: condition.reason.clone(), note: condition.message.clone() }
 }
 
+/// What the conditions of an ensemble without servers say.
+fn hibernated(observed: &Observed) -> String {
+    let why = if observed.ensemble.spec.hibernate { "spec.hibernate is true" } else { "spec.replicas is 0" };
+    format!("{why}: the servers are stopped, the members and their volumes are kept")
+}
+
 fn conditions<'a>(observed: &Observed, old: &'a [Condition]) -> Conditions<'a> {
     Conditions { old, now: observed.now.clone(), generation: observed.ensemble.metadata.generation, list: Vec::new() }
 }
@@ -183,11 +186,11 @@ fn founded_conditions(
             let leader = names::pod(observed.name(), leader);
             list.set("Available", true, "QuorumEstablished", format!("{leader} leads; {synced_text}"));
         }
-        _ if observed.ensemble.spec.is_hibernated() => list.set("Available", false, "Hibernated", HIBERNATED),
+        _ if observed.ensemble.spec.is_hibernated() => list.set("Available", false, "Hibernated", hibernated(observed)),
         _ => list.set("Available", false, "NoLeader", format!("no leader is named by a majority; {problems}")),
     }
     match assessment.problems.iter().min_by_key(|problem| problem.kind) {
-        _ if observed.ensemble.spec.is_hibernated() => list.set("Degraded", false, "Hibernated", HIBERNATED),
+        _ if observed.ensemble.spec.is_hibernated() => list.set("Degraded", false, "Hibernated", hibernated(observed)),
         // A stale volume does not heal by itself, so it is called by its name even before the ensemble exists.
         Some(worst) if founded.is_complete() || worst.kind == ProblemKind::StaleVolume => {
             list.set("Degraded", true, worst.kind.reason(), &*problems);
@@ -225,7 +228,7 @@ fn ready(
             let problems = if problems.is_empty() { "every member is synced and ready" } else { problems };
             list.set("Ready", whole, "Paused", format!("spec.paused is true; {problems}"));
         }
-        None if observed.ensemble.spec.is_hibernated() => list.set("Ready", false, "Hibernated", HIBERNATED),
+        None if observed.ensemble.spec.is_hibernated() => list.set("Ready", false, "Hibernated", hibernated(observed)),
         None if !founded.is_complete() => list.set("Ready", false, "Bootstrapping", waiting),
         None if lost => list.set("Ready", false, "QuorumLost", problems),
         None if !whole => list.set("Ready", false, "Degraded", problems),

@@ -286,7 +286,13 @@ impl fmt::Display for Step {
                 Ok(())
             }
             Self::CreateToken(_) | Self::WriteStatus(_) => Ok(()),
-            Self::Apply(object) => write!(f, " {}/{}", object.kind.as_str(), object.name),
+            Self::Apply(object) => {
+                write!(f, " {}/{}", object.kind.as_str(), object.name)?;
+                match &object.manifest["spec"]["replicas"] {
+                    Value::Null => Ok(()),
+                    replicas => write!(f, " replicas={replicas}"),
+                }
+            }
             Self::Grant(grant) => {
                 write!(
                     f,

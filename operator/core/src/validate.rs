@@ -44,11 +44,13 @@ pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
     }
     if spec.is_hibernated() && spec.storage.type_ == StorageType::Ephemeral {
         faults.push(
-            "spec.replicas is 0, and storage of type Ephemeral goes away with the pods; write 1 or more".to_owned(),
+            "spec.replicas is 0 or spec.hibernate is true, and storage of type Ephemeral goes away with the pods; write 1 or more, \
+             and false"
+                .to_owned(),
         );
     }
     if let Some(voters) = spec.voters {
-        let most = if spec.is_hibernated() { VOTERS_MAX } else { VOTERS_MAX.min(spec.replicas) };
+        let most = if spec.replicas == 0 { VOTERS_MAX } else { VOTERS_MAX.min(spec.replicas) };
         if voters % 2 != 1 || !(1..=most).contains(&voters) {
             faults.push(format!("spec.voters is {voters}; write an odd number from 1 to {most}, or leave it out"));
         }

@@ -97,6 +97,7 @@ fn pods_are_restricted() {
 fn every_field_of_the_spec_shows() {
     let cases: &[(&str, Value)] = &[
         ("replicas", json!(5)),
+        ("hibernate", json!(true)),
         ("image.repository", json!({ "repository": "r/x", "tag": "t" })),
         ("image.tag", json!({ "repository": "r/y", "tag": "t2" })),
         ("image.digest", json!({ "repository": "r/y", "digest": "sha256:ab" })),

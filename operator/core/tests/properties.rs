@@ -146,7 +146,7 @@ fn check(observed: &Observed) -> Result<(), TestCaseError> {
             prop_assert_eq!(&object.manifest["spec"]["replicas"], &json!(before.pods));
         }
         if let Step::Apply(object) = step
-            && object.kind == Kind::ConfigMap
+            && object.name == "zk-config"
         {
             let lines = object.manifest["data"]["zoo.cfg"].as_str().expect("text").matches("\nserver.").count();
             prop_assert_eq!(lines, before.bootstrap.voters.len());

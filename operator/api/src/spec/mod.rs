@@ -59,6 +59,8 @@ pub use update_strategy::{UpdateMode, UpdateStrategy};
         .message("voters must not exceed replicas: raise replicas, lower voters, or leave voters out"),
     validation = Rule::new("self.replicas != 0 || self.storage.type != 'Ephemeral'")
         .message("replicas must not be 0 with storage of type Ephemeral, which goes away with the pods: delete the ensemble, if its data may go"),
+    validation = Rule::new("!self.hibernate || self.storage.type != 'Ephemeral'")
+        .message("hibernate must not be true with storage of type Ephemeral, which goes away with the pods: delete the ensemble, if its data may go"),
     validation = Rule::new("has(self.clusterDomain) == has(oldSelf.clusterDomain) && (!has(self.clusterDomain) || self.clusterDomain == oldSelf.clusterDomain)")
         .message("clusterDomain is immutable, since the servers know each other by these names: leave it as it was, or create another ensemble"),
 )]
@@ -118,6 +120,11 @@ pub struct ZooKeeperEnsembleSpec {
     #[schemars(length(max = 128), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub cluster_domain: Option<String>,
 
+    /// While true the servers are stopped, the followers first and the leader last; the members and their volumes stay, and `replicas`
+    /// says how many come back. Nobody is served.
+    #[serde(default)]
+    pub hibernate: bool,
+
     /// While true the operator observes and reports, and changes nothing.
     #[serde(default)]
     pub paused: bool,
@@ -136,7 +143,7 @@ const VOTERS_DEFAULT_MAX: i32 = 5;
 impl ZooKeeperEnsembleSpec {
     /// Whether the servers are to be stopped, and the ensemble to be kept.
     pub fn is_hibernated(&self) -> bool {
-        self.replicas == 0
+        self.hibernate || self.replicas == 0
     }
 
     /// How many of the servers vote.
@@ -160,6 +167,7 @@ impl Default for ZooKeeperEnsembleSpec {
             update_strategy: UpdateStrategy::default(),
             myid_offset: default_myid_offset(),
             cluster_domain: None,
+            hibernate: false,
             paused: false,
         }
     }

@@ -113,7 +113,12 @@ impl World {
         // The pods that are too many go, and their claims stay.
         let gone: Vec<i32> = self.servers.keys().copied().filter(|ordinal| *ordinal >= replicas).collect();
         for ordinal in gone {
-            let hibernates = self.objects[ENSEMBLE]["spec"]["replicas"] == 0;
+            let spec = &self.objects[ENSEMBLE]["spec"];
+            let hibernates = spec["replicas"] == 0 || spec["hibernate"] == true;
+            assert!(
+                !hibernates || self.leader.is_none_or(|leader| leader == 0 || !self.serves(leader) || !self.serves(0)),
+                "zk-{ordinal} is stopped before the leader handed its office to zk-0"
+            );
             assert!(hibernates || !self.configuration.has(ordinal), "the pod of member {ordinal} is taken away");
             let server = self.servers.remove(&ordinal).expect("it is there");
             self.idle.insert(ordinal, server);

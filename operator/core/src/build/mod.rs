@@ -5,6 +5,7 @@
 
 mod client_service;
 mod config_map;
+mod discovery;
 mod headless_service;
 mod metrics_service;
 mod pod_disruption_budget;
@@ -22,19 +23,25 @@ use crate::founded::Founded;
 use crate::step::{Kind, Object};
 use crate::validate::ValidEnsemble;
 
-/// Every object of the ensemble, in the order in which they are applied: what a pod needs comes before the pods.
+/// Every object of the ensemble at rest, in the order in which they are applied: what a pod needs comes before the pods.
 pub fn build(ensemble: &ValidEnsemble, founded: &Founded) -> Vec<Object> {
+    build_with_pods(ensemble, founded, if ensemble.spec.is_hibernated() { 0 } else { founded.pods })
+}
+
+/// The same while the servers are being stopped: with as many pods as still run.
+pub(crate) fn build_with_pods(ensemble: &ValidEnsemble, founded: &Founded, pods: i32) -> Vec<Object> {
     let name = &ensemble.name;
     let config = zoo_cfg(ensemble, founded);
     let config_hash = hash(&config);
     [
         (Kind::ServiceAccount, names::stateful_set(name), service_account::body()),
         (Kind::ConfigMap, names::config_map(name), config_map::body(&config)),
+        (Kind::ConfigMap, names::discovery(name), discovery::body(ensemble, founded)),
         (Kind::Service, names::headless_service(name), headless_service::body(name)),
         (Kind::Service, names::client_service(name), client_service::body(name)),
         (Kind::Service, names::metrics_service(name), metrics_service::body(name)),
         (Kind::PodDisruptionBudget, names::stateful_set(name), pod_disruption_budget::body(ensemble)),
-        (Kind::StatefulSet, names::stateful_set(name), stateful_set::body(ensemble, founded, &config_hash)),
+        (Kind::StatefulSet, names::stateful_set(name), stateful_set::body(ensemble, founded, pods, &config_hash)),
     ]
     .into_iter()
     .map(|(kind, object, body)| complete(ensemble, kind, object, body))

@@ -23,10 +23,10 @@ const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 /// What anti-affinity keeps apart.
 const HOST_LABEL: &str = "kubernetes.io/hostname";
 
-pub(super) fn body(ensemble: &ValidEnsemble, founded: &Founded, config_hash: &str) -> Value {
+pub(super) fn body(ensemble: &ValidEnsemble, founded: &Founded, pods: i32, config_hash: &str) -> Value {
     let name = &ensemble.name;
     let mut spec = json!({
-        "replicas": if ensemble.spec.is_hibernated() { 0 } else { founded.pods },
+        "replicas": pods,
         "serviceName": names::headless_service(name),
         "podManagementPolicy": "Parallel",
         "updateStrategy": { "type": "OnDelete" },

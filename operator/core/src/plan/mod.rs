@@ -1,6 +1,7 @@
 //! From what was observed to what is done next. The only place where the order of things is decided.
 
 pub mod bootstrap;
+pub mod hibernate;
 mod objects;
 pub mod roll;
 pub mod scale;
@@ -101,12 +102,10 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
         let verdict = Verdict::default();
         return record(observed, ensemble, &recorded, &assessment, &verdict, Vec::new(), Fact::Pods, event);
     }
-    let mut steps = objects::steps(observed, ensemble, founded);
     if ensemble.spec.is_hibernated() {
-        // A founding goes on where it was when the servers are started again.
-        let status = status::founded(observed, Some(ensemble), founded, &assessment, &Verdict::default());
-        return report(observed, status, steps, if observed.pods.is_empty() { Next::Later } else { Next::Soon });
+        return hibernate(observed, ensemble, founded, &assessment);
     }
+    let mut steps = objects::steps(observed, ensemble, founded, founded.pods);
     match bootstrap::next(observed, founded, &assessment) {
         bootstrap::Move::None => size(observed, ensemble, founded, &assessment, steps),
         bootstrap::Move::Record { fact, bootstrap, event } => {
@@ -140,6 +139,22 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
             )
         }
     }
+}
+
+/// The servers are stopped, and everything is kept. A founding goes on where it was when they are started again.
+fn hibernate(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded, assessment: &Assessment) -> Plan {
+    let hibernate::Stopping { pods, transfer } = hibernate::next(observed, founded, assessment);
+    let mut steps = objects::steps(observed, ensemble, founded, pods);
+    let message = match transfer {
+        Some(transfer) => hand_off(observed, transfer, "is the last to be stopped", &mut steps),
+        None if pods > 0 => "the leader is stopped when the others are".to_owned(),
+        None => "the servers are stopped".to_owned(),
+    };
+    let is_done = observed.pods.is_empty();
+    let progress = if is_done { Progress::Still } else { Progress::Moving("Hibernating", message) };
+    let verdict = Verdict { progress, ..Verdict::default() };
+    let status = status::founded(observed, Some(ensemble), founded, assessment, &verdict);
+    report(observed, status, steps, if is_done { Next::Later } else { Next::Soon })
 }
 
 /// The ensemble exists: its pods are brought to the newest template, and it to the size that the spec asks for, one step a pass.

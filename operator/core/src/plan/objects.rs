@@ -10,13 +10,13 @@ use crate::observed::{Observed, TokenState};
 use crate::step::Step;
 use crate::validate::ValidEnsemble;
 
-/// The steps that bring the objects into place. The token comes before the pods that mount it.
-pub(super) fn steps(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -> Vec<Step> {
+/// The steps that bring the objects into place, the StatefulSet with so many pods. The token comes before the pods that mount it.
+pub(super) fn steps(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded, pods: i32) -> Vec<Step> {
     let token = match observed.token {
         TokenState::Absent => Some(Step::CreateToken(observed.fresh.token.clone())),
         TokenState::Present(_) | TokenState::Unusable(_) => None,
     };
-    let objects = build::build(ensemble, founded).into_iter().filter(|object| {
+    let objects = build::build_with_pods(ensemble, founded, pods).into_iter().filter(|object| {
         observed.object(object.kind.as_str(), &object.name).is_none_or(|live| !diff::is_applied(object, live))
     });
     token.into_iter().chain(objects.map(Step::Apply)).collect()
