@@ -24,7 +24,7 @@ PACKAGES = ("process", "mixed", "chaos", "scenarios")
 # Of the mixed level, what runs when nothing is named: two minutes or less. All of it takes about six.
 MIXED_CORE = ["JRJ", "RJR", "migration"]
 # Of the scenarios on a cluster, what runs only when it is named, or with --all.
-CLUSTER_SLOW = ("E6 ten rounds", "E6 up and down, claims deleted")
+CLUSTER_SLOW = ("E6 ten rounds", "E6 up and down, claims deleted", "E34 two hundred ensembles at rest")
 SEEDS = 10_000_000
 # Of the simulator's time, what goes to ensembles that change.
 CHANGING = 0.2
