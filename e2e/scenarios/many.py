@@ -1,11 +1,12 @@
-"""E34: many ensembles at rest cost the operator little: memory, processor time and API writes, which it counts."""
+"""E31 and E34: another operator takes over without touching anything, and many ensembles at rest cost it little: memory, processor time and API writes."""
 
+import contextlib
 import json
 import time
 import uuid
 from dataclasses import dataclass
 
-from harness import admin
+from harness import admin, build
 from harness.cluster import Cluster
 from harness.ensemble import Ensemble
 from harness.operator import NAMESPACE
@@ -14,6 +15,7 @@ from harness.shell import wait_for
 from harness.world import World
 
 ENSEMBLES = 200
+UPGRADED = 6
 NAMES = "case-e34"
 SETTLE_SECONDS = 600
 QUIET_SECONDS = 120
@@ -97,3 +99,40 @@ def many(world: World) -> str:
         world.cluster.kubectl("delete", "namespace", NAMES, "--wait=false")
     assert world.operator.pods()[0]["status"]["containerStatuses"][0]["restartCount"] == 0, "the operator died"
     return "; ".join(said)
+
+
+@case("E31 the operator is upgraded")
+def upgraded(world: World) -> str:
+    """Another image of the operator takes over some ensembles that run: not one pod, StatefulSet or claim of theirs is touched."""
+    cluster = world.cluster
+    image = another_tag(cluster)
+    with contextlib.ExitStack() as stack:
+        ensembles = [stack.enter_context(world.ensemble(f"e31-{number}", 1)) for number in range(UPGRADED)]
+        for ensemble in ensembles:
+            ensemble.wait_ready()
+        before = [untouched(ensemble) for ensemble in ensembles]
+        try:
+            cluster.kubectl("set", "image", world.operator.reference(), "-n", NAMESPACE, f"operator={image}")
+            world.operator.wait_ready()
+            wait_for("the old operator to be gone", SETTLE_SECONDS, lambda: len(world.operator.pods()) == 1)
+            time.sleep(QUIET_SECONDS / 2)
+            after = [untouched(ensemble) for ensemble in ensembles]
+        finally:
+            cluster.kubectl("set", "image", world.operator.reference(), "-n", NAMESPACE, f"operator={build.IMAGE}")
+            world.operator.wait_ready()
+        assert after == before, f"before {before}, after {after}"
+        return f"{len(ensembles)} ensembles, none touched by {image}"
+
+
+def untouched(ensemble: Ensemble) -> tuple[dict[str, str], int, int]:
+    """What an upgrade must leave alone: pods, the StatefulSet's generation, restarts."""
+    generation = ensemble.cluster.get("statefulset", ensemble.name, "-n", ensemble.namespace)["metadata"]["generation"]
+    return ensemble.pod_uids(), generation, ensemble.restarts()
+
+
+def another_tag(cluster: Cluster) -> str:
+    """The image under another tag, on every node."""
+    image = f"{build.IMAGE.split(':')[0]}:another"
+    cluster.docker("tag", build.IMAGE, image)
+    cluster.load(image)
+    return image

@@ -1,4 +1,4 @@
-"""Rolling restarts under a writer: E11, E12 and E14. One server at a time, the leader last, each exactly once; a bad template stops after one."""
+"""Rolling restarts under a writer: E11, E12, E14 and E32. One server at a time, the leader last, each exactly once; a bad template stops after one."""
 
 import json
 import time
@@ -8,6 +8,8 @@ from typing import Any
 from harness.ensemble import Ensemble
 from harness.runner import case
 from harness.world import World
+
+from .many import another_tag
 
 ROLL_SECONDS = 240
 QUIET_SECONDS = 20
@@ -125,3 +127,23 @@ def requested(world: World) -> str:
         restart = ("rollout", "restart", f"statefulset/{ensemble.name}", "-n", ensemble.namespace)
         by_kubectl = rolled_once(ensemble, lambda: ensemble.cluster.kubectl(*restart))
         return f"annotation: {by_annotation}; kubectl: {by_kubectl}"
+
+
+@case("E32 another image of the servers")
+def another_image(world: World) -> str:
+    """The same bits under another tag, as an upgrade rolls them out, and back."""
+    image = another_tag(world.cluster)
+    repository, tag = image.split(":")
+    with world.ensemble("e32", 3, STRATEGY) as ensemble:
+        ensemble.wait_ready()
+        with world.load(ensemble) as load:
+            load.wait_for_writes(100, 60)
+            there = rolled_once(ensemble, lambda: patch(ensemble, {"image": {"repository": repository, "tag": tag}}))
+            images = {pod["spec"]["containers"][0]["image"] for pod in ensemble.pods().values()}
+            assert images == {image}, f"{images} run"
+            back = rolled_once(ensemble, lambda: patch(ensemble, {"image": None}))
+            load.wait_for_writes(100, 60)
+            summary = load.finish()
+        agreement = ensemble.agree(3)
+        assert summary.longest_stall_seconds < STALL_SECONDS_MAX, f"a write stalled: {summary}"
+        return f"there: {there}; back: {back}; {summary}; {agreement}"
