@@ -13,7 +13,7 @@ use operator_api::{Configuration, names};
 /// What the members' answers mean together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
-    /// The ordinal of the leader that a majority of the voters names.
+    /// The ordinal of the leader that a majority of the voters names. It may be that of no pod of ours.
     pub leader: Option<i32>,
     /// The servers that follow it, or are it, and hold its history: voters, observers and joiners.
     pub synced: BTreeSet<i32>,
@@ -89,7 +89,10 @@ impl Assessment {
 /// Puts the answers together.
 pub fn assess(observed: &Observed, founded: &Founded) -> Assessment {
     let (voters, joiners) = (founded.voters(), founded.joiners());
-    let leader = voters.iter().copied().find(|ordinal| leads(observed, founded, *ordinal));
+    let leader = voters.iter().copied().find(|ordinal| match founded.is_ours(*ordinal) {
+        true => leads(observed, founded, *ordinal),
+        false => is_followed(observed, founded, *ordinal),
+    });
     let members = founded.members();
     let servers = members.union(&joiners).copied();
     let synced: BTreeSet<i32> = servers.filter(|ordinal| is_synced(observed, founded, leader, *ordinal)).collect();
@@ -104,8 +107,13 @@ pub fn assess(observed: &Observed, founded: &Founded) -> Assessment {
         let knows = |status: &MemberStatus| status.config.version().is_some_and(|version| version >= founded.version());
         synced.contains(ordinal) && answer(observed, founded, **ordinal).is_some_and(knows)
     });
-    let pending =
-        leader.and_then(|leader| answer(observed, founded, leader)).is_none_or(|l| l.config.pending.is_some());
+    // The leader knows what it has proposed. Of one that does not answer to us its followers know, all of them together.
+    let told_by: BTreeSet<i32> = match leader {
+        Some(leader) if founded.is_ours(leader) => BTreeSet::from([leader]),
+        _ => voters.intersection(&synced).copied().filter(|ordinal| founded.is_ours(*ordinal)).collect(),
+    };
+    let pends = |ordinal: &i32| answer(observed, founded, *ordinal).is_none_or(|s| s.config.pending.is_some());
+    let pending = told_by.is_empty() || told_by.iter().any(pends);
     Assessment {
         leader,
         synced_voters: count(voters.intersection(&synced).count()),
@@ -140,15 +148,23 @@ fn leads(observed: &Observed, founded: &Founded, ordinal: i32) -> bool {
         Role::Standalone => founded.voter_count() == 1,
         Role::Looking | Role::Following | Role::Observing => false,
     };
-    let followers = founded.voters().into_iter().filter(|other| {
-        *other != ordinal
-            && answer(observed, founded, *other)
-                .is_some_and(|status| status.role == Role::Following && status.leader == Some(candidate.myid))
-    });
-    says_so && 1 + count(followers.count()) >= founded.quorum()
+    says_so && is_followed(observed, founded, ordinal)
+}
+
+/// Whether a majority of the voters, itself included, follow a voter. Of one that is no pod of ours there is no other sign.
+fn is_followed(observed: &Observed, founded: &Founded, ordinal: i32) -> bool {
+    let follows =
+        |status: &MemberStatus| status.role == Role::Following && status.leader == Some(founded.myid(ordinal));
+    let followers = founded.voters().into_iter().filter(|other| *other != ordinal);
+    let followers = followers.filter(|other| answer(observed, founded, *other).is_some_and(follows));
+    1 + count(followers.count()) >= founded.quorum()
 }
 
 fn is_synced(observed: &Observed, founded: &Founded, leader: Option<i32>, ordinal: i32) -> bool {
+    // A majority follows it: what it is proves itself, though it does not answer to us.
+    if leader == Some(ordinal) && !founded.is_ours(ordinal) {
+        return true;
+    }
     let (Some(leader), Some(status)) = (leader, answer(observed, founded, ordinal)) else { return false };
     let follows = matches!(status.role, Role::Following | Role::Observing);
     let in_its_ensemble = ordinal == leader || (follows && status.leader == Some(founded.myid(leader)));

@@ -94,7 +94,7 @@ pub(crate) fn founded(
         quorum: founded.quorum(),
         fault_tolerance: tolerance,
         selector: Some(names::selector(name)),
-        leader: assessment.leader.map(|ordinal| names::pod(name, ordinal)),
+        leader: assessment.leader.map(|ordinal| leader_name(observed, founded, ordinal)),
         epoch: leader.map(|status| status.epoch),
         version: leader.map(|status| status.version.clone()).or_else(|| old.version.clone()),
         config_hash: ensemble.map_or_else(|| old.config_hash.clone(), |e| Some(build::config_hash(e, founded))),
@@ -102,6 +102,14 @@ pub(crate) fn founded(
             .map(|ordinal| member(observed, founded, assessment, &old.members, ordinal))
             .collect(),
         endpoints: Some(Endpoints { client: Some(names::client_endpoint(name, namespace, domain)) }),
+    }
+}
+
+/// The leader by its pod, or by its id when it is no pod of ours.
+fn leader_name(observed: &Observed, founded: &Founded, ordinal: i32) -> String {
+    match founded.is_ours(ordinal) {
+        true => names::pod(observed.name(), ordinal),
+        false => format!("server.{}", founded.myid(ordinal)),
     }
 }
 
@@ -183,7 +191,7 @@ fn founded_conditions(
     ready(&mut list, observed, founded, assessment, verdict, lost, &problems);
     match (available, assessment.leader) {
         (true, Some(leader)) => {
-            let leader = names::pod(observed.name(), leader);
+            let leader = leader_name(observed, founded, leader);
             list.set("Available", true, "QuorumEstablished", format!("{leader} leads; {synced_text}"));
         }
         _ if observed.ensemble.spec.is_hibernated() => list.set("Available", false, "Hibernated", hibernated(observed)),

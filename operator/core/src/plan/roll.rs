@@ -284,7 +284,12 @@ impl Pass<'_> {
     /// Whether the other voters alone are a synced quorum with a leader.
     fn rest_is_quorum(&self, ordinal: i32) -> bool {
         let Self { assessment, founded, .. } = self;
-        let rest = founded.voters().into_iter().filter(|other| *other != ordinal && self.is_whole(*other)).count();
+        // A leader that is no pod of ours is whole by being followed.
+        let whole = |other: &i32| match founded.is_ours(*other) {
+            true => self.is_whole(*other),
+            false => assessment.leader == Some(*other),
+        };
+        let rest = founded.voters().into_iter().filter(|other| *other != ordinal && whole(other)).count();
         let leader = assessment.leader.is_some_and(|leader| leader != ordinal);
         leader && assessment.is_settled && i32::try_from(rest).is_ok_and(|rest| rest >= founded.quorum())
     }

@@ -151,6 +151,9 @@ pub(crate) fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Foun
     if founded.pods > pods {
         return pass.drop_pods(pods);
     }
+    if let Some(message) = pass.foreign_voters() {
+        return Move::Blocked { reason: "ForeignVoters", message };
+    }
     if let Some(why) = pass.unsafe_now() {
         return Move::Wait(why);
     }
@@ -189,6 +192,21 @@ impl Pass<'_> {
             .filter(|p| goal.has(p.ordinal) && self.now.voters.contains(&p.ordinal))
             .collect();
         (!staying.is_empty()).then(|| texts(staying))
+    }
+
+    /// Why the members may not change: whoever made servers that are no pods of ours voters decides about the number of voters, and
+    /// nothing is known of what they hold.
+    fn foreign_voters(&self) -> Option<String> {
+        let founded = self.founded;
+        let foreign = founded.voters().into_iter().filter(|ordinal| !founded.is_ours(*ordinal));
+        let names: Vec<String> = foreign.map(|ordinal| format!("server.{}", founded.myid(ordinal))).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "{} votes and is no pod of this ensemble: remove it by a reconfiguration, or let it observe, and the size follows \
+                 spec.replicas again",
+                names.join(", ")
+            )
+        })
     }
 
     /// The configuration after the next step down, or exchange; none when nothing has to go.
