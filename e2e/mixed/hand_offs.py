@@ -22,7 +22,7 @@ def to_rust(world: World) -> str:
     """The third server is a Java server."""
     ensemble = handing_over(world, "RRJ")
     one, other, _ = ensemble.servers
-    return rounds(ensemble, lambda number: (one, other)[:: 1 if number % 2 else -1])
+    return rounds(ensemble, lambda number: (one, other)[:: 1 if number % 2 else -1], ask)
 
 
 @case("hand-off in a mixed ensemble to a Java server")
@@ -30,7 +30,15 @@ def to_java(world: World) -> str:
     """A Rust leader names a Java server; then it is made the leader again."""
     ensemble = handing_over(world, "JRR")
     java, _, rust = ensemble.servers
-    return rounds(ensemble, lambda number: (rust, java))
+    return rounds(ensemble, lambda number: (rust, java), ask)
+
+
+@case("hand-off in a mixed ensemble at SIGTERM")
+def stop(world: World) -> str:
+    """The leader hands over before it ends, and the two others are a quorum: one of them is a Java server."""
+    ensemble = handing_over(world, "JRR")
+    _, one, other = ensemble.servers
+    return rounds(ensemble, lambda number: (one, other)[:: 1 if number % 2 else -1], end)
 
 
 def handing_over(world: World, kinds: str) -> Ensemble:
@@ -43,7 +51,7 @@ def handing_over(world: World, kinds: str) -> Ensemble:
     return ensemble
 
 
-def rounds(ensemble: Ensemble, who: Callable[[int], tuple[Server, Server]]) -> str:
+def rounds(ensemble: Ensemble, who: Callable[[int], tuple[Server, Server]], change: Callable[[Server, Server], None]) -> str:
     """The leader hands over some times, under writers on every server; `who` says for each round which one leads and which one then shall."""
     gaps = []
     with writing(ensemble.servers) as writers:
@@ -52,11 +60,13 @@ def rounds(ensemble: Ensemble, who: Callable[[int], tuple[Server, Server]]) -> s
             ensemble.lead(leader)
             time.sleep(SETTLED_SECONDS)
             asked = time.monotonic()
-            ask(leader, successor)
+            change(leader, successor)
             gaps.append(writers.gap_after(asked, RECOVERY_SECONDS))
             assert gaps[-1] < LONGEST_SECONDS, f"round {number}: {leader} handed over, and nothing was committed for {gaps[-1]:.1f} s"
             now = ensemble.settle()
-            assert now is successor, f"{now} leads, not {successor}"
+            assert now is successor or not leader.alive(), f"{now} leads, not {successor}"
+            if not leader.alive():
+                leader.start()
         assert writers.sessions_lost == 0, f"{writers.sessions_lost} sessions were lost"
     return f"{summary(gaps, GATE_SECONDS)}; {ensemble.equal()}"
 
@@ -66,3 +76,9 @@ def ask(leader: Server, successor: Server) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     code, body = admin.request(f"{leader.host}:{leader.admin_port}", f"/leader/transfer?to={successor.myid}", method="POST", headers=headers)
     assert code == 200, f"{code} {body}"
+
+
+def end(leader: Server, _: Server) -> None:
+    """SIGTERM."""
+    assert leader.stop() == 0, f"{leader} did not end as it should"
+    assert "handed the office over before stopping" in leader.said_now()

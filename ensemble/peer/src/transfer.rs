@@ -27,6 +27,12 @@ impl Peer {
         Ok(to)
     }
 
+    /// This server is about to stop: it takes part in no election any more. What it is in the middle of goes on.
+    pub fn retire(&mut self, now: Now) {
+        self.zab.retire(now);
+        self.pump(now);
+    }
+
     fn is_leading(&self) -> bool {
         self.office == Some(ensemble_zab::Role::Leading)
     }

@@ -1,6 +1,7 @@
 //! Handing the office of the leader over to another server: on request (`POST /leader/transfer`), and before this one stops.
 
 use crate::driver::Driver;
+use ensemble_peer::Peer;
 use ensemble_proto::ServerId;
 use ensemble_zab::{Role, TransferRefusal};
 use std::rc::Rc;
@@ -34,8 +35,9 @@ pub(crate) async fn transfer(driver: &Rc<Driver>, to: Option<ServerId>) -> Resul
     }
 }
 
-/// Before this server stops: whoever takes over need not find out first that it is gone.
+/// Before this server stops: whoever takes over need not find out first that it is gone, and does not take over by its vote.
 pub(crate) async fn transfer_before_stop(driver: &Rc<Driver>) {
+    driver.turn(Peer::retire);
     match transfer(driver, None).await {
         Ok(to) => tracing::info!(server = driver.election.id().0, to = to.0, "handed the office over before stopping"),
         Err(TransferError::Refused(TransferRefusal::NotLeading)) => {}

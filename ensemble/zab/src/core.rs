@@ -43,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) trusted: bool,
     /// Servers whose election connection has ended and is not back: they can be heard of by others only.
     pub(crate) unlinked: BTreeSet<ServerId>,
+    /// This server is about to stop: it takes part in no election any more.
+    pub(crate) is_retired: bool,
     /// The last record appended.
     pub(crate) last: Zxid,
     /// The last record on disk.
@@ -98,6 +100,7 @@ impl Core {
             heard_epoch: Epoch(0),
             trusted: history.trusted,
             unlinked: BTreeSet::new(),
+            is_retired: false,
             last,
             durable: last,
             delivered: history.snapshot,

@@ -11,6 +11,9 @@
 //! A server votes with the last record *on its disk*: it is silent until every write of its former role is durable
 //! (ZOOKEEPER-2845, 4712). A server whose store was found empty votes with zxid -1, which nobody counts; it can only join
 //! a leader in office.
+//!
+//! A server that is about to stop does not vote at all: a leader elected by its vote would wait for it in vain, and whoever
+//! was late would hear of no quorum that follows.
 
 use crate::core::Core;
 use crate::vote::Vote;
@@ -56,6 +59,8 @@ enum Stage {
     Waiting { until: Duration },
     /// Electing.
     Open,
+    /// This server is about to stop: it votes for nobody and hears nobody.
+    Retired,
 }
 
 impl Election {
@@ -73,8 +78,12 @@ impl Election {
     fn begin_unless(core: &mut Core, designated: Option<ServerId>) -> (Election, Option<Decision>) {
         core.recover_epoch();
         let initial = initial_vote(core);
+        let stage = match core.is_retired {
+            true => Stage::Retired,
+            false => Stage::Settling { early: BTreeMap::new(), designated },
+        };
         let mut election = Election {
-            stage: Stage::Settling { early: BTreeMap::new(), designated },
+            stage,
             initial,
             proposal: initial,
             received: BTreeMap::new(),
@@ -122,7 +131,7 @@ impl Election {
 
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match self.stage {
-            Stage::Settling { .. } => None,
+            Stage::Settling { .. } | Stage::Retired => None,
             Stage::Waiting { until } => Some(until),
             Stage::Open => Some(self.decide_at.map_or(self.resend_at, |at| at.min(self.resend_at))),
         }
@@ -130,7 +139,7 @@ impl Election {
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core) -> Option<Decision> {
         match self.stage {
-            Stage::Settling { .. } => None,
+            Stage::Settling { .. } | Stage::Retired => None,
             Stage::Waiting { until } if until <= core.now => self.open(core, BTreeMap::new()),
             Stage::Waiting { .. } => None,
             Stage::Open => {
@@ -171,7 +180,7 @@ impl Election {
                 early.insert(from, notification.clone());
                 return None;
             }
-            Stage::Waiting { .. } => return None,
+            Stage::Waiting { .. } | Stage::Retired => return None,
             Stage::Open => {}
         }
         let vote = Vote::of(notification);
@@ -198,8 +207,12 @@ impl Election {
         if vote.round > core.round {
             return self.join_round(core, vote.round, Some((from, vote)));
         }
+        // Who was still in office when our vote came has not kept it, and begins with its own: it need not wait until we repeat ours.
+        let missed_ours = self.in_office.remove(&from).is_some();
         if is_better(core, &vote, &self.proposal) {
             self.propose(core, vote);
+        } else if missed_ours {
+            core.notify(from, &self.proposal, core.round, ServerState::Looking);
         }
         self.received.insert(from, vote);
         self.count(core)

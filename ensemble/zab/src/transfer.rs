@@ -8,6 +8,8 @@
 //! The last transaction changes nothing; it makes the successor's history the longest. So the election that follows can
 //! end only with it as leader, whatever the ids, and ends at once, because everybody is there to agree. What a follower must
 //! do is what it does for any leader that goes, so Java's servers take part in it; they wait their 200 ms (finalizeWait).
+//! A leader that stops afterwards gives no vote ([`crate::Zab::retire`]): with it the successor could be elected before the others look, and
+//! alone in its office when that server is gone, where a server that looks later joins nobody without a quorum of followers.
 //!
 //! Nothing is promised on the way. The leader does not log the last transaction, and commits nothing after it was sent: to
 //! the others this is a leader that died when it had sent a proposal to one of them. If the successor dies too, or never

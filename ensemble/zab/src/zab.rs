@@ -473,6 +473,18 @@ impl Zab {
         Ok(())
     }
 
+    /// This server is about to stop. A term that it has may end as it would; it takes part in no election after it, whose leader would
+    /// have to do without it at once: it tells nobody a vote, and hears none.
+    pub fn retire(&mut self, now: Now) {
+        self.at(now);
+        self.core.is_retired = true;
+        if let State::Looking(_) = self.state {
+            let (election, decision) = Election::begin(&mut self.core);
+            self.state = State::Looking(election);
+            self.decided(decision);
+        }
+    }
+
     /// Learner: sends a client's request ([`ensemble_proto::quorum::ForwardedRequest`]) to the leader. False, and nothing
     /// done, unless serving behind one: then [`Effect::Stopped`] is on its way.
     pub fn forward(&mut self, now: Now, request: Bytes, auth: Vec<AuthId>) -> bool {

@@ -52,6 +52,22 @@ fn a_voter_whose_connection_is_back_is_waited_for() {
     assert_eq!(script.zab.leader(), Some(ServerId(2)), "but not for ever");
 }
 
+/// A follower keeps no vote that comes while its leader is there (Java's and ours alike), and begins with its own.
+#[test]
+fn who_answered_as_a_follower_is_told_our_vote_again_when_it_looks() {
+    let told = |was_following: bool| {
+        let mut script = looking();
+        if was_following {
+            script.hear(ServerId(1), ServerState::Following, ServerId(3), Zxid::ZERO, Epoch(0), 1);
+        }
+        script.votes.clear();
+        script.hear(ServerId(1), ServerState::Looking, ServerId(1), Zxid::ZERO, Epoch(0), 1);
+        script.votes
+    };
+    assert_eq!(told(true), [(ServerId(1), ServerState::Looking, ServerId(2))]);
+    assert_eq!(told(false), [], "it has ours, or its connection is new and it is told then");
+}
+
 /// Server 3 of three, elected by all; nobody is connected, and a tick later server 1 looks for `leader` in `round`.
 fn elected_and_hears(leader: i64, round: i64) -> Script {
     let config = Config { id: ServerId(3), ..fast_config(membership(3, 0)) };

@@ -9,7 +9,7 @@ use common::{Random, World, fast_config, membership, ms};
 use ensemble_proto::quorum::PacketType::{self, *};
 use ensemble_proto::quorum::{LearnerInfo, ServerState};
 use ensemble_proto::{Epoch, ServerId, Zxid};
-use ensemble_zab::{Config, ConnId, History, Role, TransferRefusal};
+use ensemble_zab::{Config, ConnId, History, Role, TransferRefusal, Zab};
 
 const NOTHING: &[u8] = b"nothing";
 
@@ -18,7 +18,11 @@ fn at(epoch: i64, counter: u32) -> Zxid {
 }
 
 fn started(voters: i64) -> World {
-    let mut world = World::with_config(fast_config(membership(voters, 0)), 3);
+    started_with(voters, 3)
+}
+
+fn started_with(voters: i64, seed: u64) -> World {
+    let mut world = World::with_config(fast_config(membership(voters, 0)), seed);
     (1..=voters).for_each(|id| world.start(id));
     world.expect_converged(ms(2000));
     world
@@ -89,6 +93,30 @@ fn a_crash_of_either_side_in_the_middle_costs_nothing_but_the_hand_over() {
         world.propose().unwrap();
         world.expect_converged(ms(2000));
         assert!(world.violation.is_none(), "seed {seed}: {}", world.summary());
+    }
+}
+
+/// The leader of three stops at some moment after, and not everybody hears of it at once: the two others agree long before `initLimit`,
+/// on the successor if the last transaction came there.
+#[test]
+fn whoever_is_left_is_led_soon() {
+    for seed in 0..100 {
+        let mut world = started_with(3, seed);
+        world.propose().unwrap();
+        world.expect_converged(ms(300));
+        let leader = world.leader().unwrap();
+        let to = if leader == ServerId(1) { 2 } else { 1 };
+        world.latency_ms = 60;
+        world.with(leader, Zab::retire);
+        transfer(&mut world, to);
+        world.run_for(ms(seed % 40));
+        world.crash(leader.0);
+        assert!(world.run_until(ms(900), |world| world.leader().is_some()), "{seed}: {}", world.summary());
+        let has_it = world.zab(to).last_logged().counter() == 2;
+        assert!(!has_it || world.leader() == Some(ServerId(to)), "{seed}: {}", world.summary());
+        world.start(leader.0);
+        world.expect_converged(ms(3000));
+        assert!(world.violation.is_none(), "{seed}: {}", world.summary());
     }
 }
 
@@ -164,6 +192,38 @@ fn proposals_stop_until_the_successor_has_everything_then_it_alone_gets_one_more
     );
     assert_eq!(script.delivered.last(), Some(&at(1, 2)), "clients are answered first");
     assert_eq!(script.closed, [ConnId(2)]);
+}
+
+/// With its vote the successor would be elected at once, perhaps before anybody else looks, and lead alone when this server is gone.
+#[test]
+fn a_leader_that_stops_afterwards_votes_for_nobody() {
+    let mut script = leader();
+    assert!(propose(&mut script));
+    script.with(|zab, now| zab.retire(now));
+    begin(&mut script, 2).unwrap();
+    assert_eq!(script.zab.role(), Role::Leading, "it goes on until the successor has everything");
+    script.votes.clear();
+    script.say(2, Ack, at(1, 1));
+    assert_eq!(script.sent.last().map(|last| (last.kind, last.zxid)), Some((Proposal, at(1, 2))));
+    for round in 2..4 {
+        script.hear(ServerId(2), ServerState::Looking, ServerId(2), at(1, 2), Epoch(1), round);
+        script.hear(ServerId(1), ServerState::Looking, ServerId(2), at(1, 2), Epoch(1), round);
+        script.with(|zab, now| zab.handle_election_link(now, ServerId(1)));
+        script.with(|zab, now| zab.handle_timeout(now));
+    }
+    assert_eq!((script.votes.as_slice(), script.zab.role()), (&[][..], Role::Looking));
+}
+
+#[test]
+fn a_server_that_retires_while_it_looks_is_heard_of_no_more() {
+    let config = Config { id: ServerId(3), ..fast_config(membership(3, 0)) };
+    let mut script = Script::start(config, History { trusted: true, ..History::default() });
+    assert_eq!(std::mem::take(&mut script.votes).len(), 2, "it looks");
+    script.with(|zab, now| zab.retire(now));
+    script.hear(ServerId(2), ServerState::Looking, ServerId(3), Zxid::ZERO, Epoch(0), 1);
+    script.now += 1000;
+    script.with(|zab, now| zab.handle_timeout(now));
+    assert_eq!((script.votes.as_slice(), script.zab.role()), (&[][..], Role::Looking));
 }
 
 #[test]

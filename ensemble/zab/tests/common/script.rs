@@ -20,6 +20,8 @@ pub struct Script {
     pub delivered: Vec<Zxid>,
     pub installed: Vec<Zxid>,
     pub roles: Vec<String>,
+    /// What other servers were told of its vote: to whom, the state and the candidate.
+    pub votes: Vec<(ServerId, ServerState, ServerId)>,
     pub attempt: u64,
 }
 
@@ -38,6 +40,7 @@ impl Script {
             delivered: vec![],
             installed: vec![],
             roles: vec![],
+            votes: vec![],
             attempt: 0,
         };
         script.drain();
@@ -63,6 +66,9 @@ impl Script {
                 Effect::Install { zxid, .. } => self.installed.push(zxid),
                 Effect::Role(role) => self.roles.push(format!("{role:?}")),
                 Effect::Stopped => self.roles.push("Stopped".to_owned()),
+                Effect::Notify { to, notification } => {
+                    self.votes.push((to, notification.state, notification.leader));
+                }
                 Effect::Connect { attempt, .. } => self.attempt = attempt,
                 _ => {}
             }
