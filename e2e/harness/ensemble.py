@@ -92,6 +92,7 @@ class Ensemble:
     def delete_volumes(self, pod: str) -> None:
         """Marks a pod's claims for deletion; they go when the pod does."""
         claims = [v["persistentVolumeClaim"]["claimName"] for v in self.pods()[pod]["spec"]["volumes"] if "persistentVolumeClaim" in v]
+        self.cluster.kubectl("annotate", "pvc", *claims, "-n", self.namespace, "zookeeper.ensemble.rs/allow-deletion=true", "--overwrite")
         self.cluster.kubectl("delete", "pvc", *claims, "-n", self.namespace, "--wait=false")
 
     def node_of(self, pod: str) -> str:

@@ -152,6 +152,11 @@ pub fn retired_annotation() -> String {
     format!("{GROUP}/retired-at-config")
 }
 
+/// The annotation of a volume claim that lets somebody else than the operator delete it although a member uses it. `true` counts.
+pub fn allow_deletion_annotation() -> String {
+    format!("{GROUP}/allow-deletion")
+}
+
 /// The annotation of an ensemble that asks for a rolling restart: each new value restarts every pod once. It is copied into the
 /// pod template.
 pub fn restarted_at_annotation() -> String {
@@ -191,6 +196,7 @@ mod tests {
             retired_annotation(),
             restarted_at_annotation(),
             discovery("zk"),
+            allow_deletion_annotation(),
             format!("{:?}", labels("zk")),
         ];
         let want = [
@@ -214,6 +220,7 @@ mod tests {
             "zookeeper.ensemble.rs/retired-at-config",
             "zookeeper.ensemble.rs/restartedAt",
             "zk",
+            "zookeeper.ensemble.rs/allow-deletion",
             "{\"app.kubernetes.io/component\": \"server\", \"app.kubernetes.io/instance\": \"zk\", \
              \"app.kubernetes.io/managed-by\": \"zookeeper-ensemble-operator\", \"app.kubernetes.io/name\": \"zookeeper\", \
              \"app.kubernetes.io/part-of\": \"zookeeper-ensemble\"}",

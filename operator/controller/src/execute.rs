@@ -6,8 +6,8 @@ use kube::runtime::events::{self, Recorder};
 use kube::{Api, Client, Resource};
 use operator_api::{ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
 use operator_core::{
-    Event, EventType, Fact, Grant, Hold, Kind, Object, Observed, Plan, Reconfiguration, Removal, Stamp, Step, Token,
-    TokenState, Transfer, build, validate,
+    Event, EventType, Fact, Grant, Hold, Kind, Object, Observed, Ownership, Plan, Reconfiguration, Removal, Stamp,
+    Step, Token, TokenState, Transfer, build, validate,
 };
 use serde_json::{Value, json};
 
@@ -115,6 +115,7 @@ impl<A: Admin> Executor<'_, A> {
             }
             Step::Stamp(stamp) => self.stamp(observed, stamp).await.map_err(failed),
             Step::DeleteClaim(claim) => self.delete_claim(observed, claim).await.map_err(failed),
+            Step::Own(ownership) => self.own(observed, ownership).await.map_err(failed),
             Step::Evict(removal) => self.evict(observed, removal).await.map_err(failed),
             Step::DeletePod(removal) => self.delete_pod(observed, removal).await.map_err(failed),
             Step::Report(event) => {
@@ -258,6 +259,22 @@ impl<A: Admin> Executor<'_, A> {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// A strategic merge patch goes by the UID of an owner, so that owners that are somebody else's stay.
+    async fn own(&self, observed: &Observed, ownership: &Ownership) -> Result<(), kube::Error> {
+        let uid = observed.ensemble.metadata.uid.as_deref().unwrap_or_default();
+        let owner = if ownership.owned {
+            json!({
+                "apiVersion": ZooKeeperEnsemble::api_version(&()), "kind": ZooKeeperEnsemble::kind(&()),
+                "name": observed.name(), "uid": uid,
+            })
+        } else {
+            json!({ "$patch": "delete", "uid": uid })
+        };
+        let patch = json!({ "metadata": { "uid": ownership.uid, "ownerReferences": [owner] } });
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace(observed));
+        api.patch(&ownership.claim, &PatchParams::default(), &Patch::Strategic(&patch)).await.map(|_| ())
     }
 
     /// A budget that refuses is told and waited for: a drain may be under way.

@@ -13,5 +13,6 @@ pub mod lease;
 pub mod manifests;
 pub mod metrics;
 pub mod observe;
+pub mod policies;
 pub mod reconcile;
 pub mod run;

@@ -7,6 +7,8 @@ use kube::CustomResourceExt;
 use operator_api::{GROUP, ZooKeeperEnsemble};
 use serde_json::{Value, json};
 
+use crate::policies;
+
 /// The namespace that the operator runs in.
 const NAMESPACE: &str = "zookeeper-system";
 /// The name of its Deployment, account and roles.
@@ -27,7 +29,7 @@ pub fn crd() -> String {
     format!("{header}{}", yaml(&crd))
 }
 
-/// Namespace, account, rights and Deployment of the operator.
+/// Namespace, account, rights and Deployment of the operator, and the policies that protect what it made.
 pub fn operator() -> String {
     let header = "# Printed by `operator manifests`. Do not edit.\n";
     let objects = [
@@ -39,7 +41,7 @@ pub fn operator() -> String {
         binding("Role"),
         deployment(),
     ];
-    let documents: Vec<String> = objects.iter().map(yaml).collect();
+    let documents: Vec<String> = objects.iter().chain(&policies::policies(NAMESPACE, NAME)).map(yaml).collect();
     format!("{header}{}", documents.join("---\n"))
 }
 

@@ -227,6 +227,49 @@ async fn an_ensemble_hibernates_followers_first() {
     }
 }
 
+/// `onDelete: Delete` makes the ensemble an owner of its claims, and `Retain` undoes it; other owners stay. With a fault at each call.
+#[tokio::test]
+async fn claims_are_owned_while_the_spec_says_so() {
+    async fn owned_and_not(fault: Option<(usize, fake::Fault)>) -> (Fake, usize) {
+        let owners = |fake: &Fake| -> Vec<String> {
+            let world = fake.world();
+            let claims = world.objects.iter().filter(|(path, _)| path.starts_with("persistentvolumeclaims/"));
+            claims.map(|(_, claim)| claim["metadata"]["ownerReferences"].to_string()).collect()
+        };
+        let fake = Fake::new(&json!({}));
+        fake.settle().await;
+        let other = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "other" });
+        let begun = fake.world().calls.len();
+        fake.world()
+            .edit("persistentvolumeclaims/data-zk-1", |claim| claim["metadata"]["ownerReferences"] = json!([other]));
+        fake.world().fault = fault.map(|(n, fault)| (begun + n, fault));
+        let policy = |policy: &str| json!({ "reclaimPolicy": { "onDelete": policy } });
+        fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["storage"] = policy("Delete"));
+        fake.settle().await;
+        let owned = owners(&fake);
+        assert!(
+            owned.len() == 6 && owned.iter().all(|owners| owners.contains("\"uid\":\"u\"")),
+            "{fault:?}: {owned:?}"
+        );
+        assert!(owned[1].contains("other"), "{fault:?}: {owned:?}");
+        fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["storage"] = policy("Retain"));
+        fake.settle().await;
+        let free = owners(&fake);
+        assert!(free.iter().all(|owners| !owners.contains("\"u\"")), "{fault:?}: {free:?}");
+        assert!(free[1].contains("other"), "{fault:?}: {free:?}");
+        (fake, begun)
+    }
+    let (undisturbed, begun) = owned_and_not(None).await;
+    let calls = undisturbed.world().calls[begun..].to_vec();
+    assert_eq!(calls.iter().filter(|call| call.contains("persistentvolumeclaims")).count(), 12, "{calls:?}");
+    for (n, call) in calls.iter().enumerate() {
+        for fault in FAULTS {
+            let (fake, _) = owned_and_not(Some((n, fault))).await;
+            assert!(fake.world().fault.is_none(), "{fault:?} at call {n} ({call}): it did not happen");
+        }
+    }
+}
+
 /// An ensemble that is hibernated before it is founded waits, and is founded when it is woken up.
 #[tokio::test]
 async fn an_ensemble_may_begin_hibernated() {

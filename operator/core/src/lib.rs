@@ -50,6 +50,8 @@ pub use member::{BootstrapState, MemberConfig, MemberStatus, Role, StoreState};
 pub use observed::{Claim, Identity, Observed, Token, TokenState};
 pub use plan::{Plan, plan, refuse};
 pub use pod::PodFacts;
-pub use step::{Event, EventType, Fact, Grant, Hold, Kind, Object, Reconfiguration, Removal, Stamp, Step, Transfer};
+pub use step::{
+    Event, EventType, Fact, Grant, Hold, Kind, Object, Ownership, Reconfiguration, Removal, Stamp, Step, Transfer,
+};
 pub use unreadable::unreadable;
 pub use validate::{ValidEnsemble, validate};

@@ -75,6 +75,8 @@ pub struct Claim {
     pub ensemble_id: Option<String>,
     /// What the operator wrote on it when its member was removed.
     pub retired: Option<String>,
+    /// The UIDs of its owners.
+    pub owners: Vec<String>,
     /// It has a volume. One that has none was never used.
     pub bound: bool,
 }
@@ -88,6 +90,7 @@ impl Claim {
             uid: claim.metadata.uid.clone().unwrap_or_default(),
             ensemble_id: annotation(names::ensemble_id_annotation()),
             retired: annotation(names::retired_annotation()),
+            owners: claim.metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect(),
             bound: claim.spec.as_ref().is_some_and(|spec| spec.volume_name.is_some()),
         }
     }

@@ -29,6 +29,9 @@ pub enum Step {
     Stamp(Stamp),
     /// The claim of a server that was removed goes. Deletes the object with this UID only.
     DeleteClaim(Hold),
+    /// What becomes of a claim when the ensemble is deleted has changed. Makes the ensemble an owner of the object with this UID, or no
+    /// owner any more; other owners stay.
+    Own(Ownership),
     /// A pod is to be restarted. Asks for its eviction, of the pod with this UID only; a refusal for the sake of a
     /// `PodDisruptionBudget` is no error, and asked again later.
     Evict(Removal),
@@ -97,6 +100,17 @@ pub struct Stamp {
     pub uid: String,
     /// The version of the configuration that its server is not in; none to take the mark away.
     pub value: Option<String>,
+}
+
+/// Whether the ensemble owns a claim, so that the garbage collector removes the claim after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// The claim.
+    pub claim: String,
+    /// Its UID.
+    pub uid: String,
+    /// Whether it does.
+    pub owned: bool,
 }
 
 /// One object, and no other of the same name.
@@ -232,6 +246,7 @@ impl Step {
             Self::Transfer(_) => "transfer",
             Self::Stamp(_) => "stamp",
             Self::DeleteClaim(_) => "delete-claim",
+            Self::Own(_) => "own",
             Self::Evict(_) => "evict",
             Self::DeletePod(_) => "delete-pod",
             Self::CreateToken(_) => "create-token",
@@ -254,6 +269,7 @@ impl Step {
             | Self::Transfer(_)
             | Self::Stamp(_)
             | Self::DeleteClaim(_)
+            | Self::Own(_)
             | Self::Evict(_)
             | Self::DeletePod(_)
             | Self::WriteStatus(_) => true,
@@ -306,6 +322,7 @@ impl fmt::Display for Step {
             Self::Transfer(Transfer { from, to, .. }) => write!(f, " from={from} to={to}"),
             Self::Stamp(Stamp { claim, value, .. }) => write!(f, " {claim} {}", value.as_deref().unwrap_or("none")),
             Self::Evict(removal) | Self::DeletePod(removal) => write!(f, " {}: {}", removal.pod, removal.why),
+            Self::Own(ownership) => write!(f, " {} {}", ownership.claim, ownership.owned),
             Self::DeleteClaim(hold) => write!(f, " {}", hold.name),
             Self::Report(event) => write!(f, " {:?} {}: {}", event.type_, event.reason, event.note),
             Self::Wait { reason } => write!(f, ": {reason}"),

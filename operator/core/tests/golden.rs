@@ -158,7 +158,9 @@ fn every_field_of_the_spec_shows() {
     covered.push("paused");
     // Who votes is decided by the configuration, and what becomes of claims is no object either.
     covered.push("voters");
-    covered.push("storage.reclaimPolicy.onScaleDown");
+    covered.extend(["storage.reclaimPolicy.onScaleDown", "storage.reclaimPolicy.onDelete"]);
+    // An admission policy acts on it.
+    covered.push("deletionProtection");
     // How pods are restarted, neither: see the situations.
     covered.extend(["updateStrategy.mode", "updateStrategy.minReadySeconds"]);
     covered.extend(["updateStrategy.progressDeadlineSeconds", "updateStrategy.allowDowntime"]);

@@ -50,6 +50,7 @@ fn claims() -> impl Strategy<Value = Vec<Claim>> {
             uid: format!("uid-{ordinal}"),
             ensemble_id: Some(if ours { "E" } else { "OTHER" }.to_owned()),
             retired: stamp.map(str::to_owned),
+            owners: Vec::new(),
             bound: true,
         };
         claims.into_iter().map(claim).collect()

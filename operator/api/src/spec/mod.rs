@@ -125,6 +125,11 @@ pub struct ZooKeeperEnsembleSpec {
     #[serde(default)]
     pub hibernate: bool,
 
+    /// While true nobody can delete this resource; the admission policy `zookeeper-ensemble-protection`, which comes with the operator, refuses it.
+    /// It does not hold up the deletion of the namespace, which takes the servers away whatever becomes of this resource.
+    #[serde(default)]
+    pub deletion_protection: bool,
+
     /// While true the operator observes and reports, and changes nothing.
     #[serde(default)]
     pub paused: bool,
@@ -168,6 +173,7 @@ impl Default for ZooKeeperEnsembleSpec {
             myid_offset: default_myid_offset(),
             cluster_domain: None,
             hibernate: false,
+            deletion_protection: false,
             paused: false,
         }
     }

@@ -26,7 +26,7 @@ pub struct Storage {
     /// Must be true for type Ephemeral.
     #[serde(default)]
     pub acknowledge_data_loss: bool,
-    /// Snapshots and the identity of the server. The claim stays when the ensemble is deleted.
+    /// Snapshots and the identity of the server.
     #[serde(default)]
     pub data: Volume,
     /// The transaction log: a disk of its own keeps its syncs apart from the writing of snapshots.
@@ -41,10 +41,14 @@ pub struct Storage {
     pub size_limit: Option<Quantity>,
 }
 
-/// What becomes of claims that no pod uses any more. They always stay when the ensemble is deleted.
+/// What becomes of claims that no pod uses any more.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ReclaimPolicy {
+    /// The claims of an ensemble that is deleted: those of its members and those that were retired. `Delete` makes the ensemble their
+    /// owner, and Kubernetes' garbage collector removes them after it; the operator takes the mark away when this is `Retain` again.
+    #[serde(default)]
+    pub on_delete: Reclaim,
     /// The claims of a server that a smaller `replicas` removed. They are deleted only when the server is out of the committed
     /// configuration and its pod is gone.
     #[serde(default)]
@@ -64,7 +68,7 @@ pub enum Reclaim {
 /// Whether volumes outlive their pods.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StorageType {
-    /// Claims that outlive pods and the ensemble.
+    /// Claims that outlive pods, and the ensemble unless `reclaimPolicy.onDelete` says otherwise.
     #[default]
     Persistent,
     /// `emptyDir`: gone with the pod. For trials.

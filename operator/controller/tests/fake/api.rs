@@ -130,8 +130,14 @@ impl World {
                 }
                 let mut claim = claim.clone();
                 let annotations = claim["metadata"]["annotations"].as_object_mut().expect("annotations");
-                annotations.extend(body["metadata"]["annotations"].as_object().expect("annotations").clone());
+                annotations.extend(body["metadata"]["annotations"].as_object().cloned().unwrap_or_default());
                 annotations.retain(|_, value| !value.is_null());
+                for owner in body["metadata"]["ownerReferences"].as_array().into_iter().flatten() {
+                    let mut owners = claim["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+                    owners.retain(|other| other["uid"] != owner["uid"]);
+                    owners.extend((owner["$patch"] != "delete").then(|| owner.clone()));
+                    claim["metadata"]["ownerReferences"] = json!(owners);
+                }
                 (200, self.put(path, claim))
             }
             "delete" if path.starts_with("pods/") => self.delete_pod(path, body),

@@ -1,13 +1,13 @@
-//! Objects that are missing or differ, and names that somebody else holds.
+//! Objects that are missing or differ, names that somebody else holds, and who owns the claims.
 
-use operator_api::names;
+use operator_api::{Reclaim, names};
 use serde_json::Value;
 
 use crate::build;
 use crate::diff;
 use crate::founded::Founded;
 use crate::observed::{Observed, TokenState};
-use crate::step::Step;
+use crate::step::{Ownership, Step};
 use crate::validate::ValidEnsemble;
 
 /// The steps that bring the objects into place, the StatefulSet with so many pods. The token comes before the pods that mount it.
@@ -19,7 +19,16 @@ pub(super) fn steps(observed: &Observed, ensemble: &ValidEnsemble, founded: &Fou
     let objects = build::build_with_pods(ensemble, founded, pods).into_iter().filter(|object| {
         observed.object(object.kind.as_str(), &object.name).is_none_or(|live| !diff::is_applied(object, live))
     });
-    token.into_iter().chain(objects.map(Step::Apply)).collect()
+    token.into_iter().chain(objects.map(Step::Apply)).chain(owners(observed, ensemble, founded)).collect()
+}
+
+/// The claims of this ensemble, in use or retired, whose owner does not say what `onDelete` says. A claim that was made for another
+/// ensemble, or that is not known to have been made for this one, is never owned.
+fn owners(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -> Vec<Step> {
+    let owned = ensemble.spec.storage.reclaim_policy.on_delete == Reclaim::Delete;
+    let ours = observed.claims.iter().filter(|claim| claim.ensemble_id.as_ref() == Some(&founded.ensemble_id));
+    let wrong = ours.filter(|claim| claim.owners.contains(&ensemble.uid) != owned);
+    wrong.map(|claim| Step::Own(Ownership { claim: claim.name.clone(), uid: claim.uid.clone(), owned })).collect()
 }
 
 /// The objects whose names we need and that are not ours, each in a sentence. They are never taken over.

@@ -47,7 +47,7 @@ pub struct Situation {
     /// became ready, or ceased to be), and after `trouble:` a text.
     #[serde(default)]
     pub pods: BTreeMap<i32, String>,
-    /// Volume claims by name, with the ensemble they were made for, and after `retired=` their stamp.
+    /// Volume claims by name, with the ensemble they were made for, words `owner=uid`, and after `retired=` their stamp.
     #[serde(default)]
     pub claims: BTreeMap<String, String>,
     /// Answers by ordinal: a state and words `volume=v`, `leader=n`, `myid=n`, `ensemble=e`, `config=c`,
@@ -138,13 +138,22 @@ fn wanted_hash(observed: &Observed) -> String {
 
 fn claim(name: &str, words: &str) -> Claim {
     let (id, retired) = words.split_once(" retired=").map_or((words, None), |(id, stamp)| (id, Some(stamp)));
-    Claim {
+    let mut words = id.split(' ');
+    let mut claim = Claim {
         name: name.to_owned(),
         uid: format!("uid-{name}"),
-        ensemble_id: Some(id.to_owned()),
+        ensemble_id: words.next().map(str::to_owned),
         retired: retired.map(str::to_owned),
+        owners: Vec::new(),
         bound: true,
+    };
+    for word in words {
+        match word.split_once('=') {
+            Some(("owner", uid)) => claim.owners.push(uid.to_owned()),
+            _ => panic!("a claim is not {word:?}"),
+        }
     }
+    claim
 }
 
 /// `version/voters/observers`, as a server reports it.
