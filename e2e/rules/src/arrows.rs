@@ -1,7 +1,7 @@
 //! Who may depend on whom.
 //!
 //! ```text
-//! proto <- datatree, zab, storage, client        api <- core <- controller
+//! proto <- datatree, zab, storage, client        api <- core <- controller, kubectl
 //! datatree, zab <- peer <- server, sim           client <- cli, controller
 //! storage <- server, sim
 //! ```
@@ -26,6 +26,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("ensemble-cli", &["ensemble-client"]),
     ("operator-core", &["operator-api"]),
     ("operator-controller", &["operator-core", "ensemble-client"]),
+    ("operator-kubectl", &["operator-core"]),
 ];
 
 /// Dependencies of each package of a workspace on its other packages, from the output of `cargo metadata`.

@@ -1,0 +1,210 @@
+//! `kubectl zke`: options and commands. See the crate's `lib.rs`.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::{Args, Parser, Subcommand};
+use k8s_openapi::jiff::Timestamp;
+use operator_kubectl::change::{self, Change};
+use operator_kubectl::cluster::{Cluster, Place};
+use operator_kubectl::{leader, list, read, screen, shell};
+
+/// How often a watched screen is read anew.
+const WATCH_PAUSE: Duration = Duration::from_secs(2);
+
+/// Looks at ensembles of ZooKeeper servers, and asks the operator for what a person may ask for.
+#[derive(Parser)]
+#[command(name = "kubectl-zke", bin_name = "kubectl zke", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows an ensemble on one screen, or lists all of them.
+    ///
+    /// Who leads, who is behind and by how many transactions, who is down and why, what the operator does and what it waits for, the last
+    /// events, and what you can do. Each server is asked through a port-forward; without the right to that, the operator's last words count.
+    #[command(
+        after_help = "Examples:\n  kubectl zke status zk\n  kubectl zke status zk -n prod --watch\n  kubectl zke status -A"
+    )]
+    Status(Status),
+    /// Restarts every server once, one at a time, the leader last.
+    #[command(after_help = "Examples:\n  kubectl zke restart zk\n  kubectl zke restart zk -n prod --dry-run")]
+    Restart(OneChange),
+    /// Has the leader hand its office to another server.
+    ///
+    /// The leader stops taking writes for a moment, waits until its successor has everything, and steps back. It is asked at its admin port,
+    /// through a port-forward, with the token in the Secret NAME-superuser.
+    #[command(
+        after_help = "Examples:\n  kubectl zke transfer-leader zk\n  kubectl zke transfer-leader zk --to zk-1\n  kubectl zke transfer-leader zk --to 1 --dry-run"
+    )]
+    TransferLeader(TransferLeader),
+    /// Opens zkCli.sh on an ensemble, or forwards a port to it.
+    ///
+    /// The image has no shell and no client, so that kubectl exec has nothing to run: your own client is run, on a local port that leads to
+    /// a server that serves.
+    #[command(
+        after_help = "Examples:\n  kubectl zke shell zk\n  kubectl zke shell zk --client /opt/zookeeper/bin/zkCli.sh\n  kubectl zke shell zk --forward-only --port 2181"
+    )]
+    Shell(Shell),
+}
+
+#[derive(Args)]
+struct Status {
+    /// The ensemble; all of the namespace without it.
+    name: Option<String>,
+    /// List the ensembles of all namespaces.
+    #[arg(short = 'A', long, conflicts_with = "name")]
+    all_namespaces: bool,
+    /// Read it again every two seconds.
+    #[arg(short, long)]
+    watch: bool,
+}
+
+#[derive(Args)]
+struct OneChange {
+    /// The ensemble.
+    name: String,
+    /// Have the API server check the change, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+struct TransferLeader {
+    /// The ensemble.
+    name: String,
+    /// The pod that is to lead, or its ordinal; the leader chooses without it.
+    #[arg(long, value_name = "POD")]
+    to: Option<String>,
+    /// Say who would be asked, and ask nobody.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+struct Shell {
+    /// The ensemble.
+    name: String,
+    /// The client, which is run as CLIENT -server HOST:PORT.
+    #[arg(long, default_value = "zkCli.sh")]
+    client: String,
+    /// Run no client: forward the port until you press Ctrl-C.
+    #[arg(long)]
+    forward_only: bool,
+    /// The local port; any free one for 0.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    let cluster = Cluster::of(&cli.place).await?;
+    match cli.command {
+        Command::Status(status) if status.watch => watch(&cluster, &status).await,
+        Command::Status(status) => print(&text(&cluster, &status).await?),
+        Command::Restart(one) => {
+            let ensemble = cluster.ensemble(&one.name).await?;
+            carry_out(&cluster, &one, change::restart(&ensemble, Timestamp::now())).await
+        }
+        Command::TransferLeader(one) => {
+            let said = leader::transfer(&cluster, &one.name, one.to.as_deref(), one.dry_run).await?;
+            print(&format!("{said}\n"))
+        }
+        Command::Shell(one) => {
+            let client = (!one.forward_only).then_some(one.client.as_str());
+            shell::shell(&cluster, &one.name, client, one.port).await
+        }
+    }
+}
+
+/// The screen, or the list.
+async fn text(cluster: &Cluster, status: &Status) -> Result<String> {
+    match &status.name {
+        Some(name) => Ok(screen::screen(&read::seen(cluster, name).await?)),
+        None => {
+            let all = read::all(cluster, status.all_namespaces).await?;
+            Ok(list::list(Timestamp::now(), &all, status.all_namespaces))
+        }
+    }
+}
+
+/// The same again and again. What cannot be read now may be readable later.
+async fn watch(cluster: &Cluster, status: &Status) -> Result<()> {
+    let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+    let mut first = true;
+    loop {
+        match text(cluster, status).await {
+            Ok(text) => print(&format!("{clear}{text}\n"))?,
+            Err(error) if first => return Err(error),
+            Err(error) => print(&format!("{clear}error: {error:#}\n\n"))?,
+        }
+        first = false;
+        tokio::select! {
+            () = tokio::time::sleep(WATCH_PAUSE) => {}
+            interrupted = tokio::signal::ctrl_c() => return interrupted.context("Ctrl-C cannot be waited for"),
+        }
+    }
+}
+
+async fn carry_out(cluster: &Cluster, one: &OneChange, change: Result<Change, String>) -> Result<()> {
+    let Change { patch, said } = change.map_err(|why| anyhow!(why))?;
+    cluster.patch(&one.name, &patch, one.dry_run).await?;
+    let dry = if one.dry_run { " (dry run: nothing was changed)" } else { "" };
+    print(&format!("{}: {said}{dry}\n", one.name))
+}
+
+/// Prints; whoever reads may have gone, as `head` does.
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => bail!("standard output cannot be written to: {error}"),
+        Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_examples_that_it_takes() {
+        let mut examples = 0;
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().expect("help has examples").to_string();
+            for line in help.lines().skip(1) {
+                let words = line.split_whitespace().skip(1);
+                Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+                examples += 1;
+            }
+        }
+        assert!(examples >= 10, "only {examples} examples were tried");
+    }
+
+    #[test]
+    fn options_of_the_place_go_before_and_after_the_command() {
+        for line in ["zke -n prod status zk", "zke status zk -n prod", "zke status -n prod --context east zk --watch"] {
+            let cli = Cli::try_parse_from(line.split_whitespace()).expect("it is taken");
+            assert_eq!(cli.place.namespace.as_deref(), Some("prod"), "{line}");
+        }
+    }
+}
