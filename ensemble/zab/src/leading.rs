@@ -572,20 +572,37 @@ impl Leading {
         }
     }
 
+    /// The election connection to a server has ended. Whoever elected this leader and is gone will not come, and no others do as long as
+    /// nobody follows: with a quorum out of reach it is no leader to be, and need not say for `initLimit` that it is one.
+    ///
+    /// Differs from ZooKeeper: where such a leader waits until `initLimit` is over.
+    pub(crate) fn handle_link_lost(&self, core: &Core) -> Verdict {
+        let may_come = |id| id == core.id() || self.follower(id).is_some() || !core.unlinked.contains(&id);
+        match self.phase == Phase::Broadcast || core.voters.has_quorum(may_come) {
+            true => Verdict::Stay,
+            false => Verdict::Look("a quorum is out of reach"),
+        }
+    }
+
     /// A voter is looking. If it elected this leader, is not connected a tick later, and looks for another, it has changed its mind;
     /// unless a quorum is connected, waiting on is in vain. One that still names this leader in the same round has only not heard all
-    /// votes yet: it takes `finalize_wait` for its decision, which may be longer than a tick.
+    /// votes yet: it takes `finalize_wait` for its decision, which may be longer than a tick. One that did not elect this leader hears of
+    /// nobody who follows, and does not join; so it is the same when electors have died since and the rest is no quorum.
     ///
     /// Differs from ZooKeeper: where this is off (`zookeeper.leader.maxTimeToWaitForEpoch`, ZOOKEEPER-3109).
     pub(crate) fn handle_looking_voter(&mut self, core: &Core, from: ServerId, looking: &Notification) -> Verdict {
-        let connected = |id| self.follower(id).is_some();
+        let connected = |id| id == core.id() || self.follower(id).is_some();
+        let may_come = |id| connected(id) || (self.electors.contains(&id) && !core.unlinked.contains(&id));
         let still_elects = looking.leader == core.id() && looking.round == core.round;
         let waits_in_vain = self.phase != Phase::Broadcast
-            && self.electors.contains(&from)
             && core.now >= self.since + core.config.tick
             && !still_elects
             && !connected(from)
-            && !core.voters.has_quorum(|id| id == core.id() || connected(id));
+            && match self.electors.contains(&from) {
+                true => !core.voters.has_quorum(connected),
+                // A designated leader has none.
+                false => !self.electors.is_empty() && !core.voters.has_quorum(may_come),
+            };
         match waits_in_vain {
             true => Verdict::Look("a voter changed its mind"),
             false => Verdict::Stay,

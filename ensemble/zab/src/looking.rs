@@ -163,9 +163,27 @@ impl Election {
         }
     }
 
-    /// The election connection to a server has ended: perhaps nobody else is waited for.
-    pub(crate) fn handle_link_lost(&mut self, core: &mut Core) -> Option<Decision> {
-        if matches!(self.stage, Stage::Open) { self.count(core) } else { None }
+    /// The election connection to a server has ended: perhaps nobody else is waited for. What it said counts no more, for it is most likely
+    /// gone, and tells its vote again when it is not ([`Election::handle_link`]); as a candidate it gives way, unless others that are heard still name it.
+    ///
+    /// Differs from ZooKeeper: where a server whose peers all die in the middle of an election may follow one of them.
+    pub(crate) fn handle_link_lost(&mut self, core: &mut Core, server: ServerId) -> Option<Decision> {
+        if let Stage::Settling { early, .. } = &mut self.stage {
+            early.remove(&server);
+        }
+        if !matches!(self.stage, Stage::Open) {
+            return None;
+        }
+        self.received.remove(&server);
+        self.in_office.remove(&server);
+        if self.proposal.leader == server {
+            let others =
+                self.received.iter().filter(|(id, vote)| **id != core.id() && vote.state == ServerState::Looking);
+            let initial = Vote { round: core.round, ..self.initial };
+            let best = others.fold(initial, |best, (_, vote)| if is_better(core, vote, &best) { *vote } else { best });
+            self.propose(core, best);
+        }
+        self.count(core)
     }
 
     /// A notification of a voter.

@@ -205,9 +205,16 @@ impl Zab {
     pub fn handle_election_link_lost(&mut self, now: Now, server: ServerId) {
         self.at(now);
         self.core.unlinked.insert(server);
-        if let State::Looking(election) = &mut self.state {
-            let decision = election.handle_link_lost(&mut self.core);
-            self.decided(decision);
+        match &mut self.state {
+            State::Looking(election) => {
+                let decision = election.handle_link_lost(&mut self.core, server);
+                self.decided(decision);
+            }
+            State::Leading(leading) => {
+                let verdict = leading.handle_link_lost(&self.core);
+                self.judge(verdict);
+            }
+            State::Following(_) => {}
         }
     }
 

@@ -52,6 +52,48 @@ fn a_voter_whose_connection_is_back_is_waited_for() {
     assert_eq!(script.zab.leader(), Some(ServerId(2)), "but not for ever");
 }
 
+/// A server whose peers are killed one after the other elects none of them.
+#[test]
+fn a_vote_counts_as_long_as_its_sender_can_be_heard() {
+    let vote = |script: &mut Script, from: i64| {
+        script.hear(ServerId(from), ServerState::Looking, ServerId(3), Zxid::ZERO, Epoch(0), 1);
+    };
+    let lose = |script: &mut Script| script.with(|zab, now| zab.handle_election_link_lost(now, ServerId(3)));
+
+    let mut script = looking();
+    vote(&mut script, 3);
+    script.votes.clear();
+    lose(&mut script);
+    assert_eq!(script.zab.role(), Role::Looking);
+    let own = |to: i64| (ServerId(to), ServerState::Looking, ServerId(2));
+    assert_eq!(script.votes, [own(1), own(3)], "and it stands for election again");
+    agree(&mut script);
+    assert_eq!(script.zab.role(), Role::Leading);
+
+    let mut script = looking();
+    script.with(|zab, now| zab.handle_election_link_lost(now, ServerId(1)));
+    vote(&mut script, 3);
+    assert_eq!(script.zab.leader(), Some(ServerId(3)), "another may be gone");
+
+    let mut script = looking();
+    script.hear(ServerId(3), ServerState::Following, ServerId(1), Zxid::ZERO, Epoch(0), 4);
+    lose(&mut script);
+    script.hear(ServerId(1), ServerState::Leading, ServerId(1), Zxid::ZERO, Epoch(0), 4);
+    assert_eq!(script.zab.role(), Role::Looking, "nobody is known to follow 1");
+}
+
+/// Two of three are a quorum, and one of them hears the candidate.
+#[test]
+fn a_candidate_that_only_another_hears_stays_one() {
+    let mut script = looking();
+    script.hear(ServerId(3), ServerState::Looking, ServerId(3), Zxid::ZERO, Epoch(0), 2);
+    script.hear(ServerId(1), ServerState::Looking, ServerId(3), Zxid::ZERO, Epoch(0), 1);
+    script.with(|zab, now| zab.handle_election_link_lost(now, ServerId(3)));
+    assert_eq!(script.zab.role(), Role::Looking, "1 is in another round");
+    script.hear(ServerId(1), ServerState::Looking, ServerId(3), Zxid::ZERO, Epoch(0), 2);
+    assert_eq!(script.zab.leader(), Some(ServerId(3)));
+}
+
 /// A follower keeps no vote that comes while its leader is there (Java's and ours alike), and begins with its own.
 #[test]
 fn who_answered_as_a_follower_is_told_our_vote_again_when_it_looks() {
@@ -80,6 +122,38 @@ fn elected_and_hears(leader: i64, round: i64) -> Script {
     script.now += tick.as_millis() as u64;
     script.hear(ServerId(1), ServerState::Looking, ServerId(leader), Zxid::ZERO, Epoch(0), round);
     script
+}
+
+/// Server 3 of three is elected by itself and server 2, which dies; 1 did not hear of it in time.
+#[test]
+fn a_leader_does_not_wait_for_electors_that_have_died() {
+    let elected = || {
+        let config = Config { id: ServerId(3), ..fast_config(membership(3, 0)) };
+        let mut script = Script::start(config, History { trusted: true, ..History::default() });
+        script.with(|zab, now| zab.handle_election_link_lost(now, ServerId(1)));
+        script.hear(ServerId(2), ServerState::Looking, ServerId(3), Zxid::ZERO, Epoch(0), 1);
+        assert_eq!(script.zab.role(), Role::Leading);
+        script
+    };
+    let later = |script: &mut Script, two_is_there: bool| {
+        script.with(|zab, now| zab.handle_election_link(now, ServerId(1)));
+        if !two_is_there {
+            script.with(|zab, now| zab.handle_election_link_lost(now, ServerId(2)));
+        }
+        let look = |script: &mut Script| {
+            script.hear(ServerId(1), ServerState::Looking, ServerId(1), Zxid::ZERO, Epoch(0), 1);
+            script.zab.role()
+        };
+        assert_eq!(look(script), Role::Leading, "2 may connect yet");
+        script.now += fast_config(membership(3, 0)).tick.as_millis() as u64;
+        look(script)
+    };
+    assert_eq!(later(&mut elected(), true), Role::Leading, "2 is there, if slow");
+    assert_eq!(later(&mut elected(), false), Role::Looking);
+
+    let mut script = elected();
+    script.with(|zab, now| zab.handle_election_link_lost(now, ServerId(2)));
+    assert_eq!(script.zab.role(), Role::Looking, "nobody is left, and it says so at once");
 }
 
 #[test]
