@@ -163,6 +163,11 @@ pub fn restarted_at_annotation() -> String {
     format!("{GROUP}/restartedAt")
 }
 
+/// The annotation of an ensemble that asks for new, empty volumes for one member, by its ordinal. Each new value is one rebuild.
+pub fn rebuild_annotation() -> String {
+    format!("{GROUP}/rebuild")
+}
+
 /// The annotation of an applied object that holds the SHA-256 of what was applied.
 pub fn applied_hash_annotation() -> String {
     format!("{GROUP}/applied-hash")
@@ -197,6 +202,7 @@ mod tests {
             restarted_at_annotation(),
             discovery("zk"),
             allow_deletion_annotation(),
+            rebuild_annotation(),
             format!("{:?}", labels("zk")),
         ];
         let want = [
@@ -221,6 +227,7 @@ mod tests {
             "zookeeper.ensemble.rs/restartedAt",
             "zk",
             "zookeeper.ensemble.rs/allow-deletion",
+            "zookeeper.ensemble.rs/rebuild",
             "{\"app.kubernetes.io/component\": \"server\", \"app.kubernetes.io/instance\": \"zk\", \
              \"app.kubernetes.io/managed-by\": \"zookeeper-ensemble-operator\", \"app.kubernetes.io/name\": \"zookeeper\", \
              \"app.kubernetes.io/part-of\": \"zookeeper-ensemble\"}",

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the operator knows of an ensemble.
 ///
-/// `ensembleId`, `bootstrap`, `configuration` and `pods` are recorded facts: they are written under the resource version they
+/// `ensembleId`, `bootstrap`, `configuration`, `pods` and `rebuild` are recorded facts: they are written under the resource version they
 /// were read at, and everything else follows from them. The rest is recomputed from what is observed and may be lost.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -18,7 +18,8 @@ pub struct ZooKeeperEnsembleStatus {
     /// The generation of the spec that this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Available`, `Degraded`, `QuorumLost`, `FaultTolerant`, `ConfigApplied`, `ReplicasApplied`, `Progressing`, `ReconcileSucceeded`.
+    /// `Ready`, `Available`, `Degraded`, `QuorumLost`, `FaultTolerant`, `ConfigApplied`, `ReplicasApplied`, `Progressing`, `ReconcileSucceeded`;
+    /// `Rebuilt` once a rebuild was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -37,6 +38,9 @@ pub struct ZooKeeperEnsembleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 32))]
     pub pods: Option<i32>,
+    /// The last rebuild of a member. Recorded before anything of the member is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<Rebuild>,
     /// Pods that exist.
     #[serde(default)]
     pub replicas: i32,
@@ -145,6 +149,41 @@ impl Configuration {
 /// The number in the version of a configuration, `0x` and hexadecimal digits; none when the text is no version.
 pub fn version_number(text: &str) -> Option<i64> {
     i64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+/// The rebuild of one member: its claims and its pod go, and it comes back on empty volumes. See `operator-core`'s module `plan::repair`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Rebuild {
+    /// The value of the annotation that asked for it; none when `spec.repair.autoRebuild` did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub request: Option<String>,
+    /// The ordinal of the member.
+    pub ordinal: i32,
+    /// The claims that go, and no others of the same names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub claims: Vec<RebuildClaim>,
+    /// The UID of the pod that goes; none when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub pod_uid: Option<String>,
+    /// When the member was in sync again on its new volumes; none while the rebuild is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+/// A claim that goes.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct RebuildClaim {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its UID.
+    #[schemars(length(max = 64))]
+    pub uid: String,
 }
 
 /// What is known of one server.

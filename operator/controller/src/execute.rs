@@ -139,7 +139,7 @@ impl<A: Admin> Executor<'_, A> {
         match fact {
             Fact::Identity => Failpoint::AfterEnsembleId.pass(self.failpoint),
             Fact::Volumes => Failpoint::AfterVolumesRecorded.pass(self.failpoint),
-            Fact::Complete | Fact::Configuration | Fact::Pods => {}
+            Fact::Complete | Fact::Configuration | Fact::Pods | Fact::Rebuild => {}
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use operator_api::{Bootstrap, BootstrapPhase, Configuration, ZooKeeperEnsembleStatus};
+use operator_api::{Bootstrap, BootstrapPhase, Configuration, Rebuild, ZooKeeperEnsembleStatus};
 
 /// An ensemble whose identity and voters are recorded. Only this can be built, and only from a status that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub struct Founded {
     pub configuration: Configuration,
     /// How many pods there are to be.
     pub pods: i32,
+    /// The last rebuild of a member.
+    pub rebuild: Option<Rebuild>,
 }
 
 impl Founded {
@@ -23,7 +25,7 @@ impl Founded {
         let configuration =
             Configuration { version: "0x0".to_owned(), voters: bootstrap.voters.clone(), observers: Vec::new() };
         let pods = i32::try_from(bootstrap.voters.len()).expect("the schema allows at most 7 voters");
-        Self { ensemble_id, bootstrap, configuration, pods }
+        Self { ensemble_id, bootstrap, configuration, pods, rebuild: None }
     }
 
     /// The facts in a status; none before they are recorded.
@@ -53,6 +55,7 @@ impl Founded {
             founded.configuration = configuration.clone();
         }
         founded.pods = status.pods.unwrap_or(founded.pods);
+        founded.rebuild = status.rebuild.clone();
         Ok(Some(founded))
     }
 

@@ -79,6 +79,8 @@ pub struct Claim {
     pub owners: Vec<String>,
     /// It has a volume. One that has none was never used.
     pub bound: bool,
+    /// It is being deleted, and goes when no pod uses it any more.
+    pub deleting: bool,
 }
 
 impl Claim {
@@ -92,6 +94,7 @@ impl Claim {
             retired: annotation(names::retired_annotation()),
             owners: claim.metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect(),
             bound: claim.spec.as_ref().is_some_and(|spec| spec.volume_name.is_some()),
+            deleting: claim.metadata.deletion_timestamp.is_some(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::conditions::{Conditions, Holds, find};
 use crate::founded::Founded;
 use crate::member::StoreState;
 use crate::observed::Observed;
-use crate::plan::scale;
+use crate::plan::{repair, scale};
 use crate::step::{Event, EventType};
 use crate::validate::ValidEnsemble;
 
@@ -86,6 +86,7 @@ pub(crate) fn founded(
         bootstrap: Some(founded.bootstrap.clone()),
         configuration: (founded.version() > 0).then(|| founded.configuration.clone()),
         pods: Some(founded.pods),
+        rebuild: founded.rebuild.clone(),
         replicas: count(observed.pods.len()),
         ready_replicas: count(observed.pods.values().filter(|pod| pod.ready).count()),
         voters: founded.voter_count(),
@@ -146,6 +147,8 @@ fn turned(old: Option<&Condition>, new: &Condition) -> Option<Event> {
     let same_status = old.is_some_and(|old| old.status == new.status && old.reason == new.reason);
     let type_ = match (new.type_.as_str(), new.status.as_str()) {
         ("Ready", "True") => EventType::Normal,
+        ("Rebuilt", "False") if new.reason == "RebuildRefused" => EventType::Warning,
+        ("Rebuilt", "False") if new.reason == "RebuildWaits" => EventType::Normal,
         ("Progressing", "False") if new.reason != "NothingToChange" => EventType::Warning,
         ("ReplicasApplied" | "ConfigApplied", "True") if old.is_some_and(|old| old.status == "False") => {
             EventType::Normal
@@ -215,6 +218,9 @@ fn founded_conditions(
     replicas_applied(&mut list, ensemble, founded, verdict);
     progressing(&mut list, verdict);
     reconcile_succeeded(&mut list, verdict);
+    if let Some((holds, reason, message)) = repair::told(observed, ensemble, founded, assessment) {
+        list.set("Rebuilt", holds, reason, message);
+    }
     list.list
 }
 

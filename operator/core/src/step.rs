@@ -27,7 +27,7 @@ pub enum Step {
     Transfer(Transfer),
     /// A claim is retired, or in use again. Writes the annotation, on the object with this UID only.
     Stamp(Stamp),
-    /// The claim of a server that was removed goes. Deletes the object with this UID only.
+    /// The claim of a server that was removed, or that is rebuilt, goes. Deletes the object with this UID only.
     DeleteClaim(Hold),
     /// What becomes of a claim when the ensemble is deleted has changed. Makes the ensemble an owner of the object with this UID, or no
     /// owner any more; other owners stay.
@@ -61,6 +61,8 @@ pub enum Fact {
     Configuration,
     /// How many pods there are to be.
     Pods,
+    /// A member is to be rebuilt, or was; or its rebuild is not asked for any more.
+    Rebuild,
 }
 
 /// A change of the configuration.
@@ -242,6 +244,7 @@ impl Step {
             Self::Record(Fact::Complete, _) => "record-complete",
             Self::Record(Fact::Configuration, _) => "record-configuration",
             Self::Record(Fact::Pods, _) => "record-pods",
+            Self::Record(Fact::Rebuild, _) => "record-rebuild",
             Self::Reconfigure(_) => "reconfigure",
             Self::Transfer(_) => "transfer",
             Self::Stamp(_) => "stamp",
@@ -288,7 +291,15 @@ impl fmt::Display for Step {
                 None => Ok(()),
             },
             Self::Record(Fact::Pods, status) => write!(f, " pods={}", status.pods.unwrap_or_default()),
-            Self::Record(_, status) => {
+            Self::Record(Fact::Rebuild, status) => match &status.rebuild {
+                Some(rebuild) => {
+                    let claims: Vec<&str> = rebuild.claims.iter().map(|claim| claim.name.as_str()).collect();
+                    let done = rebuild.finished_at.is_some();
+                    write!(f, " ordinal={} claims={claims:?} finished={done}", rebuild.ordinal)
+                }
+                None => f.write_str(" none"),
+            },
+            Self::Record(Fact::Identity | Fact::Volumes | Fact::Complete, status) => {
                 if let Some(id) = &status.ensemble_id {
                     write!(f, " ensemble={id}")?;
                 }

@@ -52,6 +52,7 @@ fn claims() -> impl Strategy<Value = Vec<Claim>> {
             retired: stamp.map(str::to_owned),
             owners: Vec::new(),
             bound: true,
+            deleting: false,
         };
         claims.into_iter().map(claim).collect()
     })

@@ -147,8 +147,7 @@ impl World {
                     return (409, json!("Conflict"));
                 }
                 let ordinal = path.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse().ok()).expect("a claim");
-                assert!(!self.servers.contains_key(&ordinal), "the claim of a pod is deleted: {path}");
-                self.objects.remove(path);
+                self.delete_claim(path, ordinal);
                 (200, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }))
             }
             "patch" => {

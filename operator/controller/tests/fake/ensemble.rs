@@ -206,7 +206,7 @@ impl World {
         }
     }
 
-    fn serves(&self, ordinal: i32) -> bool {
+    pub fn serves(&self, ordinal: i32) -> bool {
         self.configuration.voters.contains(&ordinal)
             && self.servers.get(&ordinal).is_some_and(|server| server.synced && server.up)
     }

@@ -84,6 +84,8 @@ pub struct World {
     pub made: BTreeMap<i32, Made>,
     /// Pods that were taken away to be made anew, in order.
     pub replaced: Vec<i32>,
+    /// Claims of members that were deleted, in order.
+    pub rebuilt: Vec<String>,
     pods_made: u32,
     /// Servers whose pods are gone, as their volumes hold them.
     pub idle: BTreeMap<i32, Server>,

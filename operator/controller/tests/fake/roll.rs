@@ -129,9 +129,40 @@ impl World {
         (200, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }))
     }
 
-    /// The pod goes, and the StatefulSet makes it anew on its volume.
-    fn replace(&mut self, ordinal: i32) {
+    /// A claim goes at once, or when its pod does. That of a member goes only while all other voters serve, and one of them leads.
+    pub fn delete_claim(&mut self, path: &str, ordinal: i32) {
+        if !self.servers.contains_key(&ordinal) {
+            self.objects.remove(path);
+            return;
+        }
+        let voters = &self.configuration.voters;
+        let rest: Vec<i32> = voters.iter().copied().filter(|other| *other != ordinal).collect();
+        assert!(rest.iter().all(|other| self.serves(*other)), "{path} is deleted while not all of {rest:?} serve");
+        assert!(rest.len() > voters.len() / 2, "{path} is deleted, and {rest:?} are no majority");
+        assert!(self.leader.is_some_and(|leader| leader != ordinal), "{path} of the leader is deleted");
+        self.edit(path, |claim| claim["metadata"]["deletionTimestamp"] = json!("2020-01-02T00:00:00Z"));
+        self.rebuilt.push(path.to_owned());
+    }
+
+    /// The pod goes, and the StatefulSet makes it anew on its volumes: new ones, where its claims were deleted.
+    pub fn replace(&mut self, ordinal: i32) {
         self.replaced.push(ordinal);
+        let claims = ["data", "txnlog"].map(|volume| format!("persistentvolumeclaims/{volume}-zk-{ordinal}"));
+        let is_going = |claim: &&String| {
+            self.objects.get(*claim).is_some_and(|claim| !claim["metadata"]["deletionTimestamp"].is_null())
+        };
+        let going = claims.iter().filter(is_going).count();
+        assert!(going != 1, "zk-{ordinal} would come back with one of its volumes");
+        if going > 0 {
+            for claim in claims {
+                let mut anew = self.objects[&claim].clone();
+                self.volumes_drawn += 1;
+                anew["metadata"]["uid"] = json!(format!("{claim}-{}", self.volumes_drawn));
+                anew["metadata"].as_object_mut().expect("metadata").remove("deletionTimestamp");
+                self.put(&claim, anew);
+            }
+            self.new_volume(ordinal);
+        }
         let made = self.newest();
         let server = self.servers.get_mut(&ordinal).expect("it has a server");
         (server.up, server.synced) = (!made.bad, false);

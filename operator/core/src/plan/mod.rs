@@ -3,6 +3,7 @@
 pub mod bootstrap;
 pub mod hibernate;
 mod objects;
+pub mod repair;
 pub mod roll;
 pub mod scale;
 
@@ -40,7 +41,7 @@ pub enum Next {
 /// Plans one pass.
 ///
 /// Order: refuse what cannot be carried out; record the identity; record the configuration if it changed; bring the objects into
-/// place; found the ensemble, or restart its pods and bring it to its size; report. A pass ends at the first record, and changes the ensemble in one way.
+/// place; found the ensemble, or rebuild a member, restart its pods and bring it to its size; report. A pass ends at the first record, and changes the ensemble in one way.
 pub fn plan(observed: &Observed) -> Plan {
     if observed.ensemble.metadata.deletion_timestamp.is_some() {
         // The garbage collector removes the objects. Creating one now would outlive the ensemble.
@@ -167,8 +168,16 @@ fn size(
 ) -> Plan {
     let is_applied = steps.is_empty();
     let way = scale::way(ensemble, founded);
-    let size = scale::next(observed, ensemble, founded, assessment);
     let mut roll = roll::Move::None;
+    let (mut rebuilding, mut is_held) = (None, false);
+    match repair::pass(observed, ensemble, founded, assessment) {
+        repair::Pass::Nothing => {}
+        repair::Pass::Waits(why) => rebuilding = Some(why),
+        repair::Pass::Holds(why) => (rebuilding, is_held) = (Some(why), true),
+        repair::Pass::Acts(plan) if is_applied => return plan,
+        repair::Pass::Acts(_) => is_held = true,
+    }
+    let size = if is_held { scale::Move::None } else { scale::next(observed, ensemble, founded, assessment) };
     if is_applied {
         roll = roll::next(observed, ensemble, founded, assessment);
         if restarts_first(&roll, way, &size) {
@@ -181,7 +190,13 @@ fn size(
     };
     let moving = |message: String| Verdict { progress: Progress::Moving(reason, message), ..Verdict::default() };
     let verdict = match size {
-        scale::Move::None => Verdict::default(),
+        scale::Move::None => match rebuilding {
+            None => Verdict::default(),
+            Some(why) => {
+                steps.push(Step::Wait { reason: why.clone() });
+                Verdict { progress: Progress::Moving(repair::REASON, why), ..Verdict::default() }
+            }
+        },
         scale::Move::Pods(pods) => {
             let note = format!("there are to be {pods} pods instead of {}", founded.pods);
             let recorded = Founded { pods, ..founded.clone() };

@@ -47,7 +47,7 @@ pub struct Situation {
     /// became ready, or ceased to be), and after `trouble:` a text.
     #[serde(default)]
     pub pods: BTreeMap<i32, String>,
-    /// Volume claims by name, with the ensemble they were made for, words `owner=uid`, and after `retired=` their stamp.
+    /// Volume claims by name, with the ensemble they were made for, words `deleting` and `owner=uid`, and after `retired=` their stamp.
     #[serde(default)]
     pub claims: BTreeMap<String, String>,
     /// Answers by ordinal: a state and words `volume=v`, `leader=n`, `myid=n`, `ensemble=e`, `config=c`,
@@ -146,10 +146,12 @@ fn claim(name: &str, words: &str) -> Claim {
         retired: retired.map(str::to_owned),
         owners: Vec::new(),
         bound: true,
+        deleting: false,
     };
     for word in words {
         match word.split_once('=') {
             Some(("owner", uid)) => claim.owners.push(uid.to_owned()),
+            None if word == "deleting" => claim.deleting = true,
             _ => panic!("a claim is not {word:?}"),
         }
     }
