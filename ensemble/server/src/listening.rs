@@ -3,7 +3,8 @@
 //! A port is bound before the store is read and listens when it was. Later it follows the active configuration: the new address is
 //! bound first, then the old one is given up; connections that exist stay (`NIOServerCnxnFactory.reconfigure`,
 //! `QuorumCnxManager.Listener`). An address that cannot be bound is tried again for ever, while the old one still serves, unless both
-//! have the same port.
+//! have the same port. `observerMasterPort` is open while the active configuration has this server as a participant, and not while it
+//! observes: an observer takes none, and would be in the way of a voter on the same host.
 
 use crate::config::{Endpoint, Settings};
 use crate::quorum_port::ACCEPT_PAUSE;
@@ -40,7 +41,7 @@ struct Endpoints {
 }
 
 impl Endpoints {
-    /// A line of the configuration says where; without a client address in it, clients come in where they did.
+    /// A line of the configuration says where, and whether observers come in; without a client address in it, clients come in where they did.
     fn of(own: &Member, listen_on_all_ips: bool, client: Option<Endpoint>, observers: Option<u16>) -> Endpoints {
         let host = if listen_on_all_ips { "0.0.0.0" } else { &own.host };
         let at = |port| Some(Endpoint { host: host.to_owned(), port });
@@ -49,7 +50,7 @@ impl Endpoints {
             client: line.or(client),
             quorum: at(own.quorum_port),
             election: at(own.election_port),
-            observers: observers.and_then(at),
+            observers: observers.filter(|_| own.role == MemberRole::Participant).and_then(at),
         }
     }
 
@@ -67,6 +68,8 @@ impl Endpoints {
 pub(crate) struct Places {
     id: ServerId,
     listen_on_all_ips: bool,
+    /// Where observers come in while this server is a participant.
+    observers: Option<u16>,
     wanted: watch::Sender<Endpoints>,
 }
 
@@ -74,28 +77,29 @@ impl Places {
     pub(crate) fn new(settings: &Settings) -> Places {
         let listen_on_all_ips = settings.election.listen_on_all_ips;
         let own = settings.ensemble.own.as_ref().filter(|_| !settings.standalone);
+        let observers = settings.election.observer_master_port.filter(|_| own.is_some());
         let wanted = match own {
-            Some(own) => {
-                // One that observes takes none, and would be in the way of a voter on the same host.
-                let observers = settings.election.observer_master_port.filter(|_| own.role == MemberRole::Participant);
-                Endpoints::of(own, listen_on_all_ips, settings.client.clone(), observers)
-            }
+            Some(own) => Endpoints::of(own, listen_on_all_ips, settings.client.clone(), observers),
             None => Endpoints { client: settings.client.clone(), ..Endpoints::default() },
         };
-        Places { id: settings.id, listen_on_all_ips, wanted: watch::Sender::new(wanted) }
+        Places { id: settings.id, listen_on_all_ips, observers, wanted: watch::Sender::new(wanted) }
     }
 
     /// Moves the ports to where the configuration says; a server that is not in it stays where it is.
     pub(crate) fn follow(&self, membership: &Membership) {
         if let Some(own) = membership.servers.get(&self.id) {
             self.wanted.send_if_modified(|wanted| {
-                let observers = wanted.observers.as_ref().map(|observers| observers.port);
-                let moved = Endpoints::of(own, self.listen_on_all_ips, wanted.client.clone(), observers);
+                let moved = Endpoints::of(own, self.listen_on_all_ips, wanted.client.clone(), self.observers);
                 let differs = moved != *wanted;
                 *wanted = moved;
                 differs
             });
         }
+    }
+
+    /// A port that is not open yet.
+    fn listener(&self, plane: Plane, options: Socket) -> Listener {
+        Listener { plane, options, at: None, listener: None, wanted: self.wanted.subscribe(), moves_at: None }
     }
 
     /// Where clients come in, or are about to.
@@ -110,6 +114,8 @@ pub(crate) struct Ports {
     quorum: Option<Bound>,
     election: Option<Bound>,
     observers: Option<Bound>,
+    /// How a port for other servers that opens later is set up.
+    between: Socket,
 }
 
 /// The ports, listening.
@@ -139,6 +145,7 @@ impl Ports {
             quorum: bind(Plane::Quorum, between, attempts).await?,
             election: bind(Plane::Election, between, attempts).await?,
             observers: bind(Plane::Observers, between, attempts).await?,
+            between,
         })
     }
 
@@ -150,16 +157,17 @@ impl Ports {
         let listen = |bound: Option<Bound>| match bound {
             Some(Bound { socket, options, endpoint, plane }) => {
                 let listener = socket.listen(options.backlog).map_err(|error| named(plane, &endpoint, &error))?;
-                let wanted = places.wanted.subscribe();
-                Ok(Some(Listener { plane, options, at: endpoint, listener: Some(listener), wanted, moves_at: None }))
+                Ok(Some(Listener { at: Some(endpoint), listener: Some(listener), ..places.listener(plane, options) }))
             }
             None => Ok::<_, io::Error>(None),
         };
+        let observers = listen(self.observers)?;
+        let later = || places.observers.map(|_| places.listener(Plane::Observers, self.between));
         Ok(Listeners {
             client: listen(self.client)?,
             quorum: listen(self.quorum)?,
             election: listen(self.election)?,
-            observers: listen(self.observers)?,
+            observers: observers.or_else(later),
         })
     }
 }
@@ -175,8 +183,8 @@ struct Bound {
 pub(crate) struct Listener {
     plane: Plane,
     options: Socket,
-    /// Where it listens.
-    at: Endpoint,
+    /// Where it listens; nowhere as long as this server has no use for it.
+    at: Option<Endpoint>,
     /// Nothing between giving up an address and getting another one with the same port.
     listener: Option<TcpListener>,
     wanted: watch::Receiver<Endpoints>,
@@ -211,18 +219,25 @@ impl Listener {
     /// Goes where it belongs, if it can.
     async fn follow(&mut self) {
         self.moves_at = None;
-        let Some(wanted) = self.wanted.borrow().at(self.plane).cloned() else { return };
-        if wanted == self.at && self.listener.is_some() {
+        let what = self.plane.name();
+        let Some(wanted) = self.wanted.borrow().at(self.plane).cloned() else {
+            if self.at.take().is_some() {
+                tracing::info!("the {what} is closed");
+            }
+            self.listener = None;
+            return;
+        };
+        if self.at.as_ref() == Some(&wanted) && self.listener.is_some() {
             return;
         }
-        if wanted.port == self.at.port {
+        if self.at.as_ref().is_some_and(|at| at.port == wanted.port) {
             self.listener = None;
         }
-        let (what, host, port) = (self.plane.name(), &wanted.host, wanted.port);
+        let (host, port) = (&wanted.host, wanted.port);
         match try_bind(&wanted, self.options).await.and_then(|socket| socket.listen(self.options.backlog)) {
             Ok(listener) => {
                 tracing::info!(host, port, "the {what} has moved");
-                (self.listener, self.at) = (Some(listener), wanted);
+                (self.listener, self.at) = (Some(listener), Some(wanted));
             }
             Err(error) => {
                 tracing::warn!(host, port, %error, "cannot move the {what}, trying again");
@@ -315,7 +330,7 @@ mod tests {
     fn places(membership: &Membership) -> Places {
         let own = &membership.servers[&ServerId(1)];
         let wanted = watch::Sender::new(Endpoints::of(own, false, None, None));
-        Places { id: ServerId(1), listen_on_all_ips: false, wanted }
+        Places { id: ServerId(1), listen_on_all_ips: false, observers: None, wanted }
     }
 
     fn run(test: impl Future<Output = ()>) {
@@ -334,7 +349,7 @@ mod tests {
         let at = places.wanted.borrow().client.clone().unwrap();
         let options = Socket { backlog: 8, keepalive: false };
         let bound = bind(&at, options, 1, Plane::Client).await.unwrap();
-        Ports { client: Some(bound), quorum: None, election: None, observers: None }
+        Ports { client: Some(bound), quorum: None, election: None, observers: None, between: options }
             .listen(places)
             .unwrap()
             .client
@@ -385,6 +400,28 @@ mod tests {
             drop(taken);
             assert!(tokio::time::timeout(3 * BIND_PAUSE, listener.accept()).await.is_err());
             assert!(comes_in(&mut listener, ports[3]).await);
+        });
+    }
+
+    #[test]
+    fn observers_come_in_while_this_server_is_a_participant() {
+        run(async {
+            let (ports, held) = ports(3);
+            drop(held);
+            let [observes, votes] = ["observer", "participant"].map(|role| {
+                let own = format!("server.1=127.0.0.1:{}:{}:{role}", ports[0], ports[1]);
+                Membership::parse(&format!("{own}\nserver.2=127.0.0.1:1:2")).unwrap()
+            });
+            let places = Places { observers: Some(ports[2]), ..places(&observes) };
+            let options = Socket { backlog: 8, keepalive: false };
+            let closed = Ports { client: None, quorum: None, election: None, observers: None, between: options };
+            let mut listener = closed.listen(&places).unwrap().observers.unwrap();
+            assert_eq!(listener.local_addr(), None);
+            for (membership, is_open) in [(&votes, true), (&observes, false), (&votes, true)] {
+                places.follow(membership);
+                assert!(tokio::time::timeout(BIND_PAUSE, listener.accept()).await.is_err(), "nobody has come yet");
+                assert_eq!(comes_in(&mut listener, ports[2]).await, is_open);
+            }
         });
     }
 
