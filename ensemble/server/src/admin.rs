@@ -270,6 +270,7 @@ struct StatusBody {
     epoch: i64,
     zxid: String,
     store_state: &'static str,
+    store: StoreBody,
     config: ConfigBody,
     config_hash: String,
     bootstrap: &'static str,
@@ -281,6 +282,13 @@ struct StatusBody {
     watches: usize,
     digest: String,
     uptime_ms: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StoreBody {
+    /// `files aside-N.*: REASON`, where this server found its store damaged when it started; null otherwise.
+    set_aside: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -319,6 +327,7 @@ impl From<Report> for StatusBody {
             epoch: status.epoch.0,
             zxid: format!("{:#x}", status.zxid.0),
             store_state: report.store_state(),
+            store: StoreBody { set_aside: report.identity.set_aside.clone() },
             config: ConfigBody {
                 version: format!("{:#x}", report.config_version),
                 pending: report.pending_version.map(|version| format!("{version:#x}")),

@@ -254,14 +254,15 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
         tracing::warn!(note, "recovery");
     }
     let is_empty = recovered.last_zxid() <= Zxid::ZERO;
-    let (is_trusted, is_set_aside) = (recovered.trusted, recovered.set_aside.is_some());
+    let (is_trusted, set_aside) = (recovered.trusted, recovered.set_aside.clone());
     let records = recovered.tail.len();
     let (recovered, is_mismatched) = load(recovered, tree, settings);
     let identity = Identity {
         ensemble_id: volume.as_ref().map(|volume| volume.ensemble_id.clone()),
         volume_id: volume.as_ref().map(|volume| volume.volume_id.clone()),
-        is_ungranted: volume.is_some() && !is_trusted && is_empty && !is_set_aside,
+        is_ungranted: volume.is_some() && !is_trusted && is_empty && set_aside.is_none(),
         is_granted: volume.is_some() && is_trusted && is_empty,
+        set_aside,
         snapshot_mismatches: u64::from(is_mismatched),
     };
     let peer = Peer::new(peer_config(settings), recovered, clock.now(), seed)?;

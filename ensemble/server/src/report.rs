@@ -19,6 +19,8 @@ pub(crate) struct Identity {
     pub(crate) is_ungranted: bool,
     /// Operator mode, and the store was empty and granted when it was opened.
     pub(crate) is_granted: bool,
+    /// The store was found damaged and set aside: the names of its files, and why. Until the next opening after it was filled again.
+    pub(crate) set_aside: Option<String>,
     /// 1 when the tree is not the one that the snapshot was said to hold.
     pub(crate) snapshot_mismatches: u64,
 }

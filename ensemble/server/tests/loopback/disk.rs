@@ -1,5 +1,6 @@
 //! Disks that fail or stall: the log file that comes next is put there beforehand, as something that is no file.
 
+use crate::admin::status;
 use crate::client::{Client, exchange};
 use crate::process::Process;
 use crate::world::{Server, ensemble, member, places, wait_for};
@@ -149,12 +150,19 @@ fn a_damaged_log_is_set_aside_where_peers_have_what_is_lost() {
     let mut client = wait_for("a session", || Client::connect(servers[0].client_port()).ok());
     assert_eq!(client.get("/a").unwrap(), Ok(b"kept".to_vec()));
     assert!(aside.exists(), "{} is kept", aside.display());
+    let told = |server: &Server| status(server)["store"]["setAside"].as_str().map(str::to_owned);
+    let reason = told(&servers[0]).unwrap();
+    assert!(reason.starts_with("files aside-1.*: ") && reason.contains("CRC check failed"), "{reason}");
+    assert_eq!(told(&servers[1]), None);
     // And it is as good as the others again: it goes on with one of them.
     servers[1].stop();
     let written = wait_for("a write", || {
         Client::connect(servers[0].client_port()).and_then(|mut client| client.create("/b", b"")).ok()
     });
     assert_eq!(written, ErrorCode::OK);
+    servers[0].stop();
+    servers[0].start();
+    assert_eq!(told(&servers[0]), None, "what was filled is a store like any other");
 
     let (mut servers, _) = ensemble(2, "");
     servers.iter_mut().for_each(Server::start);
