@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,22 @@ class Cluster:
     def on_node(self, node: str, *command: str) -> str:
         """Runs a program in a node."""
         return self.docker("exec", node, *command)
+
+    def processes(self, node: str, pod_uid: str, program: str) -> list[str]:
+        """The ids, in the node, of a pod's processes that run a program. A cgroup carries the pod's UID, with either sign between its parts."""
+        find = f"grep -l -e {pod_uid} -e {pod_uid.replace('-', '_')} /proc/[0-9]*/cgroup; true"
+        ids = [file.split("/")[2] for file in self.on_node(node, "sh", "-c", find).split()]
+        return [number for number in ids if self.on_node(node, "cat", f"/proc/{number}/comm").strip() == program]
+
+    @contextlib.contextmanager
+    def cordoned(self, *nodes: str) -> Iterator[None]:
+        """Nodes take no new pods meanwhile: one whose volume is there waits."""
+        self.kubectl("cordon", *nodes)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(CommandFailed):  # what the scenario found is said, not this
+                self.kubectl("uncordon", *nodes)
 
     def kill_node(self, node: str) -> None:
         """The node loses its power."""

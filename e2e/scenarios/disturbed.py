@@ -86,11 +86,7 @@ def moving_leader(world: World) -> str:
 def standstill(ensemble: Ensemble, pod: str) -> Iterator[None]:
     """The server's process is stopped, as by a machine that swaps or a hypervisor that pauses it, and goes on at the end."""
     cluster, node = ensemble.cluster, ensemble.node_of(pod)
-    uid = ensemble.pod_uids()[pod].replace("-", "_")
-    find = f"grep -l {uid} /proc/[0-9]*/cgroup; grep -l {uid.replace('_', '-')} /proc/[0-9]*/cgroup; true"
-    files = cluster.on_node(node, "sh", "-c", find).split()
-    pids = sorted({file.split("/")[2] for file in files})
-    ours = [pid for pid in pids if cluster.on_node(node, "cat", f"/proc/{pid}/comm").strip() == "ensemble"]
+    ours = cluster.processes(node, ensemble.pod_uids()[pod], "ensemble")
     assert ours, f"no process of {pod} on {node}"
     cluster.on_node(node, "kill", "-STOP", *ours)
     try:

@@ -18,21 +18,20 @@ def empty_voter(world: World) -> str:
     node = ensemble.node_of(down)
     with world.load(ensemble) as load:
         load.wait_for_writes(200, 60)
-        world.cluster.kubectl("cordon", node)  # its volume is on that node: its next pod waits
-        ensemble.delete_pods(down)
-        ensemble.wait_replaced(uids, down)
-        load.wait_for_writes(100, 60)
-        ensemble.delete_volumes(emptied)
-        ensemble.delete_pods(emptied)
-        ensemble.wait_replaced(uids, emptied)
-        wait_for("the empty server to answer", 120, lambda: answers_empty(ensemble.servers().get(emptied), before[emptied][2]))
-        silent = time.monotonic()
-        frozen = load.acknowledged()
-        while time.monotonic() - silent < WITHOUT_LEADER_SECONDS:
-            assert not ensemble.has_leader(), f"a leader was elected with the empty store of {emptied}"
-            time.sleep(1)
-        assert load.acknowledged() <= frozen + 1, "writes were acknowledged without a majority of stores"
-        world.cluster.kubectl("uncordon", node)
+        with world.cluster.cordoned(node):
+            ensemble.delete_pods(down)
+            ensemble.wait_replaced(uids, down)
+            load.wait_for_writes(100, 60)
+            ensemble.delete_volumes(emptied)
+            ensemble.delete_pods(emptied)
+            ensemble.wait_replaced(uids, emptied)
+            wait_for("the empty server to answer", 120, lambda: answers_empty(ensemble.servers().get(emptied), before[emptied][2]))
+            silent = time.monotonic()
+            frozen = load.acknowledged()
+            while time.monotonic() - silent < WITHOUT_LEADER_SECONDS:
+                assert not ensemble.has_leader(), f"a leader was elected with the empty store of {emptied}"
+                time.sleep(1)
+            assert load.acknowledged() <= frozen + 1, "writes were acknowledged without a majority of stores"
         ensemble.wait_ready()
         load.wait_for_writes(100, 120)
         summary = load.finish()

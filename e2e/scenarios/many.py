@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 import uuid
 from dataclasses import dataclass
@@ -43,19 +44,18 @@ class Cost:
 
 
 def cost(world: World) -> Cost:
-    """Reads the operator's cgroup on its node, and its own figures."""
+    """Reads what the operator's node knows of its process, and its own figures."""
     (pod,) = world.operator.pods()
-    uid = pod["metadata"]["uid"]
-    folder = world.cluster.on_node(pod["spec"]["nodeName"], "sh", "-c", f"find /sys/fs/cgroup -type d -name '*{uid.replace('-', '_')}*' -o -type d -name '*{uid}*'").split()[0]
-    read = lambda file: world.cluster.on_node(pod["spec"]["nodeName"], "cat", f"{folder}/{file}")  # noqa: E731
-    statistics = dict(line.split() for line in read("memory.stat").splitlines())
-    cpu = dict(line.split() for line in read("cpu.stat").splitlines())
+    node = pod["spec"]["nodeName"]
+    (process,) = world.cluster.processes(node, pod["metadata"]["uid"], "operator")
+    resident = next(line for line in world.cluster.on_node(node, "cat", f"/proc/{process}/status").splitlines() if line.startswith("VmRSS"))
+    ticks = world.cluster.on_node(node, "cat", f"/proc/{process}/stat").rsplit(") ", 1)[1].split()
     _, text = admin.request(f"{pod['status']['podIP']}:{PORT}", "/metrics")
     figures = [line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#")]
     reads = ('step="wait"', 'step="report"')
     return Cost(
-        int(statistics["anon"]) / 2**20,
-        int(cpu["usage_usec"]) / 1e6,
+        int(resident.split()[1]) / 2**10,
+        (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK"),
         sum(float(value) for name, value in figures if name.startswith("zookeeper_operator_reconcile_total")),
         sum(float(value) for name, value in figures if name.startswith("zookeeper_operator_steps_total") and not any(read in name for read in reads)),
     )

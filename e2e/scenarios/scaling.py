@@ -2,7 +2,6 @@
 
 import base64
 import time
-from contextlib import suppress
 
 from harness import admin
 from harness.admin import Status
@@ -113,14 +112,10 @@ def leavers(world: World) -> str:
             load.wait_for_writes(100, 60)
             make_lead(ensemble, leader)
             node, uids = ensemble.node_of(leaver), ensemble.pod_uids()
-            try:
-                ensemble.cluster.kubectl("cordon", node)  # its volume is on that node: its next pod waits
+            with ensemble.cluster.cordoned(node):
                 ensemble.delete_pods(leaver, force=True)
                 ensemble.wait_replaced(uids, leaver)
                 scale(ensemble, 3)
-            finally:
-                with suppress(Exception):
-                    ensemble.cluster.kubectl("uncordon", node)
             load.wait_for_writes(100, 60)
             summary = load.finish()
         agreement = ensemble.agree(3)
@@ -152,8 +147,7 @@ def frozen(world: World) -> str:
             load.wait_for_writes(100, 60)
             lost = ensemble.followers()
             nodes = {ensemble.node_of(pod) for pod in lost}
-            try:
-                ensemble.cluster.kubectl("cordon", *nodes)
+            with ensemble.cluster.cordoned(*nodes):
                 ensemble.delete_pods(*lost)
                 ensemble.wait_replaced(before, *lost)
                 ensemble.cluster.kubectl("scale", f"zke/{ensemble.name}", "-n", ensemble.namespace, "--replicas=1")
@@ -164,9 +158,6 @@ def frozen(world: World) -> str:
                     assert claims(ensemble) == volumes, f"claims changed without a quorum: {claims(ensemble)}"
                     time.sleep(3)
                 said = ensemble.condition("Progressing")
-            finally:
-                with suppress(Exception):
-                    ensemble.cluster.kubectl("uncordon", *nodes)
             took = scale(ensemble, 1)
             load.wait_for_writes(100, 60)
             summary = load.finish()
