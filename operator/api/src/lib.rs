@@ -20,7 +20,7 @@ mod status;
 
 pub use spec::{
     AccessMode, AntiAffinity, Autopurge, Config, EnvVar, FourLetterWord, Image, PodTemplate, PullPolicy, Reclaim,
-    ReclaimPolicy, Resources, Scheduling, Storage, StorageType, TopologySpread, TxnLogVolume, UpdateMode,
+    ReclaimPolicy, Repair, Resources, Scheduling, Storage, StorageType, TopologySpread, TxnLogVolume, UpdateMode,
     UpdateStrategy, Volume, WhenUnsatisfiable, ZooKeeperEnsemble, ZooKeeperEnsembleSpec,
 };
 pub use status::{

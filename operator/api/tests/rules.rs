@@ -159,6 +159,7 @@ fn environment() {
 #[test]
 fn restarts() {
     check("zk", json!({ "updateStrategy": { "mode": "OnDelete" } }), "");
+    check("zk", json!({ "repair": { "nodeLostTimeout": "90s" } }), "");
     check("zk", json!({ "updateStrategy": { "minReadySeconds": 899, "allowDowntime": true } }), "");
     check("zk", json!({ "updateStrategy": { "minReadySeconds": 900 } }), "raise it, or lower minReadySeconds");
     check("zk", json!({ "updateStrategy": { "progressDeadlineSeconds": 15 } }), "must exceed minReadySeconds");

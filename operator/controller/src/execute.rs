@@ -117,7 +117,8 @@ impl<A: Admin> Executor<'_, A> {
             Step::DeleteClaim(claim) => self.delete_claim(observed, claim).await.map_err(failed),
             Step::Own(ownership) => self.own(observed, ownership).await.map_err(failed),
             Step::Evict(removal) => self.evict(observed, removal).await.map_err(failed),
-            Step::DeletePod(removal) => self.delete_pod(observed, removal).await.map_err(failed),
+            Step::DeletePod(removal) => self.delete_pod(observed, removal, None).await.map_err(failed),
+            Step::ForceDeletePod(removal) => self.delete_pod(observed, removal, Some(0)).await.map_err(failed),
             Step::Report(event) => {
                 self.report(observed, event).await;
                 Ok(())
@@ -305,9 +306,11 @@ impl<A: Admin> Executor<'_, A> {
         }
     }
 
-    async fn delete_pod(&self, observed: &Observed, removal: &Removal) -> Result<(), kube::Error> {
+    /// `grace` in seconds; the pod's own when there is none.
+    async fn delete_pod(&self, observed: &Observed, removal: &Removal, grace: Option<u32>) -> Result<(), kube::Error> {
         let preconditions = Preconditions { uid: Some(removal.uid.clone()), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let params =
+            DeleteParams { preconditions: Some(preconditions), grace_period_seconds: grace, ..DeleteParams::default() };
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace(observed));
         match api.delete(&removal.pod, &params).await {
             Ok(_) => {

@@ -59,6 +59,8 @@ pub fn cluster_rules() -> Value {
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"] },
         { "apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"] },
         { "apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list", "patch", "delete"] },
+        // Of a node only whether it is off, and only when one of our pods does not end on it.
+        { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] },
         // The superuser token of each ensemble. Never listed or watched.
         { "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"] },
         { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },

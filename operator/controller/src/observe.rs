@@ -4,18 +4,20 @@
 //! an ensemble that is no more. The members are asked at the same time, each within the time of
 //! [`ANSWER_TIMEOUT`](crate::admin::ANSWER_TIMEOUT).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join_all, try_join_all};
-use futures::try_join;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use futures::{join, try_join};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use operator_api::{ZooKeeperEnsemble, names};
-use operator_core::{Claim, Identity, Kind, MemberStatus, Observed, PodFacts, Token, TokenState};
+use operator_core::{
+    Claim, Identity, Kind, MemberStatus, NodeFacts, Observed, PodFacts, Token, TokenState, nodes_to_read,
+};
 use serde_json::Value;
 
 use crate::admin::Admin;
@@ -39,9 +41,10 @@ pub async fn observe<A: Admin>(
         pods(client, &namespace, &name),
         claims(client, &namespace, &name),
     )?;
-    let members = members(admin, &pods).await;
+    let now = Time(Timestamp::now());
+    let (nodes, members) = join!(nodes(client, nodes_to_read(&now, &pods)), members(admin, &pods));
     Ok(Observed {
-        now: Time(Timestamp::now()),
+        now,
         ensemble,
         default_image: default_image.to_owned(),
         fresh: fresh(),
@@ -49,6 +52,7 @@ pub async fn observe<A: Admin>(
         token,
         pods,
         claims,
+        nodes: nodes?,
         members,
     })
 }
@@ -119,6 +123,23 @@ async fn claims(client: &Client, namespace: &str, name: &str) -> Result<Vec<Clai
     let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace);
     let list = claims.list(&ListParams::default().labels(&names::selector(name))).await?;
     Ok(list.iter().map(Claim::of).collect())
+}
+
+/// The nodes of pods whose end was due, and no others. Where the right to read them was not granted nothing is known of them, and
+/// nothing is forced.
+async fn nodes(client: &Client, names: BTreeSet<String>) -> Result<BTreeMap<String, NodeFacts>, kube::Error> {
+    let nodes = Api::<Node>::all(client.clone());
+    let reads = names.into_iter().map(|name| {
+        let nodes = nodes.clone();
+        async move {
+            match nodes.get_opt(&name).await {
+                Ok(live) => Ok(Some((name, NodeFacts::of(live.as_ref())))),
+                Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
+    });
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
 }
 
 async fn members<A: Admin>(admin: &A, pods: &BTreeMap<i32, PodFacts>) -> BTreeMap<i32, Result<MemberStatus, String>> {

@@ -156,6 +156,12 @@ async fn rights_are_those_that_are_used() {
             fake.world().servers_turn();
         }
     }
+    // The node of a pod is looked at when the pod does not end.
+    fake.world().put("nodes/node-2", json!({ "metadata": { "name": "node-2" } }));
+    fake.world().stuck.insert(2, "2020-01-01T00:00:00Z".to_owned());
+    sleep(Duration::from_secs(60)).await;
+    fake.world().stuck.clear();
+    sleep(Duration::from_secs(60)).await;
     running.stop.send(()).expect("it runs");
     assert_eq!(running.task.await.expect("it ends").0, Ended::Stopped);
     assert_eq!(fake.status()["bootstrap"]["phase"], "Complete");

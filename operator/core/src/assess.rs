@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 
 use crate::founded::Founded;
 use crate::member::{BootstrapState, MemberStatus, Role, StoreState};
+use crate::node::{NodeFacts, OUT_OF_SERVICE};
 use crate::observed::Observed;
-use crate::pod::EXIT_IDENTITY;
+use crate::pod::{EXIT_IDENTITY, PodFacts};
 use operator_api::{Configuration, names};
 
 /// What the members' answers mean together.
@@ -46,6 +47,8 @@ pub struct Problem {
 pub enum ProblemKind {
     /// Its volume is another's. It does not heal by itself.
     StaleVolume,
+    /// Its node is lost, and nobody confirms the end of its pod. A person has to look after the node.
+    NodeLost,
     /// It does not run or does not answer.
     MemberDown,
     /// It runs and does not serve yet.
@@ -57,6 +60,7 @@ impl ProblemKind {
     pub fn reason(self) -> &'static str {
         match self {
             Self::StaleVolume => "StaleVolume",
+            Self::NodeLost => "NodeLost",
             Self::MemberDown => "MemberDown",
             Self::MemberOutOfSync => "MemberOutOfSync",
         }
@@ -194,8 +198,8 @@ fn problem(observed: &Observed, founded: &Founded, synced: &BTreeSet<i32>, ordin
         return some(kind, trouble.clone());
     }
     if pod.deleting {
-        let node = pod.node.as_deref().map(|node| format!(" on node {node}")).unwrap_or_default();
-        return some(ProblemKind::MemberDown, format!("is being deleted{node}"));
+        let (kind, text) = being_deleted(observed, pod);
+        return some(kind, text);
     }
     match observed.members.get(&ordinal) {
         None => some(ProblemKind::MemberDown, "has no address yet".to_owned()),
@@ -208,6 +212,31 @@ fn problem(observed: &Observed, founded: &Founded, synced: &BTreeSet<i32>, ordin
             some(ProblemKind::MemberOutOfSync, "is synced and not ready".to_owned())
         }
         Some(Ok(status)) => some(ProblemKind::MemberOutOfSync, out_of_sync(founded, ordinal, status).to_owned()),
+    }
+}
+
+/// A pod that is to be gone, and its node if its end was due.
+fn being_deleted(observed: &Observed, pod: &PodFacts) -> (ProblemKind, String) {
+    let Some(node) = &pod.node else { return (ProblemKind::MemberDown, "is being deleted".to_owned()) };
+    let on = format!("is being deleted on node {node}");
+    match observed.nodes.get(node) {
+        None | Some(NodeFacts { exists: true, ready: true, .. }) => (ProblemKind::MemberDown, on),
+        Some(NodeFacts { exists: false, .. }) => {
+            (ProblemKind::MemberDown, format!("{on}, which does not exist any more"))
+        }
+        Some(NodeFacts { out_of_service: true, .. }) => (
+            ProblemKind::NodeLost,
+            format!(
+                "{on}, which is out of service: the pod is deleted by force when spec.repair.nodeLostTimeout is over"
+            ),
+        ),
+        Some(NodeFacts { out_of_service: false, .. }) => (
+            ProblemKind::NodeLost,
+            format!(
+                "{on}, which is not ready, and nobody confirms its end: bring the node back, or, only when it is surely off, \
+                 kubectl taint node {node} {OUT_OF_SERVICE}=nodeshutdown:NoExecute"
+            ),
+        ),
     }
 }
 

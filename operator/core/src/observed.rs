@@ -9,6 +9,7 @@ use operator_api::{ZooKeeperEnsemble, names};
 use serde_json::Value;
 
 use crate::member::MemberStatus;
+use crate::node::NodeFacts;
 use crate::pod::PodFacts;
 
 /// What was read at the start of a pass.
@@ -30,6 +31,8 @@ pub struct Observed {
     pub pods: BTreeMap<i32, PodFacts>,
     /// The volume claims that have a name of this ensemble.
     pub claims: Vec<Claim>,
+    /// The nodes of pods whose end was due, by name.
+    pub nodes: BTreeMap<String, NodeFacts>,
     /// What each pod answered to `GET /status`, or why it did not, by ordinal.
     pub members: BTreeMap<i32, Result<MemberStatus, String>>,
 }

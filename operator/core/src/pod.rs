@@ -28,6 +28,8 @@ pub struct PodFacts {
     pub ran: bool,
     /// It is being deleted.
     pub deleting: bool,
+    /// When its end is due: when it was asked for, and its grace period.
+    pub deletion_due: Option<Time>,
     /// The revision of the StatefulSet it was made from.
     pub revision: Option<String>,
     /// Why it does not run, when the cluster says so.
@@ -64,11 +66,20 @@ impl PodFacts {
             ready_turned: condition("Ready").and_then(|c| c.last_transition_time.clone()),
             ran: container.is_some_and(ran),
             deleting: pod.metadata.deletion_timestamp.is_some(),
+            deletion_due: pod.metadata.deletion_timestamp.clone(),
             revision: pod.metadata.labels.as_ref().and_then(|l| l.get("controller-revision-hash").cloned()),
             trouble: unscheduled.or_else(|| container.and_then(trouble)),
             exit_code: container.and_then(exit_code),
         };
         Some((ordinal, facts))
+    }
+}
+
+impl PodFacts {
+    /// For how many seconds its end has been due; none while it is not.
+    pub(crate) fn overdue_seconds(&self, now: &Time) -> Option<i64> {
+        let seconds = now.0.duration_since(self.deletion_due.as_ref()?.0).as_secs();
+        (seconds > 0).then_some(seconds)
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Step {
     Evict(Removal),
     /// A pod whose container never ran is replaced. Deletes the object with this UID only.
     DeletePod(Removal),
+    /// The node of a pod is off, by a person's word. Deletes the object with this UID only, without a grace period.
+    ForceDeletePod(Removal),
     /// Something a person should see happened. Publishes an event of the resource.
     Report(Event),
     /// The status changed. Writes it under the resource version that was observed.
@@ -252,6 +254,7 @@ impl Step {
             Self::Own(_) => "own",
             Self::Evict(_) => "evict",
             Self::DeletePod(_) => "delete-pod",
+            Self::ForceDeletePod(_) => "force-delete-pod",
             Self::CreateToken(_) => "create-token",
             Self::Apply(_) => "apply",
             Self::Grant(_) => "grant",
@@ -275,6 +278,7 @@ impl Step {
             | Self::Own(_)
             | Self::Evict(_)
             | Self::DeletePod(_)
+            | Self::ForceDeletePod(_)
             | Self::WriteStatus(_) => true,
             Self::Report(_) | Self::Wait { .. } => false,
         }
@@ -332,7 +336,9 @@ impl fmt::Display for Step {
             }
             Self::Transfer(Transfer { from, to, .. }) => write!(f, " from={from} to={to}"),
             Self::Stamp(Stamp { claim, value, .. }) => write!(f, " {claim} {}", value.as_deref().unwrap_or("none")),
-            Self::Evict(removal) | Self::DeletePod(removal) => write!(f, " {}: {}", removal.pod, removal.why),
+            Self::Evict(removal) | Self::DeletePod(removal) | Self::ForceDeletePod(removal) => {
+                write!(f, " {}: {}", removal.pod, removal.why)
+            }
             Self::Own(ownership) => write!(f, " {} {}", ownership.claim, ownership.owned),
             Self::DeleteClaim(hold) => write!(f, " {}", hold.name),
             Self::Report(event) => write!(f, " {:?} {}: {}", event.type_, event.reason, event.note),

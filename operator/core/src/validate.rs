@@ -25,6 +25,8 @@ pub struct ValidEnsemble {
     pub spec: ZooKeeperEnsembleSpec,
     /// The image to run, complete.
     pub image: String,
+    /// How long after its end was due a pod on a node that is off is left alone, in seconds.
+    pub node_lost_seconds: i64,
     /// What the annotation that asks for a rolling restart says.
     pub restarted_at: Option<String>,
 }
@@ -63,6 +65,11 @@ pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
     }
     config(spec, &mut faults);
     update_strategy(spec, &mut faults);
+    let node_lost_seconds = spec.repair.node_lost_seconds().unwrap_or_else(|| {
+        let text = &spec.repair.node_lost_timeout;
+        faults.push(format!("spec.repair.nodeLostTimeout is {text:?}; write a number and s, m or h, such as 5m"));
+        0
+    });
     let image = image(observed, &mut faults);
     let restarted_at = restarted_at(observed, &mut faults);
     if !faults.is_empty() {
@@ -74,6 +81,7 @@ pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
         uid: metadata.uid.clone().unwrap_or_default(),
         spec: spec.clone(),
         image,
+        node_lost_seconds,
         restarted_at,
     })
 }

@@ -123,6 +123,7 @@ impl Seen {
             token: TokenState::Absent,
             pods: self.pods().into_iter().map(|(ordinal, (facts, _))| (ordinal, facts)).collect(),
             claims: self.claims.iter().map(Claim::of).collect(),
+            nodes: BTreeMap::new(),
             members: self.answers.iter().map(|(ordinal, answer)| (*ordinal, member(answer))).collect(),
         }
     }

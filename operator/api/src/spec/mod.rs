@@ -4,6 +4,7 @@
 mod config;
 mod image;
 mod pod_template;
+mod repair;
 mod resources;
 mod scheduling;
 mod storage;
@@ -17,6 +18,7 @@ use crate::status::ZooKeeperEnsembleStatus;
 pub use config::{Autopurge, Config, FourLetterWord};
 pub use image::{Image, PullPolicy};
 pub use pod_template::{EnvVar, PodTemplate};
+pub use repair::Repair;
 pub use resources::Resources;
 pub use scheduling::{AntiAffinity, Scheduling, TopologySpread, WhenUnsatisfiable};
 pub use storage::{AccessMode, Reclaim, ReclaimPolicy, Storage, StorageType, TxnLogVolume, Volume};
@@ -109,6 +111,10 @@ pub struct ZooKeeperEnsembleSpec {
     #[serde(default)]
     pub update_strategy: UpdateStrategy,
 
+    /// What is done about a server that does not come back by itself.
+    #[serde(default)]
+    pub repair: Repair,
+
     /// The id of a server is its ordinal plus this number, so that ensembles which will be joined have distinct ids.
     #[serde(default = "default_myid_offset")]
     #[schemars(range(min = 1, max = 240))]
@@ -170,6 +176,7 @@ impl Default for ZooKeeperEnsembleSpec {
             scheduling: Scheduling::default(),
             pod_template: PodTemplate::default(),
             update_strategy: UpdateStrategy::default(),
+            repair: Repair::default(),
             myid_offset: default_myid_offset(),
             cluster_domain: None,
             hibernate: false,

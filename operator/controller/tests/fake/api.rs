@@ -39,7 +39,9 @@ impl Call {
     pub fn of(method: &Method, uri: &Uri) -> Self {
         let parts: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
         let group = if parts[0] == "api" { "" } else { parts[1] };
-        let at = parts.iter().position(|part| *part == NAMESPACE).expect("everything is in our namespace") + 1;
+        // Everything is in our namespace, but for nodes.
+        let base = if parts[0] == "api" { 2 } else { 3 };
+        let at = parts.iter().position(|part| *part == NAMESPACE).map_or(base, |namespace| namespace + 1);
         let rest = &parts[at..];
         let query = |key: &str| uri.query()?.split('&').find_map(|term| term.strip_prefix(key)?.strip_prefix('='));
         let verb = match (method, rest.len()) {
@@ -107,6 +109,7 @@ impl World {
                 let items = self.list(path);
                 (200, json!({ "metadata": { "resourceVersion": self.version.to_string() }, "items": items }))
             }
+            "get" if self.unreadable.as_deref() == Some(path) => (403, json!("Forbidden")),
             "get" => self.objects.get(path).map_or((404, Value::Null), |object| (200, object.clone())),
             "create" if path == "events" => {
                 self.events.push(body["reason"].as_str().unwrap_or_default().to_owned());

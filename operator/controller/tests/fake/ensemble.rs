@@ -132,7 +132,8 @@ impl World {
                 }])
             });
             json!({
-                "metadata": { "name": format!("zk-{ordinal}") },
+                "metadata": { "name": format!("zk-{ordinal}"), "deletionTimestamp": self.stuck.get(ordinal) },
+                "spec": { "nodeName": format!("node-{ordinal}"), "containers": [] },
                 "status": {
                     "containerStatuses": trouble,
                     "podIP": format!("10.0.0.{ordinal}"),

@@ -91,6 +91,8 @@ pub struct World {
     pub idle: BTreeMap<i32, Server>,
     /// Pods that do not run.
     pub troubled: BTreeSet<i32>,
+    /// Pods whose end nobody confirms, and when it was due.
+    pub stuck: BTreeMap<i32, String>,
     /// The committed configuration, and who leads.
     pub configuration: Configuration,
     pub leader: Option<i32>,
@@ -105,6 +107,8 @@ pub struct World {
     pub fault: Option<(usize, Fault)>,
     /// A status that every mutating call on this path is answered with.
     pub refusal: Option<(String, u16)>,
+    /// An object that nobody may read.
+    pub unreadable: Option<String>,
     /// Processes that the API server is out of reach for: nothing is answered, nothing arrives.
     pub cut: BTreeSet<String>,
     /// How long the way to a server or to the API server takes, drawn up to this, each way.

@@ -124,7 +124,15 @@ impl World {
         if self.made[&ordinal].uid != body["preconditions"]["uid"] {
             return (409, json!("Conflict"));
         }
-        assert!(self.made[&ordinal].bad, "zk-{ordinal} ran, and is deleted");
+        if body["gracePeriodSeconds"] == 0 {
+            let node = &self.objects[&format!("nodes/node-{ordinal}")];
+            let is_off = node["spec"]["taints"][0]["key"] == "node.kubernetes.io/out-of-service"
+                && node["status"]["conditions"][0]["status"] != "True";
+            assert!(is_off, "zk-{ordinal} is deleted by force, and {node} may run it");
+            self.stuck.remove(&ordinal).expect("its end was asked for");
+        } else {
+            assert!(self.made[&ordinal].bad, "zk-{ordinal} ran, and is deleted");
+        }
         self.replace(ordinal);
         (200, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }))
     }

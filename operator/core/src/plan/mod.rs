@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 pub mod hibernate;
+mod lost_node;
 mod objects;
 pub mod repair;
 pub mod roll;
@@ -102,6 +103,10 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
         let event = normal("PodsRestored", note);
         let verdict = Verdict::default();
         return record(observed, ensemble, &recorded, &assessment, &verdict, Vec::new(), Fact::Pods, event);
+    }
+    if let Some(removal) = lost_node::next(observed, ensemble) {
+        let status = status::founded(observed, Some(ensemble), founded, &assessment, &Verdict::default());
+        return report(observed, status, vec![Step::ForceDeletePod(removal)], Next::Soon);
     }
     if ensemble.spec.is_hibernated() {
         return hibernate(observed, ensemble, founded, &assessment);

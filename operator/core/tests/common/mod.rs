@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_api::ZooKeeperEnsemble;
 use operator_core::{
-    BootstrapState, Claim, Founded, Identity, MemberConfig, MemberStatus, Observed, PodFacts, Role, StoreState, Token,
-    TokenState, build, validate,
+    BootstrapState, Claim, Founded, Identity, MemberConfig, MemberStatus, NodeFacts, Observed, PodFacts, Role,
+    StoreState, Token, TokenState, build, nodes_to_read, validate,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -44,9 +44,12 @@ pub struct Situation {
     #[serde(default = "present")]
     pub token: String,
     /// Pods by ordinal: words `ready`, `deleting`, `unstarted`, `revision=r`, `exit=n`, `made=hh:mm:ss`, `turned=hh:mm:ss` (when it
-    /// became ready, or ceased to be), and after `trouble:` a text.
+    /// became ready, or ceased to be), `due=hh:mm:ss` (its end), and after `trouble:` a text.
     #[serde(default)]
     pub pods: BTreeMap<i32, String>,
+    /// Nodes by name, in words `ready`, `off` (tainted out of service), or `gone`; only those that a pass would read.
+    #[serde(default)]
+    pub nodes: BTreeMap<String, String>,
     /// Volume claims by name, with the ensemble they were made for, words `deleting` and `owner=uid`, and after `retired=` their stamp.
     #[serde(default)]
     pub claims: BTreeMap<String, String>,
@@ -85,6 +88,9 @@ impl Situation {
         };
         observed.claims = self.claims.iter().map(|(name, words)| claim(name, words)).collect();
         observed.pods = self.pods.iter().map(|(ordinal, words)| (*ordinal, pod(*ordinal, words))).collect();
+        observed.nodes = self.nodes.iter().map(|(name, words)| (name.clone(), node(words))).collect();
+        let read: Vec<String> = nodes_to_read(&observed.now, &observed.pods).into_iter().collect();
+        assert_eq!(read, observed.nodes.keys().cloned().collect::<Vec<_>>(), "these nodes are read");
         if self.objects == "applied" {
             observed.objects = live_objects(&observed);
         }
@@ -112,6 +118,7 @@ pub fn observe(ensemble: ZooKeeperEnsemble) -> Observed {
         token: TokenState::Absent,
         pods: BTreeMap::new(),
         claims: Vec::new(),
+        nodes: BTreeMap::new(),
         members: BTreeMap::new(),
     }
 }
@@ -190,6 +197,7 @@ fn pod(ordinal: i32, words: &str) -> PodFacts {
             Some(("revision", revision)) => pod.revision = Some(revision.to_owned()),
             Some(("made", time)) => pod.created_at = Some(at(time)),
             Some(("turned", time)) => pod.ready_turned = Some(at(time)),
+            Some(("due", time)) => (pod.deleting, pod.deletion_due) = (true, Some(at(time))),
             None if word == "unstarted" => pod.ran = false,
             Some(("exit", code)) => pod.exit_code = Some(code.parse().expect("an exit code")),
             None if word == "ready" => pod.ready = true,
@@ -199,6 +207,11 @@ fn pod(ordinal: i32, words: &str) -> PodFacts {
         }
     }
     pod
+}
+
+fn node(words: &str) -> NodeFacts {
+    let has = |word: &str| words.split_whitespace().any(|w| w == word);
+    NodeFacts { exists: !has("gone"), ready: has("ready"), out_of_service: has("off") }
 }
 
 /// A time on the day of [`NOW`].
