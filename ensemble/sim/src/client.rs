@@ -54,6 +54,8 @@ pub(crate) struct Client {
     heard: Duration,
     sent: Duration,
     silent_until: Duration,
+    /// Its process stood still, and it has not noticed yet for how long.
+    is_late: bool,
     inbox: Vec<u8>,
     data_watches: BTreeSet<String>,
     exist_watches: BTreeSet<String>,
@@ -100,6 +102,7 @@ impl Client {
             heard: Duration::ZERO,
             sent: Duration::ZERO,
             silent_until: Duration::ZERO,
+            is_late: false,
             inbox: Vec::new(),
             data_watches: BTreeSet::new(),
             exist_watches: BTreeSet::new(),
@@ -158,7 +161,9 @@ impl Client {
             Link::Open => {}
         }
         let Some(session) = self.session else { return Action::HangUp };
-        if now - self.heard > session.timeout.mul_f64(0.7) {
+        // A process that stood still sends what it was about to send before it looks at the clock.
+        let is_late = std::mem::take(&mut self.is_late);
+        if now - self.heard > session.timeout.mul_f64(0.7) && !is_late {
             return Action::HangUp;
         }
         let mut bytes = Vec::new();
@@ -166,7 +171,12 @@ impl Client {
             self.drawn += 1;
             let mut random = stream(self.seed, &self.kind, self.drawn);
             if random.u16(0..400) == 0 {
-                self.silent_until = now + session.timeout.mul_f64(random.f64() * 2.0);
+                // Half of them for about as long as the session lasts: what comes next meets its end.
+                let silence = match random.bool() {
+                    true => session.timeout.mul_f64(random.f64() * 2.0),
+                    false => session.timeout + swarm.tick.mul_f64(random.f64() * 2.0),
+                };
+                (self.silent_until, self.is_late) = (now + silence, true);
                 return Action::Wait;
             }
             let request = self.draw(swarm, &mut random);
@@ -205,6 +215,7 @@ impl Client {
         self.life += 1;
         self.connection = None;
         self.link = Link::Down;
+        self.is_late = false;
         self.inbox.clear();
         self.was_asking |= !self.pending.is_empty();
         self.pending.clear();
