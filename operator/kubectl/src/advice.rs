@@ -93,6 +93,10 @@ fn stuck(seen: &Seen) -> Option<String> {
             "Take the last edit back, or correct it: kubectl edit zke {name}. The broken pod is then replaced at once, and the others \
              stay as they are (rolling-restart.md)."
         )),
+        "LeaderNotApproved" => Some(format!(
+            "When clients may lose their leader for a moment: kubectl zke transfer-leader {name}, or the annotation that the operator's message \
+             names (rolling-restart.md)."
+        )),
         "DowntimeNotAllowed" => Some(
             "Set spec.updateStrategy.allowDowntime: true, if clients may wait for the restart; or spec.replicas: 3 first.".to_owned(),
         ),
@@ -151,7 +155,11 @@ fn moving(seen: &Seen) -> Option<String> {
     };
     let name = seen.name();
     if seen.ensemble.spec.is_hibernated() {
-        Some(format!("To start it again with the same members and volumes: kubectl scale zke/{name} --replicas=N."))
+        let how = match seen.ensemble.spec.hibernate {
+            true => format!("kubectl zke resume {name}"),
+            false => format!("kubectl scale zke/{name} --replicas=N"),
+        };
+        Some(format!("To start it again with the same members and volumes: {how}."))
     } else if seen.holds("Progressing") == Some(true) {
         Some(format!("Nothing: it goes on by itself. kubectl zke status {name} --watch follows it."))
     } else if is("ConfigApplied", "False", "PodsOutdated") {

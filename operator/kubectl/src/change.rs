@@ -1,7 +1,7 @@
 //! The changes that a person asks for: each a merge patch of the resource, and a sentence on what comes of it. The operator does the rest.
 
 use k8s_openapi::jiff::Timestamp;
-use operator_api::{UpdateMode, ZooKeeperEnsemble, names};
+use operator_api::{StorageType, UpdateMode, ZooKeeperEnsemble, names};
 use serde_json::{Value, json};
 
 /// A change of the resource.
@@ -37,6 +37,53 @@ pub fn restart(ensemble: &ZooKeeperEnsemble, now: Timestamp) -> Result<Change, S
     Ok(Change { patch: json!({ "metadata": { "annotations": { names::restarted_at_annotation(): at } } }), said })
 }
 
+/// Stops every server, and keeps everything.
+///
+/// # Errors
+///
+/// They are stopped already, or nothing would be kept.
+pub fn hibernate(ensemble: &ZooKeeperEnsemble) -> Result<Change, String> {
+    let name = ensemble.metadata.name.as_deref().unwrap_or_default();
+    let spec = &ensemble.spec;
+    if spec.hibernate {
+        return Err(format!("{name} is hibernated already"));
+    }
+    if spec.storage.type_ == StorageType::Ephemeral {
+        return Err(format!(
+            "{name} is stored on emptyDir, which goes away with the pods: there is nothing that could be kept"
+        ));
+    }
+    let waits = if spec.paused { ", when spec.paused is false again" } else { "" };
+    let said = format!(
+        "every server is stopped and NOBODY is served{waits}; the members and their volumes are kept, until kubectl zke resume {name}"
+    );
+    Ok(Change { patch: json!({ "spec": { "hibernate": true } }), said })
+}
+
+/// Starts the servers again, on their volumes.
+///
+/// # Errors
+///
+/// They are not stopped, or by `spec.replicas`, which somebody has to choose.
+pub fn resume(ensemble: &ZooKeeperEnsemble) -> Result<Change, String> {
+    let name = ensemble.metadata.name.as_deref().unwrap_or_default();
+    let spec = &ensemble.spec;
+    if spec.replicas == 0 {
+        let members = ensemble.status.as_ref().map_or(0, |status| status.voters + status.observers);
+        let kept = if members > 0 { format!(", which has {members} members,") } else { String::new() };
+        return Err(format!(
+            "spec.replicas of {name}{kept} is 0: say how many servers there are to be, kubectl scale zke/{name} --replicas={}",
+            members.max(1)
+        ));
+    }
+    if !spec.hibernate {
+        return Err(format!("{name} is not hibernated"));
+    }
+    let waits = if spec.paused { ", when spec.paused is false again" } else { "" };
+    let said = format!("the same servers are started on their volumes{waits}: kubectl zke status {name} --watch");
+    Ok(Change { patch: json!({ "spec": { "hibernate": false } }), said })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +114,42 @@ mod tests {
         assert!(said(json!({ "paused": true })).is_ok_and(|said| said.contains("spec.paused")));
         assert!(said(json!({ "updateStrategy": { "mode": "OnDelete" } })).is_ok_and(|said| said.contains("OnDelete")));
         assert!(said(json!({ "replicas": 0 })).is_err_and(|why| why.contains("hibernated")));
+    }
+
+    #[test]
+    fn hibernation_keeps_the_number_of_servers() {
+        let change = hibernate(&ensemble(json!({ "replicas": 5 }))).expect("it runs");
+        assert_eq!(change.patch, json!({ "spec": { "hibernate": true } }));
+        assert!(change.said.contains("NOBODY is served; "), "{}", change.said);
+        let change = resume(&ensemble(json!({ "replicas": 5, "hibernate": true }))).expect("it sleeps");
+        assert_eq!(change.patch, json!({ "spec": { "hibernate": false } }));
+    }
+
+    #[test]
+    fn what_cannot_be_hibernated_or_resumed_is_refused() {
+        let check = |change: Result<Change, String>, why: &str| {
+            assert!(change.as_ref().is_err_and(|error| error.contains(why)), "{change:?} is not refused: {why}");
+        };
+        check(hibernate(&ensemble(json!({ "hibernate": true }))), "already");
+        check(hibernate(&ensemble(json!({ "storage": { "type": "Ephemeral" } }))), "nothing that could be kept");
+        check(resume(&ensemble(json!({}))), "is not hibernated");
+        let mut scaled = ensemble(json!({ "replicas": 0 }));
+        check(resume(&scaled), "--replicas=1");
+        scaled.status = Some(operator_api::ZooKeeperEnsembleStatus { voters: 3, observers: 1, ..Default::default() });
+        check(
+            resume(&scaled),
+            "which has 4 members, is 0: say how many servers there are to be, kubectl scale zke/zk --replicas=4",
+        );
+    }
+
+    #[test]
+    fn a_paused_ensemble_changes_later() {
+        let spec = |hibernate: bool| ensemble(json!({ "paused": true, "hibernate": hibernate }));
+        for change in [hibernate(&spec(false)), resume(&spec(true))] {
+            assert!(
+                change.as_ref().is_ok_and(|change| change.said.contains("when spec.paused is false again")),
+                "{change:?}"
+            );
+        }
     }
 }

@@ -35,6 +35,9 @@ pub fn hand_off(seen: &Seen, to: Option<&str>) -> Result<HandOff, String> {
     let leader = assessment.leader.ok_or_else(|| {
         format!("no majority of {name} names a leader, so there is no office to hand over: kubectl zke status {name}")
     })?;
+    if !founded.is_ours(leader) {
+        return Err(format!("server {} leads, which is no pod of {name}: ask it where it runs", founded.myid(leader)));
+    }
     let from = names::pod(name, leader);
     let Some(to) = to else { return Ok(HandOff { from, to: None }) };
     let voters: Vec<String> = founded.voters().into_iter().map(|ordinal| names::pod(name, ordinal)).collect();

@@ -37,6 +37,12 @@ enum Command {
     /// Restarts every server once, one at a time, the leader last.
     #[command(after_help = "Examples:\n  kubectl zke restart zk\n  kubectl zke restart zk -n prod --dry-run")]
     Restart(OneChange),
+    /// Stops every server, and keeps the members, their volumes and spec.replicas.
+    #[command(after_help = "Examples:\n  kubectl zke hibernate zk\n  kubectl zke hibernate zk -n test --dry-run")]
+    Hibernate(OneChange),
+    /// Starts the servers of a hibernated ensemble again.
+    #[command(after_help = "Examples:\n  kubectl zke resume zk\n  kubectl zke resume zk -n test --dry-run")]
+    Resume(OneChange),
     /// Has the leader hand its office to another server.
     ///
     /// The leader stops taking writes for a moment, waits until its successor has everything, and steps back. It is asked at its admin port,
@@ -122,6 +128,14 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Restart(one) => {
             let ensemble = cluster.ensemble(&one.name).await?;
             carry_out(&cluster, &one, change::restart(&ensemble, Timestamp::now())).await
+        }
+        Command::Hibernate(one) => {
+            let ensemble = cluster.ensemble(&one.name).await?;
+            carry_out(&cluster, &one, change::hibernate(&ensemble)).await
+        }
+        Command::Resume(one) => {
+            let ensemble = cluster.ensemble(&one.name).await?;
+            carry_out(&cluster, &one, change::resume(&ensemble)).await
         }
         Command::TransferLeader(one) => {
             let said = leader::transfer(&cluster, &one.name, one.to.as_deref(), one.dry_run).await?;

@@ -277,7 +277,13 @@ fn row(what: &str, value: String) -> Vec<String> {
 /// Who leads. What the servers say now counts for more than what the operator saw last.
 fn leader(seen: &Seen, status: &ZooKeeperEnsembleStatus, assessment: Option<&Assessment>) -> String {
     let Some(assessment) = assessment else { return named(status.leader.as_deref(), status.epoch) };
-    let pod = assessment.leader.map(|ordinal| names::pod(seen.name(), ordinal));
+    let foreign = |ordinal: i32| seen.founded().filter(|founded| !founded.is_ours(ordinal));
+    let name = |ordinal: i32| match foreign(ordinal) {
+        // A server that somebody else made a member.
+        Some(founded) => format!("server.{}", founded.myid(ordinal)),
+        None => names::pod(seen.name(), ordinal),
+    };
+    let pod = assessment.leader.map(name);
     let answer = assessment.leader.and_then(|ordinal| seen.answers.get(&ordinal)?.as_ref().ok());
     let now = named(pod.as_deref(), answer.map(|answer| answer.member.epoch));
     if pod == status.leader {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use operator_api::{Member, names};
-use operator_core::{Assessment, PodFacts, Role};
+use operator_core::{Assessment, PodFacts};
 
 use crate::seen::{Answer, Seen};
 use crate::text::age;
@@ -106,14 +106,11 @@ fn trouble(seen: &Seen, assessment: Option<&Assessment>, ordinal: i32, pod: Opti
     }
 }
 
-/// The leader's last transaction; without a leader the newest in sight.
+/// The leader's last transaction; without a leader, or with one that cannot be asked, the newest in sight.
 fn newest(seen: &Seen, assessment: Option<&Assessment>) -> Option<(u64, u64)> {
-    let leads = |answer: &&Answer| matches!(answer.member.role, Role::Leading | Role::Standalone);
-    let answers = || seen.answers.values().filter_map(|answer| answer.as_ref().ok());
-    match assessment {
-        Some(assessment) if assessment.leader.is_some() => answers().find(leads).and_then(Answer::zxid),
-        Some(_) | None => answers().filter_map(Answer::zxid).max(),
-    }
+    let leader = assessment.and_then(|assessment| seen.answers.get(&assessment.leader?)?.as_ref().ok());
+    let answers = seen.answers.values().filter_map(|answer| answer.as_ref().ok());
+    leader.and_then(Answer::zxid).or_else(|| answers.filter_map(Answer::zxid).max())
 }
 
 /// How far a server is behind, in transactions. Between epochs they cannot be counted.

@@ -165,5 +165,6 @@ fn an_office_goes_to_a_voter_in_sync() {
     check_hand_off("leader-changed-since", Some("zk-0"), "zk-1 to Some((\"zk-0\", 1))");
     check_hand_off("no-quorum", None, "no majority of zk names a leader");
     check_hand_off("forbidden-to-ask", None, "you may not create pods/portforward");
+    check_hand_off("foreign-leader", None, "server 9 leads, which is no pod of zk");
     check_hand_off("new", None, "zk does not exist yet");
 }
