@@ -168,6 +168,12 @@ pub fn rebuild_annotation() -> String {
     format!("{GROUP}/rebuild")
 }
 
+/// The annotation of an ensemble with `updateStrategy.mode: Supervised` that lets the leader be restarted: the revision of the StatefulSet
+/// that it is to run. It says nothing of a later one.
+pub fn restart_leader_annotation() -> String {
+    format!("{GROUP}/restart-leader")
+}
+
 /// The annotation of an applied object that holds the SHA-256 of what was applied.
 pub fn applied_hash_annotation() -> String {
     format!("{GROUP}/applied-hash")
@@ -200,6 +206,7 @@ mod tests {
             applied_hash_annotation(),
             retired_annotation(),
             restarted_at_annotation(),
+            restart_leader_annotation(),
             discovery("zk"),
             allow_deletion_annotation(),
             rebuild_annotation(),
@@ -225,6 +232,7 @@ mod tests {
             "zookeeper.ensemble.rs/applied-hash",
             "zookeeper.ensemble.rs/retired-at-config",
             "zookeeper.ensemble.rs/restartedAt",
+            "zookeeper.ensemble.rs/restart-leader",
             "zk",
             "zookeeper.ensemble.rs/allow-deletion",
             "zookeeper.ensemble.rs/rebuild",

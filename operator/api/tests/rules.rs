@@ -158,7 +158,9 @@ fn environment() {
 
 #[test]
 fn restarts() {
-    check("zk", json!({ "updateStrategy": { "mode": "OnDelete" } }), "");
+    for mode in ["LeaderLast", "Supervised", "OnDelete"] {
+        check("zk", json!({ "updateStrategy": { "mode": mode } }), "");
+    }
     check("zk", json!({ "repair": { "nodeLostTimeout": "90s" } }), "");
     check("zk", json!({ "updateStrategy": { "minReadySeconds": 899, "allowDowntime": true } }), "");
     check("zk", json!({ "updateStrategy": { "minReadySeconds": 900 } }), "raise it, or lower minReadySeconds");

@@ -177,3 +177,33 @@ async fn on_delete_restarts_nobody() {
     assert!(fake.world().replaced.is_empty());
     assert_eq!(fake.condition("ConfigApplied")["reason"], "PodsOutdated");
 }
+
+#[tokio::test]
+async fn a_supervised_leader_waits_for_a_person() {
+    for by_hand in [false, true] {
+        let fake = Fake::new(&json!({ "updateStrategy": { "mode": "Supervised", "minReadySeconds": 0 } }));
+        fake.settle().await;
+        fake.world().leader = Some(1);
+        edit(&fake, "/spec/config/snapCount", json!(5000));
+        fake.settle().await;
+        assert_eq!(fake.world().replaced, [2, 0], "only followers");
+        let waits = fake.condition("Progressing");
+        assert_eq!(waits["reason"], "LeaderNotApproved", "{waits}");
+        if by_hand {
+            fake.world().leader = Some(2);
+        } else {
+            let world = fake.world();
+            let revision = world.objects["statefulsets/zk"]["status"]["updateRevision"].clone();
+            assert!(
+                waits["message"].as_str().is_some_and(|said| said.contains(revision.as_str().expect("a revision")))
+            );
+            drop(world);
+            fake.world().edit(ENSEMBLE, |ensemble| {
+                ensemble["metadata"]["annotations"] = json!({ "zookeeper.ensemble.rs/restart-leader": revision });
+            });
+        }
+        fake.settle().await;
+        applied(&fake, "agreed");
+        assert_eq!(fake.world().replaced, [2, 0, 1]);
+    }
+}

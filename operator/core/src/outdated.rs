@@ -17,6 +17,8 @@ const CONFIG_MAP_LAG_SECONDS: i64 = 120;
 /// The pods that run something else than what the spec asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outdated {
+    /// The newest revision of the StatefulSet.
+    pub(crate) revision: String,
     /// Made from another template than the StatefulSet's newest.
     pub(crate) template: BTreeSet<i32>,
     /// Made from the newest template, and on another `zoo.cfg`.
@@ -64,7 +66,7 @@ pub(crate) fn outdated(observed: &Observed, ensemble: &ValidEnsemble, founded: &
     }
     let newest = set["status"]["updateRevision"].as_str()?;
     let wanted = build::config_hash(ensemble, founded);
-    let mut outdated = Outdated::default();
+    let mut outdated = Outdated { revision: newest.to_owned(), ..Outdated::default() };
     for (ordinal, pod) in &observed.pods {
         let loaded = answer(observed, founded, *ordinal).and_then(|status| status.config_hash.as_deref());
         if pod.revision.as_deref().is_some_and(|revision| revision != newest) {

@@ -149,6 +149,7 @@ fn turned(old: Option<&Condition>, new: &Condition) -> Option<Event> {
         ("Ready", "True") => EventType::Normal,
         ("Rebuilt", "False") if new.reason == "RebuildRefused" => EventType::Warning,
         ("Rebuilt", "False") if new.reason == "RebuildWaits" => EventType::Normal,
+        ("Progressing", "False") if new.reason == "LeaderNotApproved" => EventType::Normal,
         ("Progressing", "False") if new.reason != "NothingToChange" => EventType::Warning,
         ("ReplicasApplied" | "ConfigApplied", "True") if old.is_some_and(|old| old.status == "False") => {
             EventType::Normal
@@ -283,6 +284,10 @@ fn config_applied(
     let mut outdated = Vec::new();
     let mut misread = Vec::new();
     let mut unknown = Vec::new();
+    let by_operator = match ensemble.spec.update_strategy.mode {
+        UpdateMode::LeaderLast | UpdateMode::Supervised => true,
+        UpdateMode::OnDelete => false,
+    };
     // In the order in which a person should move them: the highest first, the leader last, so that it moves once.
     let followers = (0..founded.pods).rev().filter(|ordinal| Some(*ordinal) != leader);
     for ordinal in followers.chain(leader) {
@@ -290,9 +295,8 @@ fn config_applied(
         let pod_revision = observed.pods.get(&ordinal).and_then(|pod| pod.revision.as_deref());
         let loaded = answer(observed, founded, ordinal).and_then(|status| status.config_hash.as_deref());
         let old_template = matches!((revision, pod_revision), (Some(new), Some(runs)) if new != runs);
-        let by_person = ensemble.spec.update_strategy.mode == UpdateMode::OnDelete;
         let old_config = loaded.is_some_and(|loaded| loaded != wanted);
-        if old_template || (old_config && by_person) {
+        if old_template || (old_config && !by_operator) {
             outdated.push(name);
         } else if old_config {
             misread.push(name);
@@ -301,7 +305,7 @@ fn config_applied(
         }
     }
     let pods = outdated.join(", ");
-    if !outdated.is_empty() && ensemble.spec.update_strategy.mode == UpdateMode::LeaderLast {
+    if !outdated.is_empty() && by_operator {
         let paused = if ensemble.spec.paused { ", when spec.paused is false again" } else { "" };
         let message = format!(
             "{pods}: still on the configuration or pod template from before the last change; they are restarted in this order, \

@@ -3,6 +3,7 @@
 
 mod common;
 
+use operator_api::UpdateMode;
 use operator_core::{MemberStatus, Observed, Role, Step, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -20,7 +21,8 @@ const PODS: [&str; 6] = [
 const MEMBERS: [&str; 5] = ["", "looking", "syncing leader=L", "error: timed out", "following leader=2"];
 
 fn observed() -> impl Strategy<Value = Observed> {
-    (select(vec![1, 3, 5]), any::<bool>(), any::<bool>()).prop_flat_map(|(voters, ephemeral, pending)| {
+    let strategy = (select(vec!["LeaderLast", "Supervised"]), select(vec!["old", "r"]));
+    (select(vec![1, 3, 5]), any::<bool>(), any::<bool>(), strategy).prop_flat_map(|(voters, ephemeral, pending, (mode, agreed))| {
         let server = (
             prop_oneof![6 => Just(PODS[0]), 2 => select(PODS.to_vec())],
             any::<bool>(),
@@ -54,7 +56,8 @@ fn observed() -> impl Strategy<Value = Observed> {
             let storage =
                 if ephemeral { json!({ "type": "Ephemeral", "acknowledgeDataLoss": true }) } else { json!({}) };
             let situation: common::Situation = serde_json::from_value(json!({
-                "about": "drawn", "spec": { "replicas": voters, "storage": storage },
+                "about": "drawn", "spec": { "replicas": voters, "storage": storage, "updateStrategy": { "mode": mode } },
+                "metadata": { "annotations": { "zookeeper.ensemble.rs/restart-leader": agreed } },
                 "status": { "ensembleId": "E",
                     "bootstrap": { "phase": "Complete", "voters": ids, "volumes": {} },
                     "configuration": { "version": "0x5", "voters": ids, "observers": [] }, "pods": voters },
@@ -93,12 +96,16 @@ fn check(observed: &Observed) -> Result<(), TestCaseError> {
     let rest = |without: i32| -> usize {
         leader.map_or(0, |leader| (0..voters).filter(|o| *o != without && serves(*o, leader)).count())
     };
+    let supervised = observed.ensemble.spec.update_strategy.mode == UpdateMode::Supervised;
+    let agreed = observed.ensemble.metadata.annotations.as_ref().and_then(|all| all.values().next());
+    let asked = supervised && agreed.is_none_or(|agreed| agreed != "r");
     for step in &steps {
         let (removal, deleted) = match step {
             Step::Evict(removal) => (removal, false),
             Step::DeletePod(removal) => (removal, true),
             Step::Transfer(transfer) => {
                 prop_assert_eq!(Some(transfer.from), leader);
+                prop_assert!(!asked, "nobody agreed to it");
                 prop_assert!(serves(transfer.to, transfer.from), "{} takes over and does not serve", transfer.to);
                 prop_assert_eq!(observed.pods[&transfer.to].revision.as_deref(), Some("r"));
                 continue;
@@ -123,6 +130,7 @@ fn check(observed: &Observed) -> Result<(), TestCaseError> {
             let others = usize::try_from(voters - 1).expect("few");
             prop_assert_eq!(rest(removal.ordinal), others, "somebody else is down already: {}", step);
             prop_assert!(voters == 1 || leader != Some(removal.ordinal), "the leader goes without a hand-off");
+            prop_assert!(!asked || leader != Some(removal.ordinal), "nobody agreed to the restart of the only server");
             let since = observed.pods.values().filter_map(|pod| pod.ready_turned.as_ref()).map(|time| time.0).max();
             prop_assert!(
                 since.is_some_and(|since| observed.now.0.duration_since(since).as_secs() >= 15),

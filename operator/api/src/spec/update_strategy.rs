@@ -37,6 +37,9 @@ pub enum UpdateMode {
     /// The operator: one at a time, each when all others are in sync, the leader last.
     #[default]
     LeaderLast,
+    /// The operator, as with LeaderLast, but the leader only when a person agrees: by the annotation `zookeeper.ensemble.rs/restart-leader`,
+    /// whose value is the revision that the condition Progressing names, or by having the leader hand its office over.
+    Supervised,
     /// A person, by deleting pods. The condition ConfigApplied says which.
     OnDelete,
 }

@@ -276,6 +276,8 @@ fn restart(
 ) -> Plan {
     const REASON: &str = "RollingRestart";
     let mut steps = Vec::new();
+    // What only a person or the clock can bring on is not looked at every moment.
+    let next = if matches!(roll, roll::Move::Blocked { .. }) { Next::Later } else { Next::Soon };
     let progress = match roll {
         roll::Move::None | roll::Move::Unseen => Progress::Still,
         roll::Move::Delete(ref removal) | roll::Move::Heal(ref removal) => {
@@ -306,7 +308,7 @@ fn restart(
     };
     let verdict = Verdict { progress, ..Verdict::default() };
     let status = status::founded(observed, Some(ensemble), founded, assessment, &verdict);
-    report(observed, status, steps, Next::Soon)
+    report(observed, status, steps, next)
 }
 
 /// The steps in which the leader hands its office over, and what is said of it.

@@ -27,6 +27,10 @@
 //! cannot take two servers at once. With `emptyDir` a container that ran has data in its pod: even dead it goes only when the
 //! others are a quorum.
 //!
+//! *A supervised leader* (`mode: Supervised`) is restarted only when a person agreed to this revision, and not before everybody else is up to
+//! date. Whoever led before is a follower like any other, so that a hand-off by hand is an approval, too. The size does not wait for
+//! it, and neither does what is broken.
+//!
 //! *An ensemble of one or two voters* serves nobody while one restarts: `allowDowntime` decides. With `emptyDir` its data would be gone,
 //! so it is not restarted at all.
 //!
@@ -69,7 +73,7 @@ pub(crate) enum Move {
     Wait(String),
     /// A pod of the newest template is not well after its time: a person has to look.
     Stalled(String),
-    /// A restart would cost what the spec does not allow.
+    /// A restart would cost what the spec does not allow, or not without a person.
     Blocked { reason: &'static str, message: String },
 }
 
@@ -177,6 +181,11 @@ impl Pass<'_> {
         {
             return Move::Blocked { reason, message };
         }
+        if ordinal == leader
+            && let Some(message) = self.unapproved(leader)
+        {
+            return Move::Blocked { reason: "LeaderNotApproved", message };
+        }
         if let Some(why) = self.restless() {
             return Move::Wait(why);
         }
@@ -256,6 +265,26 @@ impl Pass<'_> {
             );
             ("DowntimeNotAllowed", message)
         })
+    }
+
+    /// Why the leader is not restarted although it is the only one left, when a person is to agree first.
+    fn unapproved(&self, leader: i32) -> Option<String> {
+        let revision = &self.outdated.revision;
+        let annotation = names::restart_leader_annotation();
+        let approved = self.observed.ensemble.metadata.annotations.as_ref().and_then(|all| all.get(&annotation));
+        if self.ensemble.spec.update_strategy.mode != UpdateMode::Supervised || approved == Some(revision) {
+            return None;
+        }
+        let name = self.observed.name();
+        let by_hand = match self.founded.voter_count() {
+            1 => String::new(),
+            _ => format!(", or have it hand its office over: kubectl zke transfer-leader {name}"),
+        };
+        Some(format!(
+            "{} leads and is the last to be restarted; updateStrategy.mode is Supervised, so it waits for a person: kubectl annotate zke {name} \
+             --overwrite {annotation}={revision}{by_hand}",
+            self.pod(leader)
+        ))
     }
 
     /// Which server has not been ready long enough.
