@@ -86,6 +86,12 @@ fn paused(seen: &Seen) -> Option<String> {
 /// A change that only a person can bring on.
 fn stuck(seen: &Seen) -> Option<String> {
     let name = seen.name();
+    if seen.condition("Rebuilt").is_some_and(|rebuilt| rebuilt.reason == "RebuildRefused") {
+        return Some(format!(
+            "Do what the message of Rebuilt asks for, or take the request away: kubectl annotate zke {name} {}-",
+            operator_api::names::rebuild_annotation()
+        ));
+    }
     let progressing = seen.condition("Progressing").filter(|condition| condition.status == "False")?;
     match progressing.reason.as_str() {
         "NothingToChange" => None,

@@ -1,7 +1,7 @@
 //! The changes that a person asks for: each a merge patch of the resource, and a sentence on what comes of it. The operator does the rest.
 
 use k8s_openapi::jiff::Timestamp;
-use operator_api::{StorageType, UpdateMode, ZooKeeperEnsemble, names};
+use operator_api::{Member, StorageType, UpdateMode, ZooKeeperEnsemble, names};
 use serde_json::{Value, json};
 
 /// A change of the resource.
@@ -84,6 +84,51 @@ pub fn resume(ensemble: &ZooKeeperEnsemble) -> Result<Change, String> {
     Ok(Change { patch: json!({ "spec": { "hibernate": false } }), said })
 }
 
+/// New, empty volumes for one member, which takes its leader's history before it votes again. `member` is its pod, or its ordinal.
+///
+/// # Errors
+///
+/// No such member, storage that has no volumes, or a rebuild that is not over yet.
+pub fn rebuild(ensemble: &ZooKeeperEnsemble, member: &str) -> Result<Change, String> {
+    let name = ensemble.metadata.name.as_deref().unwrap_or_default();
+    let status = ensemble.status.clone().unwrap_or_default();
+    let pods: Vec<&str> = status.members.iter().map(|member| member.pod.as_str()).collect();
+    let is_meant = |known: &&Member| known.pod == member || known.ordinal.to_string() == member;
+    let Some(meant) = status.members.iter().find(is_meant) else {
+        return Err(format!("{member} is no member of {name}; choose one of {}", pods.join(", ")));
+    };
+    if ensemble.spec.storage.type_ == StorageType::Ephemeral {
+        return Err(format!(
+            "{name} is stored on emptyDir, which is new with every pod: kubectl delete pod {}",
+            meant.pod
+        ));
+    }
+    let annotation = names::rebuild_annotation();
+    match &status.rebuild {
+        Some(rebuild) if rebuild.finished_at.is_none() => {
+            return Err(format!(
+                "the rebuild of {} is not over yet: kubectl zke status {name}",
+                names::pod(name, rebuild.ordinal)
+            ));
+        }
+        Some(_) => {
+            return Err(format!(
+                "the last rebuild is over, and its request is still there: take it away, and ask again a moment later: kubectl annotate zke \
+                 {name} {annotation}-"
+            ));
+        }
+        None => {}
+    }
+    let waits = if ensemble.spec.paused { ", and spec.paused is false again" } else { "" };
+    let said = format!(
+        "the volumes of {pod} are DELETED when all other voters are in sync{waits}, and it takes everything from the leader anew; until then, kubectl \
+         annotate zke {name} {annotation}- calls it off. kubectl zke status {name} --watch",
+        pod = meant.pod
+    );
+    let patch = json!({ "metadata": { "annotations": { annotation: meant.ordinal.to_string() } } });
+    Ok(Change { patch, said })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +196,36 @@ mod tests {
                 "{change:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_rebuild_is_asked_for_by_ordinal() {
+        let mut zk = ensemble(json!({}));
+        let members: Vec<Value> =
+            (0..3).map(|n| json!({ "ordinal": n, "myid": n + 1, "pod": format!("zk-{n}"), "role": "following", "state": "synced" })).collect();
+        let status = |rebuild: Value| {
+            serde_json::from_value(json!({ "members": members, "rebuild": rebuild })).expect("a status")
+        };
+        zk.status = status(Value::Null);
+        for member in ["2", "zk-2"] {
+            let change = rebuild(&zk, member).expect("it is a member");
+            assert_eq!(
+                change.patch,
+                json!({ "metadata": { "annotations": { "zookeeper.ensemble.rs/rebuild": "2" } } })
+            );
+            assert!(change.said.contains("the volumes of zk-2 are DELETED"), "{}", change.said);
+        }
+        let refused = |zk: &ZooKeeperEnsemble, member: &str, why: &str| {
+            let change = rebuild(zk, member);
+            assert!(change.as_ref().is_err_and(|error| error.contains(why)), "{change:?} is not refused: {why}");
+        };
+        refused(&zk, "3", "3 is no member of zk; choose one of zk-0, zk-1, zk-2");
+        refused(&zk, "other-2", "no member");
+        zk.status = status(json!({ "ordinal": 1 }));
+        refused(&zk, "2", "the rebuild of zk-1 is not over yet");
+        zk.status = status(json!({ "ordinal": 1, "finishedAt": "2030-01-01T00:00:00Z" }));
+        refused(&zk, "2", "rebuild-");
+        zk.spec.storage.type_ = StorageType::Ephemeral;
+        refused(&zk, "2", "kubectl delete pod zk-2");
     }
 }

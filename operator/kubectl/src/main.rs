@@ -43,6 +43,12 @@ enum Command {
     /// Starts the servers of a hibernated ensemble again.
     #[command(after_help = "Examples:\n  kubectl zke resume zk\n  kubectl zke resume zk -n test --dry-run")]
     Resume(OneChange),
+    /// Has the operator give one server new, empty volumes.
+    ///
+    /// For a volume that nobody can use any more. The operator waits until all other voters are in sync, deletes the claims and the pod, and the
+    /// server takes everything from the leader before it votes again.
+    #[command(after_help = "Examples:\n  kubectl zke rebuild zk 2\n  kubectl zke rebuild zk zk-2 --dry-run")]
+    Rebuild(Rebuild),
     /// Has the leader hand its office to another server.
     ///
     /// The leader stops taking writes for a moment, waits until its successor has everything, and steps back. It is asked at its admin port,
@@ -80,6 +86,14 @@ struct OneChange {
     /// Have the API server check the change, and change nothing.
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Args)]
+struct Rebuild {
+    #[command(flatten)]
+    one: OneChange,
+    /// The ordinal of the server, or its pod.
+    ordinal: String,
 }
 
 #[derive(Args)]
@@ -136,6 +150,10 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Resume(one) => {
             let ensemble = cluster.ensemble(&one.name).await?;
             carry_out(&cluster, &one, change::resume(&ensemble)).await
+        }
+        Command::Rebuild(Rebuild { one, ordinal }) => {
+            let ensemble = cluster.ensemble(&one.name).await?;
+            carry_out(&cluster, &one, change::rebuild(&ensemble, &ordinal)).await
         }
         Command::TransferLeader(one) => {
             let said = leader::transfer(&cluster, &one.name, one.to.as_deref(), one.dry_run).await?;
