@@ -8,6 +8,8 @@ pub const USAGE: i32 = 2;
 pub const DATA_DIRECTORY: i32 = 3;
 /// The volume belongs to another server or ensemble.
 pub const IDENTITY: i32 = 4;
+/// The files on the volume cannot be trusted: damaged, missing, or contradicting each other. `DATA_DIRECTORY` in ZooKeeper's.
+pub const UNTRUSTED: i32 = 5;
 /// The disk failed while serving.
 pub const DISK: i32 = 10;
 /// The server met what it must not survive; the log says what.

@@ -76,8 +76,11 @@ impl MemberError {
         match self {
             MemberError::Identity(IdentityError::Mismatch { .. }) => exit::IDENTITY,
             MemberError::Identity(IdentityError::Storage(StorageError::Layout { .. })) => exit::IDENTITY,
+            MemberError::Storage(error) | MemberError::Identity(IdentityError::Storage(error)) if error.is_damage() => {
+                exit::UNTRUSTED
+            }
             MemberError::Storage(_) | MemberError::Identity(_) => exit::DATA_DIRECTORY,
-            MemberError::History(_) => exit::DATA_DIRECTORY,
+            MemberError::History(_) => exit::UNTRUSTED,
             MemberError::Config(_) => exit::USAGE,
             MemberError::Port(_) => exit::PORT,
             MemberError::System(_) | MemberError::Halted(_) => exit::HALTED,

@@ -8,7 +8,7 @@ use crate::founded::Founded;
 use crate::member::{BootstrapState, MemberStatus, Role, StoreState};
 use crate::node::{NodeFacts, OUT_OF_SERVICE};
 use crate::observed::Observed;
-use crate::pod::{EXIT_IDENTITY, PodFacts};
+use crate::pod::{EXIT_IDENTITY, EXIT_UNTRUSTED, PodFacts};
 use operator_api::{Configuration, names};
 
 /// What the members' answers mean together.
@@ -47,6 +47,8 @@ pub struct Problem {
 pub enum ProblemKind {
     /// Its volume is another's. It does not heal by itself.
     StaleVolume,
+    /// Its files cannot be trusted. It does not start before it is rebuilt.
+    StoreDamaged,
     /// Its node is lost, and nobody confirms the end of its pod. A person has to look after the node.
     NodeLost,
     /// It does not run or does not answer.
@@ -60,6 +62,7 @@ impl ProblemKind {
     pub fn reason(self) -> &'static str {
         match self {
             Self::StaleVolume => "StaleVolume",
+            Self::StoreDamaged => "StoreDamaged",
             Self::NodeLost => "NodeLost",
             Self::MemberDown => "MemberDown",
             Self::MemberOutOfSync => "MemberOutOfSync",
@@ -193,9 +196,12 @@ fn problem(observed: &Observed, founded: &Founded, synced: &BTreeSet<i32>, ordin
         return some(ProblemKind::StaleVolume, text);
     }
     if let Some(trouble) = &pod.trouble {
-        let stale = pod.exit_code == Some(EXIT_IDENTITY);
-        let kind = if stale { ProblemKind::StaleVolume } else { ProblemKind::MemberDown };
-        return some(kind, trouble.clone());
+        let (kind, help) = match pod.exit_code {
+            Some(EXIT_IDENTITY) => (ProblemKind::StaleVolume, String::new()),
+            Some(EXIT_UNTRUSTED) => (ProblemKind::StoreDamaged, rebuild_asked(observed, ordinal)),
+            _ => (ProblemKind::MemberDown, String::new()),
+        };
+        return some(kind, format!("{trouble}{help}"));
     }
     if pod.deleting {
         let (kind, text) = being_deleted(observed, pod);
@@ -213,6 +219,12 @@ fn problem(observed: &Observed, founded: &Founded, synced: &BTreeSet<i32>, ordin
         }
         Some(Ok(status)) => some(ProblemKind::MemberOutOfSync, out_of_sync(founded, ordinal, status).to_owned()),
     }
+}
+
+/// How a person asks for new volumes.
+fn rebuild_asked(observed: &Observed, ordinal: i32) -> String {
+    let annotation = names::rebuild_annotation();
+    format!("; for new volumes: kubectl annotate zke {} {annotation}={ordinal}", observed.name())
 }
 
 /// A pod that is to be gone, and its node if its end was due.

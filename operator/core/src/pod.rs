@@ -126,6 +126,7 @@ fn exit_meaning(code: i32) -> &'static str {
         2 => "it refused its configuration",
         3 => "it could not use its data directory",
         EXIT_IDENTITY => "its volume belongs to another ensemble or another member",
+        EXIT_UNTRUSTED => "its files cannot be trusted",
         10 => "its disk failed",
         13 => "it met what it must not survive",
         14 => "it could not listen on a port",
@@ -137,6 +138,9 @@ fn exit_meaning(code: i32) -> &'static str {
 
 /// The code of a server that found a volume of another ensemble or member.
 pub(crate) const EXIT_IDENTITY: i32 = 4;
+
+/// The code of a server whose files cannot be trusted, and that may not set them aside.
+pub(crate) const EXIT_UNTRUSTED: i32 = 5;
 
 /// A termination message may be the tail of a log; its last line says the most.
 fn last_line(text: &str) -> &str {
@@ -189,6 +193,10 @@ mod tests {
                 json!({ "terminated": { "exitCode": 4, "message": "start\nvolume of ensemble a, not b\n" } }),
             ),
             "exited with code 4 (its volume belongs to another ensemble or another member): volume of ensemble a, not b",
+        );
+        check(
+            container(json!({ "terminated": { "exitCode": 5 } }), json!({})),
+            "exited with code 5 (its files cannot be trusted)",
         );
         check(
             container(json!({ "terminated": { "exitCode": 14 } }), json!({})),

@@ -164,8 +164,8 @@ fn every_field_of_the_spec_shows() {
     // How pods are restarted, neither: see the situations.
     covered.extend(["updateStrategy.mode", "updateStrategy.minReadySeconds"]);
     covered.extend(["updateStrategy.progressDeadlineSeconds", "updateStrategy.allowDowntime"]);
-    // When a pod is deleted by force.
-    covered.push("repair.nodeLostTimeout");
+    // When a pod is deleted by force, and volumes are given up.
+    covered.extend(["repair.nodeLostTimeout", "repair.autoRebuild"]);
     covered.sort_unstable();
     assert_eq!(leaves(), covered);
 }

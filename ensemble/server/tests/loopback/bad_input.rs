@@ -155,6 +155,6 @@ fn a_damaged_log_is_named_and_the_server_does_not_start() {
     bytes[60] ^= 0xff;
     std::fs::write(&log, bytes).unwrap();
     let error = server.try_start().unwrap_err();
-    assert_eq!(error.exit_code(), ensemble_server::exit::DATA_DIRECTORY);
+    assert_eq!(error.exit_code(), ensemble_server::exit::UNTRUSTED);
     assert!(error.to_string().contains("version-2/log.1"), "{error}");
 }

@@ -171,7 +171,7 @@ fn a_damaged_log_is_set_aside_where_peers_have_what_is_lost() {
     damage(&servers[0]);
     let error = servers[0].try_start().unwrap_err();
     assert!(error.to_string().contains("CRC check failed"), "{error}");
-    assert_eq!(error.exit_code(), exit::DATA_DIRECTORY);
+    assert_eq!(error.exit_code(), exit::UNTRUSTED);
 }
 
 /// A server of ZooKeeper locks nothing: what looks like the remains of a crash may be what it is about to write.

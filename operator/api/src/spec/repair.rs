@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Repair {
+    /// Whether a server that does not start because its files cannot be trusted is given new, empty volumes without being asked for, as
+    /// by the annotation `zookeeper.ensemble.rs/rebuild`: when all other voters are in sync and a quorum. Its files are deleted.
+    #[serde(default)]
+    pub auto_rebuild: bool,
     /// How long after its end was due a pod on a lost node is left alone: a number and `s`, `m` or `h`. Then it is deleted by force, but
     /// only if the node is not ready and a person has tainted it `node.kubernetes.io/out-of-service`, and so vouches for that it is off.
     #[serde(default = "default_node_lost_timeout")]
@@ -37,7 +41,7 @@ impl Repair {
 
 impl Default for Repair {
     fn default() -> Self {
-        Self { node_lost_timeout: default_node_lost_timeout() }
+        Self { auto_rebuild: false, node_lost_timeout: default_node_lost_timeout() }
     }
 }
 
@@ -47,7 +51,8 @@ mod tests {
 
     #[test]
     fn a_time_is_a_number_and_a_unit() {
-        let seconds = |text: &str| Repair { node_lost_timeout: text.to_owned() }.node_lost_seconds();
+        let seconds =
+            |text: &str| Repair { node_lost_timeout: text.to_owned(), ..Repair::default() }.node_lost_seconds();
         assert_eq!(["5m", "0s", "90s", "2h", "99999h"].map(seconds), [300, 0, 90, 7200, 359_996_400].map(Some));
         for text in ["", "m", "5", "5 m", "-5m", "+5m", "1h30m", "123456s", "5d", "5mé", "é"] {
             assert_eq!(seconds(text), None, "{text:?}");

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! It is for a volume that nobody can use any more: its disk is dead, its files cannot be trusted, or one of the two is lost. Only a
-//! person asks for it, by the annotation `zookeeper.ensemble.rs/rebuild`, unless `spec.repair.autoRebuild` says otherwise.
+//! person asks for it, by the annotation `zookeeper.ensemble.rs/rebuild`, unless `spec.repair.autoRebuild` leaves to the operator a server
+//! that says itself that its files cannot be trusted. Should the new volumes bring it no further, that rebuild never ends, and no other begins.
 //!
 //! *Why nothing is lost.* A member's volume is given up only when every other voter is synced and ready, a majority without the member
 //! names one leader, and the configuration is settled: what was acknowledged until then is on every other voter. The member comes
@@ -22,7 +23,8 @@
 //! StatefulSet would make the pod over the old claims; over a claim that is being deleted it makes none.
 //!
 //! *Until the first claim is deleted* a rebuild can be called off, by taking the annotation away. Afterwards it is finished: a
-//! member that lost one of its two volumes is of no use.
+//! member that lost one of its two volumes is of no use. When the old volumes are gone and the new ones bring the member no further,
+//! another request may take the place of the one that does not end.
 //!
 //! A request that waits holds nothing up. While the member runs on volumes that are on their way out, the size stays: the member must
 //! not become the one that a smaller majority depends on. Once the volumes are gone, the rest of the plan goes on by its own rules,
@@ -36,7 +38,7 @@ use crate::assess::Assessment;
 use crate::conditions::Holds;
 use crate::founded::Founded;
 use crate::observed::{Claim, Observed};
-use crate::pod::PodFacts;
+use crate::pod::{EXIT_UNTRUSTED, PodFacts};
 use crate::status::{self, Progress, Verdict};
 use crate::step::{Fact, Hold, Removal, Step, Transfer};
 use crate::validate::ValidEnsemble;
@@ -135,11 +137,11 @@ pub(crate) fn told(
     founded: &Founded,
     assessment: &Assessment,
 ) -> Option<(Holds, &'static str, String)> {
-    if founded.rebuild.is_none() && asked(observed).is_none() {
-        return None;
-    }
     let unknown = |text: &str| Some((Holds::Unknown, "NotLookedAt", text.to_owned()));
-    let Some(ensemble) = ensemble else { return unknown("the spec is refused, so nothing is rebuilt") };
+    let is_asked = founded.rebuild.is_some() || asked(observed).is_some();
+    let Some(ensemble) = ensemble else {
+        return if is_asked { unknown("the spec is refused, so nothing is rebuilt") } else { None };
+    };
     let spec = &observed.ensemble.spec;
     let pod = |ordinal: i32| names::pod(observed.name(), ordinal);
     let (holds, reason, message) = match next(observed, ensemble, founded, assessment) {
@@ -165,6 +167,13 @@ fn asked(observed: &Observed) -> Option<&str> {
     annotations.get(&names::rebuild_annotation()).map(String::as_str)
 }
 
+/// A member that does not start because its files cannot be trusted, where the spec leaves it to the operator.
+fn damaged(observed: &Observed, ensemble: &ValidEnsemble) -> Option<i32> {
+    let mut pods = observed.pods.iter().filter(|_| ensemble.spec.repair.auto_rebuild);
+    let is_damaged = |pod: &PodFacts| pod.exit_code == Some(EXIT_UNTRUSTED) && pod.trouble.is_some() && !pod.ready;
+    pods.find(|(_, pod)| is_damaged(pod)).map(|(ordinal, _)| *ordinal)
+}
+
 fn going(rebuild: &Rebuild) -> String {
     let claims: Vec<&str> = rebuild.claims.iter().map(|claim| claim.name.as_str()).collect();
     match claims.is_empty() {
@@ -177,12 +186,15 @@ fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded, assess
     let of = |ordinal| Member { observed, ensemble, founded, assessment, ordinal };
     let asked = asked(observed);
     match (&founded.rebuild, asked) {
-        (None, None) => Move::None,
+        (None, None) => match damaged(observed, ensemble) {
+            Some(ordinal) => of(ordinal).begins(None),
+            None => Move::None,
+        },
         (Some(rebuild), asked) if rebuild.finished_at.is_none() => of(rebuild.ordinal).goes_on(rebuild, asked),
         (Some(_), None) => Move::Forget("the rebuild is finished, and its annotation is gone".to_owned()),
         (Some(rebuild), Some(asked)) if rebuild.request.as_deref() == Some(asked) => Move::Finished(rebuild.clone()),
         (_, Some(asked)) => match asked.parse() {
-            Ok(ordinal) => of(ordinal).begins(asked),
+            Ok(ordinal) => of(ordinal).begins(Some(asked)),
             Err(_) => {
                 let annotation = names::rebuild_annotation();
                 Move::Refused(format!("the annotation {annotation} is {asked:?}: write the ordinal of one member"))
@@ -202,7 +214,7 @@ struct Member<'a> {
 
 impl Member<'_> {
     /// A rebuild that is asked for and not recorded.
-    fn begins(&self, request: &str) -> Move {
+    fn begins(&self, request: Option<&str>) -> Move {
         if let Some(why) = self.refused() {
             return Move::Refused(why);
         }
@@ -211,7 +223,7 @@ impl Member<'_> {
         }
         let claims = self.claims().map(|claim| RebuildClaim { name: claim.name.clone(), uid: claim.uid.clone() });
         Move::Begin(Rebuild {
-            request: Some(request.to_owned()),
+            request: request.map(str::to_owned),
             ordinal: self.ordinal,
             claims: claims.collect(),
             pod_uid: self.facts().map(|pod| pod.uid.clone()),
@@ -252,7 +264,11 @@ impl Member<'_> {
         let left: Vec<&Claim> =
             self.claims().filter(|claim| rebuild.claims.iter().any(|going| going.uid == claim.uid)).collect();
         let untouched = left.len() == rebuild.claims.len() && left.iter().all(|claim| !claim.deleting);
-        if untouched && rebuild.request.is_some() && rebuild.request.as_deref() != asked {
+        let is_asked = match &rebuild.request {
+            Some(request) => asked == Some(request),
+            None => self.ensemble.spec.repair.auto_rebuild,
+        };
+        if untouched && !is_asked {
             return Move::Forget(format!("the rebuild of {pod} is called off before it began"));
         }
         let claims: Vec<Hold> = left
@@ -264,7 +280,7 @@ impl Member<'_> {
         let replaced = self.facts().filter(old);
         let evicted = replaced.filter(|facts| !facts.deleting);
         if claims.is_empty() && evicted.is_none() {
-            return self.comes_back(rebuild, &left, replaced.is_some());
+            return self.comes_back(rebuild, &left, replaced.is_some(), asked);
         }
         if let Some(why) = self.unsafe_now() {
             return Move::Hold(format!("{pod} is not rebuilt yet: {why}"));
@@ -282,7 +298,7 @@ impl Member<'_> {
     }
 
     /// Everything that is to go was told to.
-    fn comes_back(&self, rebuild: &Rebuild, left: &[&Claim], old_pod: bool) -> Move {
+    fn comes_back(&self, rebuild: &Rebuild, left: &[&Claim], old_pod: bool, asked: Option<&str>) -> Move {
         let pod = self.pod(self.ordinal);
         if old_pod || !left.is_empty() {
             return Move::Hold(format!("{pod} and its volumes are on their way out"));
@@ -290,6 +306,15 @@ impl Member<'_> {
         if self.is_whole(self.ordinal) {
             let now = Time(self.observed.now.0);
             return Move::Finish(Rebuild { finished_at: Some(now), ..rebuild.clone() });
+        }
+        let is_other = match &rebuild.request {
+            Some(request) => asked != Some(request),
+            None => asked.is_some(),
+        };
+        if is_other {
+            return Move::Forget(format!(
+                "{pod} is on new volumes, and another request may take the place of this one"
+            ));
         }
         let trouble = self.troubles(&[self.ordinal]);
         Move::Wait(format!("{pod} comes back on empty volumes: {trouble}"))
