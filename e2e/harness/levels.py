@@ -26,7 +26,8 @@ MIXED_CORE = ["JRJ", "RJR", "migration"]
 # Of the scenarios on a cluster, what runs only when it is named, or with --all.
 CLUSTER_SLOW = ("E6 ten rounds", "E6 up and down, claims deleted", "E34 two hundred ensembles at rest")
 SEEDS = 10_000_000
-# Of the simulator's time, what goes to ensembles that change.
+# Of the simulators' time, what goes to operators on simulated clusters; and of the rest, to ensembles that clients change.
+OPERATED = 0.5
 CHANGING = 0.2
 UNIT = {
     "format": ["fmt", "--all", "--check"],
@@ -49,14 +50,18 @@ def unit() -> Tally:
 
 def simulation(minutes: float) -> Tally:
     """Fresh seeds for some minutes, chosen by commit: each commit runs others, and a commit's run can be repeated. A part of the time goes to runs in which
-    clients change the ensemble."""
+    clients change the ensemble, and half of it to runs in which an operator does."""
     first = int(run(["git", "rev-parse", "--short=8", "HEAD"], cwd=places.REPOSITORY)[:8], 16) * SEEDS
-    changing = minutes * CHANGING
+    operated = minutes * OPERATED
+    changing = (minutes - operated) * CHANGING
     tally = Tally()
-    for what, some, options in (("simulation", minutes - changing, []), ("simulation of ensembles that change", changing, ["--reconfig"])):
+    for what, some, options in (("simulation", minutes - operated - changing, []), ("simulation of ensembles that change", changing, ["--reconfig"])):
         arguments = ["run", "--release", "--locked", "--target", build.TARGET, "--package", "ensemble-sim", "--", *options]
         arguments += ["--seeds", f"{first}..{first + SEEDS}", "--minutes", f"{some:g}"]
         _count(tally, what, _cargo(arguments, build.static_env()))
+    arguments = ["run", "--release", "--locked", "--target", build.TARGET, "--package", "operator-sim", "--"]
+    arguments += ["--seeds", f"{first}..{first + SEEDS}", "--minutes", f"{operated:g}"]
+    _count(tally, "simulation of operators", _cargo(arguments, build.static_env()))
     return tally
 
 

@@ -3,7 +3,7 @@
 //! ```text
 //! proto <- datatree, zab, storage, client        api <- core <- controller, kubectl
 //! datatree, zab <- peer <- server, sim           client <- cli, controller
-//! storage <- server, sim
+//! storage <- server, sim                         core, ensemble's sim <- operator's sim
 //! ```
 //!
 //! A crate may use whatever is upstream of it along the arrows, and nothing else of the workspace: `peer` may name `proto`'s types, and must not know
@@ -27,6 +27,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("operator-core", &["operator-api"]),
     ("operator-controller", &["operator-core", "ensemble-client"]),
     ("operator-kubectl", &["operator-core"]),
+    ("operator-sim", &["operator-core", "ensemble-sim"]),
 ];
 
 /// Dependencies of each package of a workspace on its other packages, from the output of `cargo metadata`.

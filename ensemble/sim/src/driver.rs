@@ -1,6 +1,5 @@
 //! What the shell of a server does, in virtual time: feed the peer, carry out its effects, run its disk.
 
-use crate::changes;
 use crate::faults;
 use crate::invariants::{i1_epochs, i5_completeness, i6_acks, i7_digest, i8_indices};
 use crate::marks::Mark;
@@ -35,7 +34,7 @@ impl World {
 
     /// Starts a server's process from its disk.
     pub(crate) fn start(&mut self, server: usize) -> Verdict {
-        if self.servers[server].process.is_some() {
+        if self.servers[server].process.is_some() || !self.servers[server].is_on {
             return Ok(());
         }
         let seed = self.random.u64(..);
@@ -47,12 +46,13 @@ impl World {
             })?,
             None => Kept::default(),
         };
-        let membership = kept.active.unwrap_or_else(|| changes::first(&self.swarm));
+        let membership = kept.active.unwrap_or_else(|| self.servers[server].lines.clone());
         let options = Options { configuration: files, ..server::storage_options(&self.swarm, seed, self.mutant) };
         let (storage, recovered) = Storage::open(self.servers[server].disk.clone(), options)
             .map_err(|error| Violation::new("I-6", format!("server {server} cannot open its store: {error}")))?;
         self.set_aside(server, &recovered)?;
         self.recovered(server, &recovered)?;
+        let was = (recovered.last_zxid() <= Zxid::ZERO, recovered.trusted);
         let mut recovered = server::load(recovered, seed)
             .map_err(|error| Violation::new("I-7", format!("server {server} cannot load its snapshot: {error}")))?;
         recovered.history.last_seen = kept.last_seen;
@@ -63,7 +63,7 @@ impl World {
         peer.break_promises(self.mutant.peer());
         self.ledger.servers[server].applied = peer.applied().0;
         self.servers[server].life += 1;
-        self.servers[server].process = Some(Process::new(peer, storage, self.now));
+        self.servers[server].process = Some(Process::new(peer, storage, self.now, was));
         self.trace.tale(self.now, || format!("server {server} starts"));
         self.carry_out(server)
     }
@@ -141,7 +141,7 @@ impl World {
     }
 
     /// Gives the peer an input, then does what it wants.
-    fn input(&mut self, server: usize, input: impl FnOnce(&mut Peer, Now)) -> Verdict {
+    pub(crate) fn input(&mut self, server: usize, input: impl FnOnce(&mut Peer, Now)) -> Verdict {
         let machine = &mut self.servers[server];
         let Some(started) = machine.process.as_ref().map(|process| process.started) else { return Ok(()) };
         let now = machine.clocks(started, self.now);

@@ -106,6 +106,7 @@ pub(crate) fn strike(world: &mut World, fault: Fault, number: u64) -> Verdict {
     if !world.plan.has(fault.kind(), number) {
         return Ok(());
     }
+    world.disturbed = world.now;
     let random = &mut stream(world.seed, fault.kind(), number).fork();
     let server = random.usize(0..world.servers.len());
     world.trace.event(world.now, fault.kind(), number, || format!("{} strikes server {server}", fault.kind()));
@@ -195,6 +196,7 @@ pub(crate) fn crash_in(world: &mut World, server: usize, life: u64, number: u64)
     if !world.is_stormy || world.servers[server].life != life || !world.plan.has(TEMPTED, number) {
         return Ok(());
     }
+    world.disturbed = world.now;
     world.trace.event(world.now, TEMPTED, number, || format!("crash strikes server {server} while it writes"));
     crash(world, &mut stream(world.seed, TEMPTED, number), server)
 }

@@ -107,6 +107,8 @@ pub struct Ledger {
     pub sessions: BTreeMap<SessionId, Life>,
     /// The configuration in force.
     pub membership: Membership,
+    /// How many reconfigurations were asked for by whoever operates the servers, without a session.
+    pub owned: usize,
 }
 
 impl Ledger {
@@ -121,6 +123,7 @@ impl Ledger {
             digests: BTreeMap::new(),
             sessions: BTreeMap::new(),
             membership: crate::server::membership(servers),
+            owned: 0,
         }
     }
 

@@ -12,6 +12,8 @@
 //!   rules/h*.rs: what clients may see      invariants/i*.rs: what servers must keep
 //! ```
 //!
+//! In [`operated`] worlds somebody else switches the servers on and off: `operator-sim`, which runs the operator beside them.
+//!
 //! A failure prints the command that replays it. [`mutants`] lists broken servers; each must be found.
 
 pub mod changes;
@@ -26,6 +28,7 @@ pub mod marks;
 pub mod model;
 pub mod mutants;
 pub mod network;
+pub mod operated;
 pub mod request;
 pub mod rules;
 mod server;

@@ -30,6 +30,10 @@ pub(crate) struct Server {
     pub(crate) id: ServerId,
     /// What survives, in part.
     pub(crate) disk: SimDisk,
+    /// The ensemble that its `zoo.cfg` names: where it begins when it has kept no configuration.
+    pub(crate) lines: Membership,
+    /// Whether it may run. One that is switched off does not start.
+    pub(crate) is_on: bool,
     /// While it runs.
     pub(crate) process: Option<Process>,
     /// Counts processes; messages to an earlier one are dropped.
@@ -50,6 +54,10 @@ pub(crate) struct Process {
     pub(crate) storage: Storage<SimDisk>,
     /// When it started: the origin of its elapsed clock.
     pub(crate) started: Duration,
+    /// Whether the store was empty then.
+    pub(crate) was_empty: bool,
+    /// Whether it was trusted then: it held history, or was granted while empty.
+    pub(crate) was_trusted: bool,
     /// Asked for, not reported durable yet.
     pub(crate) writes: VecDeque<(Ticket, Write)>,
     /// How many of them the disk is working on.
@@ -71,11 +79,13 @@ pub(crate) struct Process {
 }
 
 impl Server {
-    /// A machine with a fresh disk.
-    pub(crate) fn new(id: ServerId) -> Server {
+    /// A machine with a fresh disk, and what its `zoo.cfg` says.
+    pub(crate) fn new(id: ServerId, lines: Membership) -> Server {
         Server {
             id,
             disk: SimDisk::new(),
+            lines,
+            is_on: true,
             process: None,
             life: 0,
             paused_until: Duration::ZERO,
@@ -189,11 +199,13 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, membership: Membership, mutant
 
 impl Process {
     /// A process on an opened store.
-    pub(crate) fn new(peer: Peer, storage: Storage<SimDisk>, started: Duration) -> Process {
+    pub(crate) fn new(peer: Peer, storage: Storage<SimDisk>, started: Duration, was: (bool, bool)) -> Process {
         Process {
             peer,
             storage,
             started,
+            was_empty: was.0,
+            was_trusted: was.1,
             writes: VecDeque::new(),
             group: 0,
             wake_at: None,

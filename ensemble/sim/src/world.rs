@@ -20,6 +20,7 @@ use crate::shrink::Plan;
 use crate::sightings::{self, Syncing};
 use crate::swarm::Swarm;
 use crate::trace::{Tell, Trace, Verdict, Violation};
+use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::Notification;
 use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
 use fastrand::Rng;
@@ -138,6 +139,8 @@ pub struct World {
     pub(crate) marks: Marks,
     /// Synchronisations under way, by connection.
     pub(crate) syncing: BTreeMap<u64, Syncing>,
+    /// When a fault last struck, or healed.
+    pub(crate) disturbed: Duration,
     /// How many crashes came at a chosen moment.
     pub(crate) tempted: u64,
 }
@@ -202,8 +205,23 @@ impl World {
             changes::adapt(&mut swarm, &mut random);
         }
         swarm.storm = swarm.storm.min(plan.storm.unwrap_or(Duration::MAX));
-        let servers = (1..=swarm.servers).map(|id| Server::new(ServerId(id as i64))).collect();
-        let mut world = World {
+        let lines = changes::first(&swarm);
+        let mut world = World::still(seed, mutant, plan, tell, (swarm, random), lines);
+        world.begin();
+        world
+    }
+
+    /// A world in which nothing is going to happen; all servers have the same lines in their `zoo.cfg`.
+    pub(crate) fn still(
+        seed: u64,
+        mutant: Mutant,
+        plan: Plan,
+        tell: Tell,
+        (swarm, random): (Swarm, Rng),
+        lines: Membership,
+    ) -> World {
+        let servers = (1..=swarm.servers).map(|id| Server::new(ServerId(id as i64), lines.clone())).collect();
+        World {
             seed,
             mutant,
             plan,
@@ -211,7 +229,7 @@ impl World {
             elections: BTreeMap::new(),
             servers,
             clients: (0..swarm.clients).map(|index| Client::new(index, seed)).collect(),
-            ledger: Ledger { membership: changes::first(&swarm), ..Ledger::new(swarm.servers) },
+            ledger: Ledger { membership: lines, ..Ledger::new(swarm.servers) },
             history: History::default(),
             trace: Trace::new(tell),
             is_stormy: true,
@@ -220,15 +238,14 @@ impl World {
             heard: BTreeMap::new(),
             marks: Marks::default(),
             syncing: BTreeMap::new(),
+            disturbed: Duration::ZERO,
             tempted: 0,
             now: Duration::ZERO,
             queue: BinaryHeap::new(),
             scheduled: 0,
             random,
             swarm,
-        };
-        world.begin();
-        world
+        }
     }
 
     fn begin(&mut self) {
@@ -242,6 +259,11 @@ impl World {
                 self.schedule(at, Event::ElectionDial { a: other, b: server });
             }
         }
+        self.begin_around();
+    }
+
+    /// What goes on around the servers: clients, audits and faults.
+    pub(crate) fn begin_around(&mut self) {
         for client in 0..self.clients.len() {
             let at = Duration::from_millis(self.random.u64(500..2000));
             if self.plan.has_any(&self.clients[client].kind) {
@@ -289,11 +311,11 @@ impl World {
     }
 
     /// How long a healed ensemble may take for everything: detect, elect, synchronise, answer.
-    fn heal_time(&self) -> Duration {
+    pub(crate) fn heal_time(&self) -> Duration {
         self.swarm.tick * (2 * self.swarm.init_limit + 2 * self.swarm.sync_limit + 40) + Duration::from_secs(15)
     }
 
-    fn run_until(&mut self, end: Duration) -> Verdict {
+    pub(crate) fn run_until(&mut self, end: Duration) -> Verdict {
         while let Some(Reverse(next)) = self.queue.peek() {
             if next.at > end {
                 break;
@@ -311,7 +333,7 @@ impl World {
     }
 
     /// Runs on until all servers have applied the same, for a while at most.
-    fn settle(&mut self) -> Verdict {
+    pub(crate) fn settle(&mut self) -> Verdict {
         for _ in 0..50 {
             let mut applied: Vec<_> =
                 self.servers.iter().filter_map(|server| Some(server.process.as_ref()?.peer.applied().0)).collect();
@@ -325,7 +347,7 @@ impl World {
     }
 
     /// An ensemble whose epochs are short elects a leader now and then, healed or not: it is looked at more than once.
-    fn await_liveness(&mut self, limit: Duration) -> Verdict {
+    pub(crate) fn await_liveness(&mut self, limit: Duration) -> Verdict {
         const LOOKS_MAX: u32 = 5;
         for _ in 1..LOOKS_MAX {
             if !self.swarm.has_short_epochs() || self.check_liveness(limit).is_ok() {
@@ -347,7 +369,7 @@ impl World {
         };
         crate::invariants::i12_liveness::healed(&crate::invariants::i12_liveness::Healed {
             leaders: index(&|server| serving(server) == Some(ensemble_zab::Role::Leading)),
-            idle: index(&|server| serving(server).is_none()),
+            idle: index(&|server| server.is_on && serving(server).is_none()),
             oldest_request: self.clients.iter().filter_map(age).max(),
             quiet: if self.swarm.has_short_epochs() { limit } else { self.now - self.office_changed },
             limit,
@@ -380,6 +402,7 @@ impl World {
             Event::Fault { fault, number } => crate::faults::strike(self, fault, number),
             Event::Crash { server, life, number } => crate::faults::crash_in(self, server, life, number),
             Event::Heal { direction } => {
+                self.disturbed = self.now;
                 self.network.heal(direction);
                 Ok(())
             }

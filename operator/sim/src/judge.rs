@@ -1,0 +1,296 @@
+//! What an operator must never do, judged by what is true rather than by what it saw.
+//!
+//! | Check | Promise |
+//! |---|---|
+//! | O-1 | at most one healthy voter is down by an operator's doing, and the others alone are a quorum that serves |
+//! | O-2 | an operator asks for an odd number of voters, changes two at most, and lets nobody vote who is not synced |
+//! | O-3 | a leader that is well is not restarted before it has handed its office over |
+//! | O-4 | no claim of a member, or of a pod, is deleted |
+//! | O-5 | no pod of a member is scaled away, unless the ensemble is to sleep |
+//! | O-6 | recorded facts do not change, the recorded configuration does not go back, and none is made up |
+//! | O-7 | one ensemble is founded, and each ordinal is granted its vote for one volume |
+//! | O-8 | once the spec is stable and the faults have stopped, it is carried out within ten minutes, and nothing is written after |
+//! | O-9 | a server can read what is written for it |
+//!
+//! What the servers promise is checked beside: I-1 to I-13 and H-1 to H-11 of `ensemble-sim`. An operator sees a fault only a moment
+//! later; so what rests on others being well is judged only when nothing has failed for [`TROUBLE`].
+
+use crate::cluster::{Cluster, config_hash, ordinal_of};
+use crate::world::World;
+use ensemble_proto::ServerId;
+use ensemble_sim::operated::Operated;
+use ensemble_sim::trace::{Verdict, Violation};
+use operator_api::{ZooKeeperEnsembleStatus, names};
+use operator_core::{Grant, Hold, Kind, Object, Observed, Reconfiguration, Removal, Step};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// For so long after a fault an operator may not have seen what came of it.
+const TROUBLE: Duration = Duration::from_secs(30);
+
+/// What the judge remembers.
+#[derive(Default)]
+pub(crate) struct Judge {
+    /// When somebody but an operator last hurt a server.
+    pub(crate) disturbed: Duration,
+    /// Healthy voters that operators took down, by ordinal: the UID of the pod.
+    taken: BTreeMap<i32, String>,
+    /// The volume that each ordinal was granted its vote for.
+    granted: BTreeMap<i32, String>,
+    ensemble_id: Option<String>,
+    /// The newest version of a configuration that any server had active when it was asked.
+    newest: i64,
+}
+
+fn fail(check: &'static str, message: String) -> Verdict {
+    Err(Violation::new(check, message))
+}
+
+impl Judge {
+    /// When anything last failed.
+    pub(crate) fn last_trouble(&self, servers: &Operated) -> Duration {
+        self.disturbed.max(servers.disturbed())
+    }
+
+    /// A server told an operator the version of its configuration.
+    pub(crate) fn told(&mut self, version: Option<i64>) {
+        self.newest = self.newest.max(version.unwrap_or_default());
+    }
+
+    /// A server took a grant.
+    pub(crate) fn granted(&mut self, grant: &Grant) -> Verdict {
+        let id = self.ensemble_id.get_or_insert_with(|| grant.ensemble_id.clone());
+        if *id != grant.ensemble_id {
+            return fail("O-7", format!("ensemble {id} was founded, and now {}", grant.ensemble_id));
+        }
+        let volume = self.granted.entry(grant.ordinal).or_insert_with(|| grant.volume_id.clone());
+        if *volume != grant.volume_id {
+            return fail("O-7", format!("ordinal {} was granted {volume}, and now {}", grant.ordinal, grant.volume_id));
+        }
+        Ok(())
+    }
+
+    /// Nothing was written since there were so many writes.
+    pub(crate) fn quiet(&self, writes: u64, cluster: &Cluster) -> Verdict {
+        match cluster.writes - writes {
+            0 => Ok(()),
+            more => fail("O-8", format!("{more} writes after the ensemble was what the spec asks for")),
+        }
+    }
+}
+
+/// A call of a step arrives.
+pub(crate) fn step(world: &mut World, observed: &Observed, step: &Step) -> Verdict {
+    match step {
+        Step::Record(_, status) | Step::WriteStatus(status) => facts(world, observed, status),
+        Step::DeleteClaim(hold) => claim(world, hold),
+        Step::Evict(removal) | Step::DeletePod(removal) => removal_of(world, removal),
+        // Nobody vouches for a node here: those that are lost come back.
+        Step::ForceDeletePod(removal) => fail("O-1", format!("pod {} is deleted by force", removal.ordinal)),
+        Step::Apply(object) => fewer_pods(world, observed, object),
+        Step::CreateToken(_)
+        | Step::Grant(_)
+        | Step::Reconfigure(_)
+        | Step::Transfer(_)
+        | Step::Stamp(_)
+        | Step::Own(_)
+        | Step::Report(_)
+        | Step::Wait { .. } => Ok(()),
+    }
+}
+
+fn facts(world: &World, observed: &Observed, status: &ZooKeeperEnsembleStatus) -> Verdict {
+    let live = &world.cluster.ensemble;
+    if observed.ensemble.metadata.resource_version != live.metadata.resource_version {
+        return Ok(());
+    }
+    let version = |status: &ZooKeeperEnsembleStatus| status.configuration.as_ref().and_then(|c| c.version());
+    if let Some(old) = &live.status {
+        if old.ensemble_id.is_some() && old.ensemble_id != status.ensemble_id {
+            return fail("O-6", format!("ensembleId {:?} becomes {:?}", old.ensemble_id, status.ensemble_id));
+        }
+        if let Some(bootstrap) = &old.bootstrap
+            && !status.bootstrap.as_ref().is_some_and(|next| bootstrap.may_become(next))
+        {
+            return fail("O-6", format!("bootstrap {bootstrap:?} becomes {:?}", status.bootstrap));
+        }
+        if version(old) > version(status) {
+            return fail(
+                "O-6",
+                format!("the configuration goes back from {:?} to {:?}", version(old), version(status)),
+            );
+        }
+    }
+    let newest = world.judge.newest;
+    if version(status) > Some(newest) {
+        return fail("O-6", format!("configuration {:?} is recorded, the newest is {newest:#x}", version(status)));
+    }
+    Ok(())
+}
+
+fn claim(world: &World, hold: &Hold) -> Verdict {
+    let name = &hold.name;
+    if world.cluster.claims.get(name).is_none_or(|claim| claim.uid != hold.uid) {
+        // It is another one by now, and stays.
+        return Ok(());
+    }
+    let Some(ordinal) = ordinal_of(name) else { return Ok(()) };
+    if world.is_member(ordinal) {
+        return fail("O-4", format!("{name} is deleted, and its server is a member"));
+    }
+    if world.cluster.pods.contains_key(&ordinal) {
+        return fail("O-4", format!("{name} is deleted under its pod"));
+    }
+    Ok(())
+}
+
+fn fewer_pods(world: &World, observed: &Observed, object: &Object) -> Verdict {
+    let Some(replicas) = object.manifest["spec"]["replicas"].as_i64().filter(|_| object.kind == Kind::StatefulSet)
+    else {
+        return Ok(());
+    };
+    if observed.ensemble.spec.is_hibernated() {
+        // Asked for, or asked for until a moment ago.
+        return Ok(());
+    }
+    let members = world.servers.ledger().membership.servers.keys();
+    let lost = members.filter(|id| id.0 > replicas).map(|id| id.0 - 1);
+    match lost
+        .filter_map(|ordinal| i32::try_from(ordinal).ok())
+        .find(|ordinal| world.cluster.pods.contains_key(ordinal))
+    {
+        Some(ordinal) => {
+            fail("O-5", format!("{replicas} pods are asked for, and that of ordinal {ordinal} is a member's"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether nothing has failed for a while, or ever.
+fn is_quiet(world: &World) -> bool {
+    let last = world.judge.last_trouble(&world.servers);
+    last == Duration::ZERO || world.now().saturating_sub(last) > TROUBLE
+}
+
+/// Forgets the voters that are back.
+pub(crate) fn look(world: &mut World) {
+    let mut taken = std::mem::take(&mut world.judge.taken);
+    taken.retain(|ordinal, uid| {
+        let is_made_anew = world.cluster.pods.get(ordinal).is_some_and(|pod| pod.facts.uid != *uid);
+        let is_back = is_made_anew && world.servers.is_serving(World::server(*ordinal));
+        world.votes(*ordinal) && !is_back
+    });
+    world.judge.taken = taken;
+}
+
+fn removal_of(world: &mut World, removal: &Removal) -> Verdict {
+    let Removal { ordinal, uid, .. } = removal;
+    let is_it = world.cluster.pods.get(ordinal).is_some_and(|pod| pod.facts.uid == *uid && !pod.facts.deleting);
+    if !is_it || !world.votes(*ordinal) || !world.servers.is_serving(World::server(*ordinal)) {
+        return Ok(());
+    }
+    look(world);
+    let mut taken = world.judge.taken.clone();
+    // One that has only just come back is not known to be healthy by anybody.
+    let is_healthy = world.cluster.pods.get(ordinal).is_some_and(|pod| pod.facts.ready);
+    if let Some(other) = taken.keys().find(|other| is_healthy && *other != ordinal) {
+        return fail("O-1", format!("voter {ordinal} is taken down while {other} is"));
+    }
+    if is_healthy {
+        taken.insert(*ordinal, uid.clone());
+    }
+    let quiet = is_quiet(world);
+    let voters = world.servers.ledger().voters();
+    let server = World::server(*ordinal);
+    let others = voters.iter().filter(|other| **other != server && world.servers.is_serving(**other)).count();
+    let is_quorum = others > voters.len() / 2;
+    if voters.len() > 1 && quiet && !is_quorum {
+        return fail("O-1", format!("voter {ordinal} is taken down, and {others} others of {} serve", voters.len()));
+    }
+    if voters.len() > 1 && quiet && world.servers.is_leading(server) {
+        return fail("O-3", format!("{ordinal} leads and is taken down, and {others} others serve"));
+    }
+    world.judge.taken = taken;
+    Ok(())
+}
+
+/// A leader is asked for a configuration.
+pub(crate) fn reconfiguration(world: &World, change: &Reconfiguration) -> Verdict {
+    let Some(report) = world.servers.report(World::server(change.leader)) else { return Ok(()) };
+    let now = report.membership;
+    if operator_api::version_number(&change.version) != Some(now.version.0) {
+        // It comes too late and has no effect.
+        return Ok(());
+    }
+    let old: Vec<i64> = now.voters().map(|id| id.0).collect();
+    let mut new = old.clone();
+    new.retain(|id| !change.leaving.iter().any(|leaving| i64::from(*leaving) == *id));
+    for line in &change.joining {
+        let id = line.strip_prefix("server.").and_then(|line| line.split_once('=')).and_then(|(id, _)| id.parse().ok());
+        let Some(id) = id else { return fail("O-9", format!("{line} is no line of a server")) };
+        new.retain(|voter| *voter != id);
+        if !line.contains(":observer") {
+            new.push(id);
+        }
+    }
+    let joining: Vec<i64> = new.iter().filter(|id| !old.contains(id)).copied().collect();
+    let leaving = old.iter().filter(|id| !new.contains(id)).count();
+    if new.len().is_multiple_of(2) && !old.len().is_multiple_of(2) {
+        return fail("O-2", format!("{new:?} are to vote, instead of {old:?}"));
+    }
+    if joining.len() > 2 || leaving > 2 {
+        return fail("O-2", format!("{new:?} are to vote, instead of {old:?}: more than two change"));
+    }
+    let quiet = is_quiet(world);
+    let unsynced = joining.iter().find(|id| !world.servers.is_serving(usize::try_from(**id - 1).unwrap_or_default()));
+    match unsynced {
+        Some(id) if quiet => fail("O-2", format!("server {id} is to vote and is not synced")),
+        _ => Ok(()),
+    }
+}
+
+/// What is not yet as the spec asks, if anything.
+pub(crate) fn unconverged(world: &World) -> Option<String> {
+    let spec = &world.cluster.ensemble.spec;
+    let membership = &world.servers.ledger().membership;
+    let voters = (1..=spec.voter_count()).map(|id| ServerId(id.into()));
+    let observers = (spec.voter_count() + 1..=spec.replicas).map(|id| ServerId(id.into()));
+    let is_so = membership.servers.len() == usize::try_from(spec.replicas).unwrap_or_default()
+        && voters.clone().all(|id| membership.is_voter(id))
+        && observers.clone().all(|id| membership.is_observer(id));
+    if !is_so {
+        let conditions = world.cluster.ensemble.status.as_ref().map(|status| &status.conditions);
+        let said =
+            conditions.into_iter().flatten().filter(|c| c.type_ == "Progressing" || c.type_ == "ReconcileSucceeded");
+        let said: Vec<&str> = said.map(|condition| condition.message.as_str()).collect();
+        return Some(format!(
+            "{} of {} are asked for; the members are {membership}; {said:?}",
+            spec.voter_count(),
+            spec.replicas
+        ));
+    }
+    let newest = world.cluster.stateful_set()?["status"]["updateRevision"].as_str().map(str::to_owned);
+    let wanted = world.cluster.zoo_cfgs.last().map(|(_, text)| config_hash(text));
+    for ordinal in 0..spec.replicas {
+        let Some(pod) = world.cluster.pods.get(&ordinal) else { return Some(format!("there is no pod {ordinal}")) };
+        let facts = &pod.facts;
+        if !facts.ready || facts.deleting {
+            return Some(format!("pod {ordinal} is not ready: {facts:?}"));
+        }
+        if facts.revision != newest || world.loaded_hash(ordinal) != wanted {
+            return Some(format!("pod {ordinal} is outdated"));
+        }
+    }
+    if world.cluster.pods.len() != usize::try_from(spec.replicas).unwrap_or_default() {
+        return Some(format!("there are {} pods", world.cluster.pods.len()));
+    }
+    let is_idle = world.operators.iter().any(|operator| operator.is_alive && operator.is_idle);
+    let retired = world.cluster.claims.values().find(|claim| {
+        let members = (0..spec.replicas).flat_map(|o| [names::data_claim("zk", o), names::txn_log_claim("zk", o)]);
+        claim.retired.is_some() && members.into_iter().any(|name| name == claim.name)
+    });
+    if let Some(claim) = retired {
+        return Some(format!("{} is marked as retired", claim.name));
+    }
+    (!is_idle).then(|| "the operator still has something to do".to_owned())
+}

@@ -1,0 +1,120 @@
+//! Broken operators, to show that the judge notices.
+
+use operator_core::{Hold, Observed, Plan, Removal, Role, Step, StoreState};
+use std::collections::VecDeque;
+
+/// A broken operator, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mutant {
+    /// The production planner.
+    #[default]
+    None,
+    /// Restarts a leader as if it were a follower.
+    IgnoresLeader,
+    /// Takes a joiner that does not hold the leader's history for one that does.
+    CountsUnsynced,
+    /// Deletes the claims of a server as soon as it has asked for its removal.
+    DeletesClaimsEarly,
+    /// Restarts another pod along with the one that is outdated.
+    RestartsTwo,
+    /// Believes what it saw of pods, claims and servers a few passes ago.
+    BelievesStaleCache,
+}
+
+impl Mutant {
+    /// All of them, with their names.
+    pub const ALL: [(&'static str, Mutant); 5] = [
+        ("ignores_leader", Mutant::IgnoresLeader),
+        ("counts_unsynced", Mutant::CountsUnsynced),
+        ("deletes_claims_early", Mutant::DeletesClaimsEarly),
+        ("restarts_two", Mutant::RestartsTwo),
+        ("believes_stale_cache", Mutant::BelievesStaleCache),
+    ];
+
+    /// The one of this name.
+    pub fn by_name(name: &str) -> Option<Mutant> {
+        Mutant::ALL.iter().find(|(found, _)| *found == name).map(|(_, mutant)| *mutant)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Mutant::ALL.iter().find(|(_, mutant)| *mutant == self).map_or("none", |(name, _)| name)
+    }
+
+    /// What it takes for what it saw; the newest of `past` is the same.
+    pub(crate) fn observed(self, seen: Observed, past: &VecDeque<Observed>) -> Observed {
+        match self {
+            Mutant::CountsUnsynced => unsynced_counted(seen),
+            Mutant::BelievesStaleCache => match past.front() {
+                Some(old) => Observed {
+                    pods: old.pods.clone(),
+                    claims: old.claims.clone(),
+                    members: old.members.clone(),
+                    ..seen
+                },
+                None => seen,
+            },
+            Mutant::None | Mutant::IgnoresLeader | Mutant::DeletesClaimsEarly | Mutant::RestartsTwo => seen,
+        }
+    }
+
+    /// What it makes of a plan.
+    pub(crate) fn plan(self, mut plan: Plan, observed: &Observed) -> Plan {
+        match self {
+            Mutant::IgnoresLeader => {
+                for step in &mut plan.steps {
+                    if let Step::Transfer(transfer) = step
+                        && let Some(removal) = removal(observed, transfer.from)
+                    {
+                        *step = Step::Evict(removal);
+                    }
+                }
+            }
+            Mutant::DeletesClaimsEarly => {
+                let leaving = plan.steps.iter().find_map(|step| match step {
+                    Step::Reconfigure(change) => Some(change.leaving.clone()),
+                    _ => None,
+                });
+                for id in leaving.into_iter().flatten() {
+                    let suffix = format!("-{}", id - 1);
+                    let claims = observed.claims.iter().filter(|claim| claim.name.ends_with(&suffix));
+                    let holds = claims.map(|claim| Hold { name: claim.name.clone(), uid: claim.uid.clone() });
+                    plan.steps.extend(holds.map(Step::DeleteClaim));
+                }
+            }
+            Mutant::RestartsTwo => {
+                let first = plan.steps.iter().find_map(|step| match step {
+                    Step::Evict(removal) => Some(removal.ordinal),
+                    _ => None,
+                });
+                if let Some(first) = first
+                    && let Some(second) = observed.pods.keys().find(|ordinal| **ordinal != first)
+                {
+                    plan.steps.extend(removal(observed, *second).map(Step::DeletePod));
+                }
+            }
+            Mutant::None | Mutant::CountsUnsynced | Mutant::BelievesStaleCache => {}
+        }
+        plan
+    }
+}
+
+fn removal(observed: &Observed, ordinal: i32) -> Option<Removal> {
+    let pod = observed.pods.get(&ordinal)?;
+    Some(Removal { ordinal, pod: pod.name.clone(), uid: pod.uid.clone(), why: "the operator is broken".to_owned() })
+}
+
+fn unsynced_counted(mut seen: Observed) -> Observed {
+    let leader = seen.members.values().flatten().find(|status| status.role == Role::Leading).map(|status| status.myid);
+    for (ordinal, status) in &mut seen.members {
+        if let (Ok(status), Some(leader)) = (status, leader)
+            && status.store_state != StoreState::Synced
+        {
+            (status.role, status.leader, status.store_state) = (Role::Following, Some(leader), StoreState::Synced);
+            if let Some(pod) = seen.pods.get_mut(ordinal) {
+                pod.ready = true;
+            }
+        }
+    }
+    seen
+}

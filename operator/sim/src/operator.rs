@@ -1,0 +1,447 @@
+//! Operators: each reads, plans with the production planner, and carries the steps out one by one, as `operator-controller` does.
+//!
+//! A pass takes its time: the API is read at one moment, each server answers at another, and each step arrives at a later one. A call
+//! may end the operator before or after it took effect, be refused, or take effect without an answer. Two operators act at once
+//! when one has lost its lease and does not know yet.
+
+use crate::cluster::{Cluster, NAME, Refusal, time};
+use crate::marks::Mark;
+use crate::members;
+use crate::world::{Event, World};
+use ensemble_peer::Reconfiguration as Fate;
+use ensemble_proto::ServerId;
+use ensemble_proto::reconfig::ReconfigRequest;
+use ensemble_sim::trace::Verdict;
+use operator_core::plan::Next;
+use operator_core::{Grant, Identity, Kind, Observed, Plan, Reconfiguration, Step, Token, TokenState, Transfer, plan};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// When to look again while something is on its way; see `operator-controller`'s `reconcile`.
+const SOON: Duration = Duration::from_secs(2);
+/// When to look again when all is well.
+const LATER: Duration = Duration::from_secs(30);
+/// When to try again after somebody else wrote first.
+const AFTER_CONFLICT: Duration = Duration::from_millis(200);
+/// When to try again after an error.
+const AFTER_ERROR: Duration = Duration::from_secs(5);
+/// How long a server may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a leader may take for a reconfiguration or a hand-off.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(8);
+/// How often it is looked how that goes.
+const LOOK_MS: u64 = 20;
+/// How many passes old a cache is that is believed.
+pub(crate) const STALE_PASSES: usize = 3;
+/// One call in so many goes wrong, in percent.
+const FAULT_PERCENT: u8 = 4;
+
+/// What an operator does next.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// It begins a pass, if there is a reason.
+    Pass,
+    /// A server hears its question.
+    Ask(i32),
+    /// A server has not answered in time.
+    Silence(i32),
+    /// A call of the step with this index arrives.
+    Step(usize),
+    /// It waits for the server that the step is about.
+    Look { step: usize, server: usize, deadline: Duration },
+    /// It is no longer.
+    End,
+}
+
+/// An operator process, or the next one in its place.
+#[derive(Default)]
+pub(crate) struct Operator {
+    /// Counts processes.
+    pub(crate) life: u64,
+    /// Whether there is one.
+    pub(crate) is_alive: bool,
+    observed: Option<Observed>,
+    waiting: usize,
+    plan: Option<Plan>,
+    /// The version of the cluster when it looked last.
+    seen: u64,
+    /// When it looks again, whatever happens.
+    due: Duration,
+    /// What the last passes saw.
+    pub(crate) past: VecDeque<Observed>,
+    /// The last pass found nothing to do, and left nothing to wait for.
+    pub(crate) is_idle: bool,
+}
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    CrashBefore,
+    CrashAfter,
+    Refused(Refusal),
+    NoAnswer,
+}
+
+impl World {
+    /// Starts an operator process in a while.
+    pub(crate) fn start_operator(&mut self, operator: usize, after: Duration) {
+        let it = &mut self.operators[operator];
+        *it = Operator { life: it.life + 1, is_alive: true, ..Operator::default() };
+        let life = it.life;
+        self.schedule(self.now() + after, Event::Operator { operator, life, act: Act::Pass });
+    }
+
+    /// An operator goes on.
+    pub(crate) fn operate(&mut self, operator: usize, act: Act) -> Verdict {
+        match act {
+            Act::Pass => {
+                self.pass(operator);
+                Ok(())
+            }
+            Act::Ask(ordinal) => self.ask(operator, ordinal),
+            Act::Silence(ordinal) => self.answered(operator, ordinal, Err("no answer within 2 s".to_owned())),
+            Act::Step(index) => self.step(operator, index),
+            Act::Look { step, server, deadline } => self.look(operator, step, server, deadline),
+            Act::End => {
+                self.operators[operator].is_alive = false;
+                self.operators[operator].life += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// An operator does something next.
+    pub(crate) fn next(&mut self, operator: usize, after: Duration, act: Act) {
+        let life = self.operators[operator].life;
+        self.schedule(self.now() + after, Event::Operator { operator, life, act });
+    }
+
+    /// How long a message takes; now and then very long.
+    fn latency(&mut self) -> Duration {
+        let most = if self.is_stormy && self.random.u8(0..50) == 0 { 4000 } else { 30 };
+        Duration::from_millis(self.random.u64(1..most))
+    }
+
+    fn pass(&mut self, operator: usize) {
+        let (now, version) = (self.now(), self.cluster.version);
+        let it = &mut self.operators[operator];
+        if now < it.due && it.seen == version {
+            self.next(operator, Duration::from_millis(500), Act::Pass);
+            return;
+        }
+        it.seen = version;
+        let fresh = Identity { ensemble_id: self.cluster.fresh("ensemble"), token: Token(self.cluster.fresh("token")) };
+        let observed = observe(&self.cluster, now, fresh);
+        let asked: Vec<i32> =
+            observed.pods.iter().filter(|(_, pod)| pod.ip.is_some()).map(|(ordinal, _)| *ordinal).collect();
+        self.operators[operator].waiting = asked.len();
+        self.operators[operator].observed = Some(observed);
+        if asked.is_empty() {
+            self.decide(operator);
+        }
+        for ordinal in asked {
+            let after = self.latency();
+            self.next(operator, after, Act::Ask(ordinal));
+        }
+    }
+
+    fn ask(&mut self, operator: usize, ordinal: i32) -> Verdict {
+        let server = World::server(ordinal);
+        match members::status(self, ordinal) {
+            Some(status) => {
+                self.judge.told(status.config.version());
+                self.answered(operator, ordinal, Ok(status))
+            }
+            None if self.servers.is_running(server) => {
+                self.next(operator, ANSWER_TIMEOUT, Act::Silence(ordinal));
+                Ok(())
+            }
+            None => self.answered(operator, ordinal, Err("connection refused".to_owned())),
+        }
+    }
+
+    fn answered(
+        &mut self,
+        operator: usize,
+        ordinal: i32,
+        answer: Result<operator_core::MemberStatus, String>,
+    ) -> Verdict {
+        let it = &mut self.operators[operator];
+        if let Some(observed) = &mut it.observed {
+            observed.members.insert(ordinal, answer);
+        }
+        it.waiting -= 1;
+        if it.waiting == 0 {
+            self.decide(operator);
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, operator: usize) {
+        let Some(seen) = self.operators[operator].observed.take() else { return };
+        let past = &mut self.operators[operator].past;
+        past.push_back(seen.clone());
+        if past.len() > STALE_PASSES {
+            past.pop_front();
+        }
+        let observed = self.mutant.observed(seen, &self.operators[operator].past);
+        let plan = self.mutant.plan(plan(&observed), &observed);
+        for step in plan.steps.iter().filter(|step| step.mutates()) {
+            self.tale(|| format!("operator {operator} plans {step}"));
+        }
+        let it = &mut self.operators[operator];
+        it.is_idle = plan.next == Next::Later && !plan.steps.iter().any(Step::mutates);
+        it.observed = Some(observed);
+        it.plan = Some(plan);
+        let after = self.latency();
+        self.next(operator, after, Act::Step(0));
+    }
+
+    fn again(&mut self, operator: usize, after: Duration) -> Verdict {
+        self.operators[operator].due = self.now() + after;
+        let after = after.min(Duration::from_millis(500));
+        self.next(operator, after, Act::Pass);
+        Ok(())
+    }
+
+    fn step(&mut self, operator: usize, index: usize) -> Verdict {
+        let it = &self.operators[operator];
+        let (Some(observed), Some(plan)) = (it.observed.clone(), &it.plan) else { return Ok(()) };
+        let Some(step) = plan.steps.get(index).cloned() else {
+            let after = match plan.next {
+                Next::Now => Duration::ZERO,
+                Next::Soon => SOON,
+                Next::Later | Next::Never => LATER,
+            };
+            return self.again(operator, after);
+        };
+        self.marks.step(&step);
+        if !step.mutates() {
+            return self.step(operator, index + 1);
+        }
+        let fault = self.draw_fault();
+        if fault == Some(Fault::CrashBefore) {
+            return self.die(operator);
+        }
+        let result = match fault {
+            Some(Fault::Refused(refusal)) => Err(refusal),
+            _ => match &step {
+                Step::Reconfigure(change) => return self.reconfigure(operator, index, change, fault),
+                Step::Transfer(transfer) => return self.transfer(operator, index, transfer, fault),
+                step => self.carry_out(&observed, step)?,
+            },
+        };
+        match fault {
+            Some(Fault::CrashAfter) => return self.die(operator),
+            Some(Fault::NoAnswer) if fails(&step) => return self.again(operator, AFTER_ERROR),
+            _ => {}
+        }
+        let after = self.latency();
+        match (&step, result) {
+            (Step::Evict(_), Err(Refusal::TooManyRequests | Refusal::NotFound)) => {
+                self.marks.hit(Mark::EvictionHeldUp);
+                self.next(operator, after, Act::Step(index + 1));
+            }
+            (Step::DeletePod(_) | Step::DeleteClaim(_), Err(Refusal::NotFound)) | (_, Ok(())) => {
+                self.next(operator, after, Act::Step(index + 1));
+            }
+            (step, Err(_)) if !fails(step) => self.next(operator, after, Act::Step(index + 1)),
+            (_, Err(Refusal::Conflict)) => {
+                self.marks.hit(Mark::Conflict);
+                return self.again(operator, AFTER_CONFLICT);
+            }
+            (_, Err(_)) => return self.again(operator, AFTER_ERROR),
+        }
+        Ok(())
+    }
+
+    fn draw_fault(&mut self) -> Option<Fault> {
+        if !self.is_stormy || !self.script.has_api_faults || self.random.u8(0..100) >= FAULT_PERCENT {
+            return None;
+        }
+        let (fault, mark) = match self.random.u8(0..6) {
+            0 => (Fault::CrashBefore, Mark::CrashBefore),
+            1 => (Fault::CrashAfter, Mark::CrashAfter),
+            2 => (Fault::Refused(Refusal::Conflict), Mark::Refused409),
+            3 => (Fault::Refused(Refusal::TooManyRequests), Mark::Refused429),
+            4 => (Fault::Refused(Refusal::Internal), Mark::Refused500),
+            _ => (Fault::NoAnswer, Mark::NoAnswer),
+        };
+        self.marks.hit(mark);
+        Some(fault)
+    }
+
+    /// The process ends; the next one starts, after a while.
+    fn die(&mut self, operator: usize) -> Verdict {
+        self.tale(|| format!("operator {operator} dies"));
+        let after = Duration::from_millis(self.random.u64(1000..15_000));
+        self.start_operator(operator, after);
+        Ok(())
+    }
+
+    /// A call of a step arrives.
+    fn carry_out(
+        &mut self,
+        observed: &Observed,
+        step: &Step,
+    ) -> Result<Result<(), Refusal>, ensemble_sim::trace::Violation> {
+        if let Step::Evict(removal) = step
+            && let Err(refusal) = self.cluster.may_evict(removal)
+        {
+            return Ok(Err(refusal));
+        }
+        crate::judge::step(self, observed, step)?;
+        let now = self.now();
+        Ok(match step {
+            Step::Record(_, status) | Step::WriteStatus(status) => {
+                self.cluster.write_status(&observed.ensemble, status)
+            }
+            Step::CreateToken(token) => {
+                self.cluster.create_token(token);
+                Ok(())
+            }
+            Step::Apply(object) => {
+                let live = observed.object(object.kind.as_str(), &object.name);
+                let version = live.and_then(|live| live["metadata"]["resourceVersion"].as_str());
+                self.cluster.apply(object, version.filter(|_| object.kind == Kind::StatefulSet), now)
+            }
+            Step::Grant(grant) => {
+                self.grant(grant)?;
+                Ok(())
+            }
+            Step::Stamp(mark) => self.cluster.stamp_claim(mark),
+            Step::Own(ownership) => self.cluster.own_claim(ownership),
+            Step::DeleteClaim(hold) => self.cluster.delete_claim(hold),
+            Step::Evict(removal) | Step::DeletePod(removal) | Step::ForceDeletePod(removal) => {
+                self.cluster.delete_pod(removal).map(|is_new| self.going(removal.ordinal, is_new))
+            }
+            Step::Reconfigure(_) | Step::Transfer(_) | Step::Report(_) | Step::Wait { .. } => Ok(()),
+        })
+    }
+
+    /// A pod is being deleted.
+    pub(crate) fn going(&mut self, ordinal: i32, is_new: bool) {
+        if is_new {
+            self.then(ordinal, crate::nodes::Change::Terminate, 20, 500);
+        }
+    }
+
+    /// The server that has the address of a pod now.
+    fn at(&self, ip: &str) -> Option<usize> {
+        let has = |pod: &&crate::cluster::Pod| pod.facts.ip.as_deref() == Some(ip);
+        let (ordinal, _) = self.cluster.pods.iter().find(|(_, pod)| has(pod))?;
+        Some(World::server(*ordinal)).filter(|server| self.servers.report(*server).is_some())
+    }
+
+    fn grant(&mut self, grant: &Grant) -> Verdict {
+        let Some(server) = self.at(&grant.ip).filter(|_| self.cluster.token.is_some()) else { return Ok(()) };
+        let ordinal = i32::try_from(server).unwrap_or_default();
+        if members::takes(self, ordinal, grant) {
+            self.tale(|| format!("server {server} is granted its vote"));
+            self.cluster.writes += 1;
+            self.judge.granted(grant)?;
+            return self.servers.grant(server);
+        }
+        Ok(())
+    }
+
+    fn reconfigure(
+        &mut self,
+        operator: usize,
+        index: usize,
+        change: &Reconfiguration,
+        fault: Option<Fault>,
+    ) -> Verdict {
+        crate::judge::reconfiguration(self, change)?;
+        let list = |items: &[String]| (!items.is_empty()).then(|| items.join(","));
+        let leaving: Vec<String> = change.leaving.iter().map(ToString::to_string).collect();
+        let request = ReconfigRequest {
+            joining: list(&change.joining),
+            leaving: list(&leaving),
+            members: None,
+            from_version: operator_api::version_number(&change.version).unwrap_or(-1),
+        };
+        self.cluster.writes += 1;
+        let server = self.at(&change.ip);
+        let begun = match server {
+            Some(server) => self.servers.reconfigure(server, &request)?,
+            None => Err(ensemble_peer::ReconfigureError::NotLeading),
+        };
+        if let Err(error) = &begun {
+            self.tale(|| format!("the reconfiguration is refused: {error}"));
+            self.marks.hit(Mark::ReconfigurationRefused);
+        }
+        self.wait_for(operator, index, server.filter(|_| begun.is_ok()), fault)
+    }
+
+    fn transfer(&mut self, operator: usize, index: usize, transfer: &Transfer, fault: Option<Fault>) -> Verdict {
+        self.cluster.writes += 1;
+        let server = self.at(&transfer.ip);
+        let begun = match server {
+            Some(server) => {
+                let begun = self.servers.transfer(server, Some(ServerId(i64::from(transfer.myid))))?;
+                self.tale(|| format!("server {server} is asked to hand over to {}: {begun:?}", transfer.myid));
+                begun.is_ok()
+            }
+            None => false,
+        };
+        self.wait_for(operator, index, server.filter(|_| begun), fault)
+    }
+
+    /// The answer comes when the server is done.
+    fn wait_for(&mut self, operator: usize, step: usize, server: Option<usize>, fault: Option<Fault>) -> Verdict {
+        if fault == Some(Fault::CrashAfter) {
+            return self.die(operator);
+        }
+        let deadline = self.now() + CHANGE_TIMEOUT;
+        match server {
+            Some(server) => {
+                self.next(operator, Duration::from_millis(LOOK_MS), Act::Look { step, server, deadline });
+            }
+            None => self.next(operator, Duration::from_millis(LOOK_MS), Act::Step(step + 1)),
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, operator: usize, step: usize, server: usize, deadline: Duration) -> Verdict {
+        let fate = self.servers.reconfiguration(server);
+        let is_open = matches!(fate, Some(Fate::Waiting | Fate::Proposed(_))) || self.servers.is_transferring(server);
+        if is_open && self.now() < deadline {
+            self.next(operator, Duration::from_millis(LOOK_MS), Act::Look { step, server, deadline });
+            return Ok(());
+        }
+        if let Some(fate) = self.servers.end_reconfiguration(server)? {
+            self.tale(|| format!("the reconfiguration is {fate:?}"));
+            self.marks.sometimes(Mark::ReconfigurationUnknown, matches!(fate, Fate::Proposed(_)));
+        }
+        let after = self.latency();
+        self.next(operator, after, Act::Step(step + 1));
+        Ok(())
+    }
+}
+
+/// Whether a pass ends when the call of this step fails. What servers are asked for is seen by the next pass.
+fn fails(step: &Step) -> bool {
+    !matches!(step, Step::Grant(_) | Step::Reconfigure(_) | Step::Transfer(_))
+}
+
+/// What the API server answers at one moment.
+fn observe(cluster: &Cluster, now: Duration, fresh: Identity) -> Observed {
+    let object = |((kind, _), live): (&(Kind, String), &serde_json::Value)| {
+        let mut live = live.clone();
+        live["kind"] = kind.as_str().into();
+        live
+    };
+    Observed {
+        now: time(now),
+        ensemble: cluster.ensemble.clone(),
+        default_image: format!("{NAME}:1"),
+        fresh,
+        objects: cluster.objects.iter().map(object).collect(),
+        token: cluster.token.clone().map_or(TokenState::Absent, TokenState::Present),
+        pods: cluster.pods.iter().map(|(ordinal, pod)| (*ordinal, pod.facts.clone())).collect(),
+        claims: cluster.claims.values().cloned().collect(),
+        nodes: BTreeMap::new(),
+        members: BTreeMap::new(),
+    }
+}
