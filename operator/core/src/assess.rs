@@ -49,6 +49,8 @@ pub enum ProblemKind {
     StaleVolume,
     /// Its files cannot be trusted. It does not start before it is rebuilt.
     StoreDamaged,
+    /// No node that it may run on has its volumes. A person has to look after the node that does.
+    VolumeUnreachable,
     /// Its node is lost, and nobody confirms the end of its pod. A person has to look after the node.
     NodeLost,
     /// It does not run or does not answer.
@@ -63,6 +65,7 @@ impl ProblemKind {
         match self {
             Self::StaleVolume => "StaleVolume",
             Self::StoreDamaged => "StoreDamaged",
+            Self::VolumeUnreachable => "VolumeUnreachable",
             Self::NodeLost => "NodeLost",
             Self::MemberDown => "MemberDown",
             Self::MemberOutOfSync => "MemberOutOfSync",
@@ -198,7 +201,14 @@ fn problem(observed: &Observed, founded: &Founded, synced: &BTreeSet<i32>, ordin
     if let Some(trouble) = &pod.trouble {
         let (kind, help) = match pod.exit_code {
             Some(EXIT_IDENTITY) => (ProblemKind::StaleVolume, String::new()),
-            Some(EXIT_UNTRUSTED) => (ProblemKind::StoreDamaged, rebuild_asked(observed, ordinal)),
+            Some(EXIT_UNTRUSTED) => (ProblemKind::StoreDamaged, format!("; {}", rebuild_asked(observed, ordinal))),
+            _ if pod.volume_bound_elsewhere => (
+                ProblemKind::VolumeUnreachable,
+                format!(
+                    "; its volumes are tied to a node that it cannot run on: bring that node back, or, if it is gone for good, {}",
+                    rebuild_asked(observed, ordinal)
+                ),
+            ),
             _ => (ProblemKind::MemberDown, String::new()),
         };
         return some(kind, format!("{trouble}{help}"));
@@ -224,7 +234,7 @@ fn problem(observed: &Observed, founded: &Founded, synced: &BTreeSet<i32>, ordin
 /// How a person asks for new volumes.
 fn rebuild_asked(observed: &Observed, ordinal: i32) -> String {
     let annotation = names::rebuild_annotation();
-    format!("; for new volumes: kubectl annotate zke {} {annotation}={ordinal}", observed.name())
+    format!("ask for new volumes: kubectl annotate zke {} {annotation}={ordinal}", observed.name())
 }
 
 /// A pod that is to be gone, and its node if its end was due.

@@ -34,6 +34,8 @@ pub struct PodFacts {
     pub revision: Option<String>,
     /// Why it does not run, when the cluster says so.
     pub trouble: Option<String>,
+    /// No node fits it, and its volumes are bound to one that does not: the node may be gone for good.
+    pub volume_bound_elsewhere: bool,
     /// The code that its last container ended with, while no container runs.
     pub exit_code: Option<i32>,
 }
@@ -68,6 +70,9 @@ impl PodFacts {
             deleting: pod.metadata.deletion_timestamp.is_some(),
             deletion_due: pod.metadata.deletion_timestamp.clone(),
             revision: pod.metadata.labels.as_ref().and_then(|l| l.get("controller-revision-hash").cloned()),
+            volume_bound_elsewhere: unscheduled.is_some()
+                && condition("PodScheduled")
+                    .is_some_and(|c| is_bound_elsewhere(c.message.as_deref().unwrap_or_default())),
             trouble: unscheduled.or_else(|| container.and_then(trouble)),
             exit_code: container.and_then(exit_code),
         };
@@ -81,6 +86,13 @@ impl PodFacts {
         let seconds = now.0.duration_since(self.deletion_due.as_ref()?.0).as_secs();
         (seconds > 0).then_some(seconds)
     }
+}
+
+/// Whether the scheduler says that a volume is tied to another node than those it looked at. Its words up to Kubernetes 1.32 and
+/// since: `ErrReasonNodeConflict` of its plugin `volumebinding`.
+fn is_bound_elsewhere(message: &str) -> bool {
+    const WORDS: [&str; 2] = ["had volume node affinity conflict", "didn't match PersistentVolume's node affinity"];
+    WORDS.iter().any(|words| message.contains(words))
 }
 
 /// Whether a container was ever started.
@@ -206,6 +218,23 @@ mod tests {
             json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": "0/3 nodes are available" }] }),
             "is not scheduled: 0/3 nodes are available",
         );
+    }
+
+    #[test]
+    fn a_volume_may_be_bound_to_a_node_that_is_gone() {
+        let bound = |message: &str| {
+            let status = json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": message }] });
+            let pod = json!({ "metadata": { "name": "zk-2" }, "status": status });
+            let pod: Pod = serde_json::from_value(pod).expect("the case is a pod");
+            PodFacts::of("zk", &pod).expect("a member").1.volume_bound_elsewhere
+        };
+        assert!(bound("0/3 nodes are available: 3 node(s) had volume node affinity conflict. preemption: none"));
+        assert!(bound("0/3 nodes are available: 3 node(s) didn't match PersistentVolume's node affinity."));
+        assert!(!bound("0/3 nodes are available: 3 Insufficient memory."));
+        let scheduled = json!({ "metadata": { "name": "zk-2" }, "status": { "conditions": [
+            { "type": "PodScheduled", "status": "True", "message": "had volume node affinity conflict" }] } });
+        let pod: Pod = serde_json::from_value(scheduled).expect("the case is a pod");
+        assert!(!PodFacts::of("zk", &pod).expect("a member").1.volume_bound_elsewhere);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct Situation {
     /// `present`, `absent`, or why it cannot be used.
     #[serde(default = "present")]
     pub token: String,
-    /// Pods by ordinal: words `ready`, `deleting`, `unstarted`, `revision=r`, `exit=n`, `made=hh:mm:ss`, `turned=hh:mm:ss` (when it
+    /// Pods by ordinal: words `ready`, `deleting`, `unstarted`, `volume-elsewhere`, `revision=r`, `exit=n`, `made=hh:mm:ss`, `turned=hh:mm:ss` (when it
     /// became ready, or ceased to be), `due=hh:mm:ss` (its end), and after `trouble:` a text.
     #[serde(default)]
     pub pods: BTreeMap<i32, String>,
@@ -199,6 +199,7 @@ fn pod(ordinal: i32, words: &str) -> PodFacts {
             Some(("turned", time)) => pod.ready_turned = Some(at(time)),
             Some(("due", time)) => (pod.deleting, pod.deletion_due) = (true, Some(at(time))),
             None if word == "unstarted" => pod.ran = false,
+            None if word == "volume-elsewhere" => pod.volume_bound_elsewhere = true,
             Some(("exit", code)) => pod.exit_code = Some(code.parse().expect("an exit code")),
             None if word == "ready" => pod.ready = true,
             None if word == "deleting" => pod.deleting = true,
