@@ -52,14 +52,21 @@ def claims(ensemble: Ensemble) -> dict[str, str]:
     return {item["metadata"]["name"]: item["metadata"].get("annotations", {}).get("zookeeper.ensemble.rs/retired-at-config", "") for item in items}
 
 
+def volumes(ensemble: Ensemble) -> dict[str, str]:
+    """Each claim's UID: one that was made anew has another."""
+    return {item["metadata"]["name"]: item["metadata"]["uid"] for item in ensemble.cluster.items("pvc", "-n", ensemble.namespace)}
+
+
 def up_and_down(world: World, name: str, sizes: list[int], spec: dict | None = None) -> str:
     """The scenario for a series of sizes, the first of which is created."""
     with world.ensemble(name, sizes[0], spec) as ensemble:
         ensemble.wait_ready()
+        kept: dict[str, str] = {}
         with world.load(ensemble) as load:
             load.wait_for_writes(100, 60)
             took = []
             for size in sizes[1:]:
+                kept.update(volumes(ensemble))
                 took.append(scale(ensemble, size, min(5, size - 1 + size % 2)))
                 load.wait_for_writes(100, 60)
             summary = load.finish()
@@ -68,6 +75,8 @@ def up_and_down(world: World, name: str, sizes: list[int], spec: dict | None = N
         assert restarts == 0, f"containers restarted {restarts} times"
         if spec:
             assert len(claims(ensemble)) == 2 * sizes[-1], f"claims of removed servers are still there: {claims(ensemble)}"
+        else:
+            assert volumes(ensemble) == {**volumes(ensemble), **kept}, f"claims were {kept}, and are {volumes(ensemble)}"
         times = ", ".join(f"{size} in {seconds:.0f} s" for size, seconds in zip(sizes[1:], took, strict=True))
         return f"{sizes[0]}, {times}; {summary}; {agreement}"
 
