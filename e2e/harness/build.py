@@ -9,6 +9,7 @@ from .engine import Engine
 from .shell import run
 
 IMAGE = "zookeeper-ensemble:dev"
+BROKEN_IMAGE = "zookeeper-ensemble:broken"
 TARGET = "x86_64-unknown-linux-gnu"
 PROGRAMS = {"ensemble": "ensemble-server", "operator": "operator-controller"}
 IMAGE_BYTES_MAX = 30_000_000
@@ -51,6 +52,19 @@ def image(engine: Engine, log: Path) -> str:
         shutil.copy(places.REPOSITORY / "Dockerfile", folder)
         run(["docker", "build", "--target", "prebuilt", "--tag", IMAGE, folder], env=engine.env, log=log)
     return check_size(engine)
+
+
+def broken_image(engine: Engine, log: Path) -> str:
+    """Builds the image of an operator that can be broken, `OPERATOR_MUTANT`, and returns its name."""
+    programs = binaries(log)
+    with tempfile.TemporaryDirectory(prefix="zke-image.") as folder:
+        run(["strip", "-o", Path(folder) / "ensemble", programs["ensemble"]])
+        arguments = ["build", "--release", "--locked", "--target", TARGET, "--package", PROGRAMS["operator"], "--bin", "operator", "--features", "mutants"]
+        run(["cargo", *arguments], cwd=places.REPOSITORY, env=static_env(), log=log)
+        run(["strip", "-o", Path(folder) / "operator", programs["operator"]])
+        shutil.copy(places.REPOSITORY / "Dockerfile", folder)
+        run(["docker", "build", "--target", "prebuilt", "--tag", BROKEN_IMAGE, folder], env=engine.env, log=log)
+    return BROKEN_IMAGE
 
 
 def image_from_source(engine: Engine, log: Path) -> str:

@@ -63,6 +63,15 @@ class Operator:
         self.cluster.kubectl("set", "env", self.reference(), "-n", NAMESPACE, setting)
         self.scale(1)
 
+    def replace(self, image: str, **settings: str | None) -> None:
+        """Another image takes over, with variables of the environment set, or unset where they are None."""
+        self.scale(0)
+        self.cluster.kubectl("set", "image", self.reference(), "-n", NAMESPACE, f"operator={image}")
+        words = [f"{name}={value}" if value is not None else f"{name}-" for name, value in settings.items()]
+        if words:
+            self.cluster.kubectl("set", "env", self.reference(), "-n", NAMESPACE, *words)
+        self.scale(1)
+
     def deaths(self) -> list[dict[str, Any]]:
         """How its containers ended, those that were restarted."""
         states = [status for pod in self.pods() for status in pod["status"].get("containerStatuses", [])]

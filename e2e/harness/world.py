@@ -78,6 +78,10 @@ class World:
                 self.cluster.start_node(node)
         self.cluster.kubectl("uncordon", "-l", "kubernetes.io/os=linux")
         self.operator.set_failpoint(None)
+        self.clear()
+
+    def clear(self) -> None:
+        """The ensembles of the scenario are gone, and their volumes."""
         for namespace in self._namespaces:
             for resource in self.cluster.items("zke", "-n", namespace):
                 Ensemble(self.cluster, namespace, resource["metadata"]["name"]).delete()

@@ -73,6 +73,8 @@ def up_and_down(world: World, name: str, sizes: list[int], spec: dict | None = N
         agreement = ensemble.agree(sizes[-1])
         restarts = ensemble.restarts()
         assert restarts == 0, f"containers restarted {restarts} times"
+        refused = [event["message"] for event in ensemble.cluster.items("events", "-n", ensemble.namespace) if event["reason"] == "ReconfigurationRefused"]
+        assert not refused, f"the operator asked too early: {refused}"
         if spec:
             assert len(claims(ensemble)) == 2 * sizes[-1], f"claims of removed servers are still there: {claims(ensemble)}"
         else:

@@ -5,6 +5,7 @@
 //! when an API call fails ([`reconcile`]), and what a person can see of it ([`metrics`], [`http`]).
 
 pub mod admin;
+mod broken;
 pub mod execute;
 pub mod failpoint;
 pub mod http;

@@ -16,6 +16,7 @@ use operator_core::plan::Next;
 use operator_core::{plan, refuse, unreadable};
 
 use crate::admin::Admin;
+use crate::broken;
 use crate::execute::{ExecuteError, Executor, publish};
 use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
@@ -135,7 +136,8 @@ pub async fn pass<A: Admin>(namespace: &str, name: &str, context: &Context<A>) -
     let observed = observe(&context.client, &context.admin, &context.default_image, ensemble)
         .await
         .map_err(|error| Error::Read(Box::new(error)))?;
-    let plan = plan(&observed);
+    let observed = broken::observed(observed);
+    let plan = broken::plan(plan(&observed), &observed);
     let executor = Executor {
         client: &context.client,
         admin: &context.admin,

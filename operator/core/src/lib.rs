@@ -35,6 +35,8 @@ mod conditions;
 mod diff;
 mod founded;
 mod member;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod node;
 mod observed;
 mod outdated;

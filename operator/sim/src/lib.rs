@@ -20,14 +20,14 @@ mod cluster;
 mod judge;
 pub mod marks;
 mod members;
-pub mod mutants;
 mod nodes;
 mod operator;
 mod script;
 pub mod world;
 
 use ensemble_sim::trace::{Tell, Violation};
-use mutants::Mutant;
+pub use operator_core::mutants;
+use operator_core::mutants::Mutant;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::{Outcome, World};
 

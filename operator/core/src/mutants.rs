@@ -1,6 +1,6 @@
-//! Broken operators, to show that the judge notices.
+//! Broken operators, to show that the simulator and the scenarios on a cluster notice. Only in builds with the feature `mutants`.
 
-use operator_core::{Hold, Observed, Plan, Removal, Role, Step, StoreState};
+use crate::{Hold, MemberStatus, Observed, Plan, Removal, Role, Step, StoreState};
 use std::collections::VecDeque;
 
 /// A broken operator, or none.
@@ -9,7 +9,7 @@ pub enum Mutant {
     /// The production planner.
     #[default]
     None,
-    /// Restarts a leader as if it were a follower.
+    /// Restarts a leader before the others, and without a hand-off.
     IgnoresLeader,
     /// Takes a joiner that does not hold the leader's history for one that does.
     CountsUnsynced,
@@ -42,7 +42,7 @@ impl Mutant {
     }
 
     /// What it takes for what it saw; the newest of `past` is the same.
-    pub(crate) fn observed(self, seen: Observed, past: &VecDeque<Observed>) -> Observed {
+    pub fn observed(self, seen: Observed, past: &VecDeque<Observed>) -> Observed {
         match self {
             Mutant::CountsUnsynced => unsynced_counted(seen),
             Mutant::BelievesStaleCache => match past.front() {
@@ -59,13 +59,18 @@ impl Mutant {
     }
 
     /// What it makes of a plan.
-    pub(crate) fn plan(self, mut plan: Plan, observed: &Observed) -> Plan {
+    pub fn plan(self, mut plan: Plan, observed: &Observed) -> Plan {
         match self {
             Mutant::IgnoresLeader => {
+                let leads = |status: &MemberStatus| status.role == Role::Leading;
+                let leader = observed.members.iter().find(|(_, status)| status.as_ref().is_ok_and(leads));
                 for step in &mut plan.steps {
-                    if let Step::Transfer(transfer) = step
-                        && let Some(removal) = removal(observed, transfer.from)
-                    {
+                    let instead = match step {
+                        Step::Transfer(transfer) => Some(transfer.from),
+                        Step::Evict(_) => leader.map(|(ordinal, _)| *ordinal),
+                        _ => None,
+                    };
+                    if let Some(removal) = instead.and_then(|ordinal| removal(observed, ordinal)) {
                         *step = Step::Evict(removal);
                     }
                 }
