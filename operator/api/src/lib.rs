@@ -24,8 +24,8 @@ pub use spec::{
     UpdateStrategy, Volume, WhenUnsatisfiable, ZooKeeperEnsemble, ZooKeeperEnsembleSpec,
 };
 pub use status::{
-    Bootstrap, BootstrapPhase, Configuration, Endpoints, Member, Rebuild, RebuildClaim, ZooKeeperEnsembleStatus,
-    version_number,
+    Bootstrap, BootstrapPhase, Configuration, Endpoints, Member, Rebuild, RebuildClaim, VolumeStatus,
+    ZooKeeperEnsembleStatus, version_number,
 };
 
 /// The API group of every resource of this project.

@@ -18,7 +18,7 @@ pub struct ZooKeeperEnsembleStatus {
     /// The generation of the spec that this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Available`, `Degraded`, `QuorumLost`, `FaultTolerant`, `ConfigApplied`, `ReplicasApplied`, `Progressing`, `ReconcileSucceeded`;
+    /// `Ready`, `Available`, `Degraded`, `QuorumLost`, `FaultTolerant`, `ConfigApplied`, `ReplicasApplied`, `StorageHealthy`, `Progressing`, `ReconcileSucceeded`;
     /// `Rebuilt` once a rebuild was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -86,6 +86,11 @@ pub struct ZooKeeperEnsembleStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["ordinal".into()]))]
     pub members: Vec<Member>,
+    /// The volume claims that servers use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["claim".into()]))]
+    pub storage: Vec<VolumeStatus>,
     /// Where clients connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
@@ -223,6 +228,26 @@ pub struct Member {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub config_hash: Option<String>,
+}
+
+/// What is known of one volume claim.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeStatus {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub claim: String,
+    /// The size that it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub requested: Option<String>,
+    /// The size that its volume has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub actual: Option<String>,
+    /// `Pending` before it is bound, `Bound` when it has the size of the spec, `Resizing`, `FileSystemResizePending` or `ResizeFailed`.
+    #[schemars(length(max = 32))]
+    pub phase: String,
 }
 
 /// Where clients connect.

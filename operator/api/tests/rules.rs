@@ -99,16 +99,25 @@ fn storage() {
     check("zk", json!({ "storage": { "sizeLimit": "1Gi" } }), "sizeLimit is for type: Ephemeral");
     check_update(json!({}), json!({ "storage": {} }), "");
     check_update(json!({}), json!({ "storage": { "reclaimPolicy": { "onScaleDown": "Delete" } } }), "");
+    for (data, log) in [("20Gi", "5Gi"), ("10Gi", "8Gi"), ("10240Mi", "5Gi"), ("11G", "5Gi")] {
+        check_update(json!({}), json!({ "storage": { "data": { "size": data }, "txnLog": { "size": log } } }), "");
+    }
+    for (data, log) in [("9Gi", "5Gi"), ("20Gi", "4Gi"), ("10G", "5Gi")] {
+        let storage = json!({ "data": { "size": data }, "txnLog": { "size": log } });
+        check_update(json!({}), json!({ "storage": storage }), "volumes cannot shrink");
+    }
     for storage in [
-        json!({ "data": { "size": "20Gi" } }),
         json!({ "data": { "storageClassName": "fast" } }),
+        json!({ "data": { "accessMode": "ReadWriteOncePod" } }),
+        json!({ "txnLog": { "labels": { "a": "b" } } }),
+        json!({ "data": { "size": "20Gi", "annotations": { "a": "b" } } }),
         json!({ "txnLog": { "enabled": false } }),
         json!({ "type": "Ephemeral", "acknowledgeDataLoss": true }),
     ] {
         check_update(
             json!({}),
             json!({ "storage": storage }),
-            "the volumes are immutable, since a StatefulSet keeps those it was created with (expansion is not supported yet): leave them as they were",
+            "the volumes are immutable but for data.size and txnLog.size, since a StatefulSet keeps those it was created with",
         );
     }
 }

@@ -1,13 +1,13 @@
 //! Carries out the steps of a plan, in order.
 
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Secret};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::runtime::events::{self, Recorder};
 use kube::{Api, Client, Resource};
 use operator_api::{ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
 use operator_core::{
-    Event, EventType, Fact, Grant, Hold, Kind, Object, Observed, Ownership, Plan, Reconfiguration, Removal, Stamp,
-    Step, Token, TokenState, Transfer, build, validate,
+    Event, EventType, Expansion, Fact, Grant, Hold, Kind, Object, Observed, Ownership, Plan, Reconfiguration, Removal,
+    Stamp, Step, Token, TokenState, Transfer, build, validate,
 };
 use serde_json::{Value, json};
 
@@ -115,6 +115,8 @@ impl<A: Admin> Executor<'_, A> {
             }
             Step::Stamp(stamp) => self.stamp(observed, stamp).await.map_err(failed),
             Step::DeleteClaim(claim) => self.delete_claim(observed, claim).await.map_err(failed),
+            Step::Expand(expansion) => self.expand(observed, expansion).await.map_err(failed),
+            Step::Orphan(set) => self.orphan(observed, set).await.map_err(failed),
             Step::Own(ownership) => self.own(observed, ownership).await.map_err(failed),
             Step::Evict(removal) => self.evict(observed, removal).await.map_err(failed),
             Step::DeletePod(removal) => self.delete_pod(observed, removal, None).await.map_err(failed),
@@ -276,6 +278,38 @@ impl<A: Admin> Executor<'_, A> {
         let patch = json!({ "metadata": { "uid": ownership.uid, "ownerReferences": [owner] } });
         let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace(observed));
         api.patch(&ownership.claim, &PatchParams::default(), &Patch::Strategic(&patch)).await.map(|_| ())
+    }
+
+    /// A quota, a provisioner or a policy may refuse it, which must not keep the pass from its other work.
+    async fn expand(&self, observed: &Observed, expansion: &Expansion) -> Result<(), kube::Error> {
+        let patch = json!({
+            "metadata": { "uid": expansion.uid },
+            "spec": { "resources": { "requests": { "storage": expansion.size } } },
+        });
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace(observed));
+        match api.patch(&expansion.claim, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+                let note = format!("{} is not expanded: {}", expansion.claim, status.message);
+                let event = Event { type_: EventType::Warning, reason: "ExpansionRefused".to_owned(), note };
+                self.report(observed, &event).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn orphan(&self, observed: &Observed, set: &Hold) -> Result<(), kube::Error> {
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(set.uid.clone()), resource_version: None }),
+            propagation_policy: Some(PropagationPolicy::Orphan),
+            ..DeleteParams::default()
+        };
+        match api(self.client, namespace(observed), Kind::StatefulSet).delete(&set.name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// A budget that refuses is told and waited for: a drain may be under way.

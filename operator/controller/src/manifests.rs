@@ -45,8 +45,8 @@ pub fn operator() -> String {
     format!("{header}{}", documents.join("---\n"))
 }
 
-/// What the operator may do in every namespace it looks after. Each right is used; the claims of removed servers, and pods that
-/// are made anew, are all that it deletes.
+/// What the operator may do in every namespace it looks after. Each right is used; the claims of removed servers, and pods and
+/// StatefulSets that are made anew, are all that it deletes.
 pub fn cluster_rules() -> Value {
     json!([
         { "apiGroups": [GROUP], "resources": ["zookeeperensembles"], "verbs": ["get", "list", "watch"] },
@@ -54,13 +54,15 @@ pub fn cluster_rules() -> Value {
         // Where OwnerReferencesPermissionEnforcement is on, setting blockOwnerDeletion asks for this.
         { "apiGroups": [GROUP], "resources": ["zookeeperensembles/finalizers"], "verbs": ["update"] },
         { "apiGroups": [""], "resources": ["configmaps", "serviceaccounts", "services"], "verbs": ["get", "list", "watch", "create", "patch"] },
-        { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "list", "watch", "create", "patch"] },
+        { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] },
         { "apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["get", "list", "watch", "create", "patch"] },
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"] },
         { "apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"] },
         { "apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list", "patch", "delete"] },
         // Of a node only whether it is off, and only when one of our pods does not end on it.
         { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] },
+        // Whether it allows expansion.
+        { "apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get"] },
         // The superuser token of each ensemble. Never listed or watched.
         { "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"] },
         { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::{join_all, try_join_all};
 use futures::{join, try_join};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DynamicObject, ListParams};
@@ -16,7 +17,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use operator_api::{ZooKeeperEnsemble, names};
 use operator_core::{
-    Claim, Identity, Kind, MemberStatus, NodeFacts, Observed, PodFacts, Token, TokenState, nodes_to_read,
+    Claim, Identity, Kind, MemberStatus, NodeFacts, Observed, PodFacts, Token, TokenState, is_to_grow, nodes_to_read,
 };
 use serde_json::Value;
 
@@ -42,7 +43,11 @@ pub async fn observe<A: Admin>(
         claims(client, &namespace, &name),
     )?;
     let now = Time(Timestamp::now());
-    let (nodes, members) = join!(nodes(client, nodes_to_read(&now, &pods)), members(admin, &pods));
+    let (nodes, members, classes) = join!(
+        nodes(client, nodes_to_read(&now, &pods)),
+        members(admin, &pods),
+        classes(client, &name, &ensemble, &claims)
+    );
     Ok(Observed {
         now,
         ensemble,
@@ -53,6 +58,7 @@ pub async fn observe<A: Admin>(
         pods,
         claims,
         nodes: nodes?,
+        classes: classes?,
         members,
     })
 }
@@ -140,6 +146,25 @@ async fn nodes(client: &Client, names: BTreeSet<String>) -> Result<BTreeMap<Stri
         }
     });
     Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+}
+
+/// Whether the classes of the claims that are to grow allow it. A class that does not exist is left out.
+async fn classes(
+    client: &Client,
+    name: &str,
+    ensemble: &ZooKeeperEnsemble,
+    claims: &[Claim],
+) -> Result<BTreeMap<String, bool>, kube::Error> {
+    let small = claims.iter().filter(|claim| is_to_grow(name, &ensemble.spec, claim));
+    let wanted: BTreeSet<&str> = small.filter_map(|claim| claim.class.as_deref()).filter(|c| !c.is_empty()).collect();
+    let api = Api::<StorageClass>::all(client.clone());
+    let mut classes = BTreeMap::new();
+    for class in wanted {
+        if let Some(live) = api.get_opt(class).await? {
+            classes.insert(class.to_owned(), live.allow_volume_expansion == Some(true));
+        }
+    }
+    Ok(classes)
 }
 
 async fn members<A: Admin>(admin: &A, pods: &BTreeMap<i32, PodFacts>) -> BTreeMap<i32, Result<MemberStatus, String>> {

@@ -37,7 +37,8 @@ fn same_quantity(a: &str, b: &str) -> bool {
     matches!((quantity(a), quantity(b)), (Some(a), Some(b)) if (a - b).abs() <= 1e-9 * a.abs().max(b.abs()))
 }
 
-fn quantity(text: &str) -> Option<f64> {
+/// A Kubernetes quantity as a number; none when the text is none.
+pub(crate) fn quantity(text: &str) -> Option<f64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let factor = match suffix {

@@ -25,6 +25,7 @@
 //! * A recorded fact of the founding never changes; a phase never goes back.
 //! * Nobody is asked to vote who is not synced, nothing of a member is taken away, and no claim is deleted that a server might need
 //!   (`tests/scaling.rs`).
+//! * A claim is never asked for less, nor its StatefulSet deleted before every volume has its size (`tests/expansion.rs`).
 //! * At most one healthy voter is down by our doing, and only when the others alone are a synced quorum. [`plan::roll`] argues it.
 //!
 //! "Not yet safe" is no error but [`Step::Wait`] with a reason.
@@ -51,11 +52,13 @@ pub use assess::{Assessment, assess};
 pub use founded::Founded;
 pub use member::{BootstrapState, MemberConfig, MemberStatus, Role, StoreState};
 pub use node::{NodeFacts, nodes_to_read};
-pub use observed::{Claim, Identity, Observed, Token, TokenState};
+pub use observed::{Claim, Identity, Observed, Resize, Token, TokenState};
+pub use plan::expansion::is_to_grow;
 pub use plan::{Plan, plan, refuse};
 pub use pod::PodFacts;
 pub use step::{
-    Event, EventType, Fact, Grant, Hold, Kind, Object, Ownership, Reconfiguration, Removal, Stamp, Step, Transfer,
+    Event, EventType, Expansion, Fact, Grant, Hold, Kind, Object, Ownership, Reconfiguration, Removal, Stamp, Step,
+    Transfer,
 };
 pub use unreadable::unreadable;
 pub use validate::{ValidEnsemble, validate};

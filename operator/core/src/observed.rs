@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_api::{ZooKeeperEnsemble, names};
 use serde_json::Value;
 
 use crate::member::MemberStatus;
 use crate::node::NodeFacts;
-use crate::pod::PodFacts;
+use crate::pod::{PodFacts, shorten};
 
 /// What was read at the start of a pass.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct Observed {
     pub claims: Vec<Claim>,
     /// The nodes of pods whose end was due, by name.
     pub nodes: BTreeMap<String, NodeFacts>,
+    /// Whether a storage class allows expansion, by its name, of the classes whose claims are to grow.
+    pub classes: BTreeMap<String, bool>,
     /// What each pod answered to `GET /status`, or why it did not, by ordinal.
     pub members: BTreeMap<i32, Result<MemberStatus, String>>,
 }
@@ -84,11 +87,57 @@ pub struct Claim {
     pub bound: bool,
     /// It is being deleted, and goes when no pod uses it any more.
     pub deleting: bool,
+    /// Its storage class.
+    pub class: Option<String>,
+    /// The size that it asks for.
+    pub requested: Option<String>,
+    /// The size that its volume has.
+    pub capacity: Option<String>,
+    /// What becomes of the last change of its size.
+    pub resize: Resize,
+}
+
+/// What becomes of a change of a claim's size.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Resize {
+    /// Nothing is said of any.
+    #[default]
+    None,
+    /// The volume is being resized.
+    Running,
+    /// The volume is, and since this time its file system waits for the kubelet.
+    FileSystemPending(Time),
+    /// It went wrong, for this reason.
+    Failed(String),
+}
+
+impl Resize {
+    fn of(claim: &PersistentVolumeClaim) -> Self {
+        let Some(status) = &claim.status else { return Self::None };
+        let is = |type_: &str| {
+            let mut conditions = status.conditions.iter().flatten();
+            conditions.find(|condition| condition.type_ == type_ && condition.status == "True")
+        };
+        if let Some(error) = is("ControllerResizeError").or_else(|| is("NodeResizeError")) {
+            return Self::Failed(shorten(error.message.as_deref().unwrap_or("no reason given")));
+        }
+        if let Some(pending) = is("FileSystemResizePending") {
+            let since = pending.last_transition_time.clone();
+            return since.map_or(Self::Running, Self::FileSystemPending);
+        }
+        let said = status.allocated_resource_statuses.as_ref().and_then(|all| all.get("storage"));
+        match said {
+            Some(said) if said.ends_with("Infeasible") => Self::Failed(said.clone()),
+            _ if is("Resizing").is_some() => Self::Running,
+            _ => Self::None,
+        }
+    }
 }
 
 impl Claim {
     /// What matters of a claim.
     pub fn of(claim: &PersistentVolumeClaim) -> Self {
+        let storage = |of: Option<&BTreeMap<String, Quantity>>| Some(of?.get("storage")?.0.clone());
         let annotation = |name: String| claim.metadata.annotations.as_ref().and_then(|all| all.get(&name)).cloned();
         Self {
             name: claim.metadata.name.clone().unwrap_or_default(),
@@ -98,6 +147,10 @@ impl Claim {
             owners: claim.metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect(),
             bound: claim.spec.as_ref().is_some_and(|spec| spec.volume_name.is_some()),
             deleting: claim.metadata.deletion_timestamp.is_some(),
+            class: claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone()),
+            requested: storage(claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.as_ref())),
+            capacity: storage(claim.status.as_ref().and_then(|status| status.capacity.as_ref())),
+            resize: Resize::of(claim),
         }
     }
 }

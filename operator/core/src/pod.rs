@@ -7,6 +7,9 @@ use operator_api::names;
 /// Longest text taken over from a pod's status into a condition, in characters.
 const REASON_CHARS_MAX: usize = 240;
 
+/// What `kubectl rollout restart` writes into a template.
+pub(crate) const KUBECTL_RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
 /// What matters of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodFacts {
@@ -30,6 +33,8 @@ pub struct PodFacts {
     pub deleting: bool,
     /// When its end is due: when it was asked for, and its grace period.
     pub deletion_due: Option<Time>,
+    /// When `kubectl rollout restart` was last asked for, in the template that it was made from.
+    pub rolled_out_at: Option<String>,
     /// The revision of the StatefulSet it was made from.
     pub revision: Option<String>,
     /// Why it does not run, when the cluster says so.
@@ -69,6 +74,7 @@ impl PodFacts {
             ran: container.is_some_and(ran),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             deletion_due: pod.metadata.deletion_timestamp.clone(),
+            rolled_out_at: pod.metadata.annotations.as_ref().and_then(|a| a.get(KUBECTL_RESTARTED_AT).cloned()),
             revision: pod.metadata.labels.as_ref().and_then(|l| l.get("controller-revision-hash").cloned()),
             volume_bound_elsewhere: unscheduled.is_some()
                 && condition("PodScheduled")
@@ -159,7 +165,7 @@ fn last_line(text: &str) -> &str {
     text.trim_end().rsplit('\n').next().unwrap_or_default()
 }
 
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     let text = text.trim();
     match text.char_indices().nth(REASON_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -10,7 +10,7 @@ use crate::conditions::{Conditions, Holds, find};
 use crate::founded::Founded;
 use crate::member::StoreState;
 use crate::observed::Observed;
-use crate::plan::{repair, scale};
+use crate::plan::{expansion, repair, scale};
 use crate::step::{Event, EventType};
 use crate::validate::ValidEnsemble;
 
@@ -102,6 +102,7 @@ pub(crate) fn founded(
         members: (0..founded.pods)
             .map(|ordinal| member(observed, founded, assessment, &old.members, ordinal))
             .collect(),
+        storage: ensemble.map_or_else(|| old.storage.clone(), |e| expansion::report(observed, e, founded)),
         endpoints: Some(Endpoints { client: Some(names::client_endpoint(name, namespace, domain)) }),
     }
 }
@@ -151,11 +152,16 @@ fn turned(old: Option<&Condition>, new: &Condition) -> Option<Event> {
         ("Rebuilt", "False") if new.reason == "RebuildWaits" => EventType::Normal,
         ("Progressing", "False") if new.reason == "LeaderNotApproved" => EventType::Normal,
         ("Progressing", "False") if new.reason != "NothingToChange" => EventType::Warning,
-        ("ReplicasApplied" | "ConfigApplied", "True") if old.is_some_and(|old| old.status == "False") => {
+        ("ReplicasApplied" | "ConfigApplied" | "StorageHealthy", "True")
+            if old.is_some_and(|old| old.status == "False") =>
+        {
             EventType::Normal
         }
         ("Ready", "False") if new.reason == "Paused" || new.reason == "Hibernated" => EventType::Normal,
         ("ConfigApplied", "False") if new.reason == "RollingRestart" => EventType::Normal,
+        ("StorageHealthy", "False") if new.reason == "ExpansionUnsupported" || new.reason == "ResizeFailed" => {
+            EventType::Warning
+        }
         ("Degraded" | "QuorumLost", "True") | ("ReconcileSucceeded" | "ConfigApplied", "False") => EventType::Warning,
         _ => return None,
     };
@@ -217,6 +223,9 @@ fn founded_conditions(
     list.set("FaultTolerant", spare > 0, reason, format!("voters that may fail now without loss of service: {spare}"));
     config_applied(&mut list, observed, ensemble, founded, assessment.leader);
     replicas_applied(&mut list, ensemble, founded, verdict);
+    if let Some(health) = ensemble.and_then(|ensemble| expansion::health(observed, ensemble, founded)) {
+        list.set("StorageHealthy", health.healthy, health.reason, health.message);
+    }
     progressing(&mut list, verdict);
     reconcile_succeeded(&mut list, verdict);
     if let Some((holds, reason, message)) = repair::told(observed, ensemble, founded, assessment) {

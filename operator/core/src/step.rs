@@ -32,6 +32,10 @@ pub enum Step {
     /// What becomes of a claim when the ensemble is deleted has changed. Makes the ensemble an owner of the object with this UID, or no
     /// owner any more; other owners stay.
     Own(Ownership),
+    /// A claim is to grow. Asks for more on the object with this UID only; a refusal is told, and asked again later.
+    Expand(Expansion),
+    /// The StatefulSet is to be made anew. Deletes the object with this UID only, and none of its pods: `propagationPolicy: Orphan`.
+    Orphan(Hold),
     /// A pod is to be restarted. Asks for its eviction, of the pod with this UID only; a refusal for the sake of a
     /// `PodDisruptionBudget` is no error, and asked again later.
     Evict(Removal),
@@ -115,6 +119,17 @@ pub struct Ownership {
     pub uid: String,
     /// Whether it does.
     pub owned: bool,
+}
+
+/// More room for a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expansion {
+    /// The claim.
+    pub claim: String,
+    /// Its UID.
+    pub uid: String,
+    /// The size to ask for.
+    pub size: String,
 }
 
 /// One object, and no other of the same name.
@@ -252,6 +267,8 @@ impl Step {
             Self::Stamp(_) => "stamp",
             Self::DeleteClaim(_) => "delete-claim",
             Self::Own(_) => "own",
+            Self::Expand(_) => "expand",
+            Self::Orphan(_) => "orphan",
             Self::Evict(_) => "evict",
             Self::DeletePod(_) => "delete-pod",
             Self::ForceDeletePod(_) => "force-delete-pod",
@@ -276,6 +293,8 @@ impl Step {
             | Self::Stamp(_)
             | Self::DeleteClaim(_)
             | Self::Own(_)
+            | Self::Expand(_)
+            | Self::Orphan(_)
             | Self::Evict(_)
             | Self::DeletePod(_)
             | Self::ForceDeletePod(_)
@@ -340,6 +359,8 @@ impl fmt::Display for Step {
                 write!(f, " {}: {}", removal.pod, removal.why)
             }
             Self::Own(ownership) => write!(f, " {} {}", ownership.claim, ownership.owned),
+            Self::Expand(expansion) => write!(f, " {} to {}", expansion.claim, expansion.size),
+            Self::Orphan(hold) => write!(f, " StatefulSet/{}", hold.name),
             Self::DeleteClaim(hold) => write!(f, " {}", hold.name),
             Self::Report(event) => write!(f, " {:?} {}: {}", event.type_, event.reason, event.note),
             Self::Wait { reason } => write!(f, ": {reason}"),

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use operator_core::{
-    Claim, Fact, Founded, MemberStatus, Observed, PodFacts, Role, Step, StoreState, Token, TokenState, plan,
+    Claim, Fact, Founded, MemberStatus, Observed, PodFacts, Resize, Role, Step, StoreState, Token, TokenState, plan,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -53,6 +53,10 @@ fn claims() -> impl Strategy<Value = Vec<Claim>> {
             owners: Vec::new(),
             bound: true,
             deleting: false,
+            class: None,
+            requested: None,
+            capacity: None,
+            resize: Resize::None,
         };
         claims.into_iter().map(claim).collect()
     })

@@ -124,6 +124,7 @@ impl Seen {
             pods: self.pods().into_iter().map(|(ordinal, (facts, _))| (ordinal, facts)).collect(),
             claims: self.claims.iter().map(Claim::of).collect(),
             nodes: BTreeMap::new(),
+            classes: BTreeMap::new(),
             members: self.answers.iter().map(|(ordinal, answer)| (*ordinal, member(answer))).collect(),
         }
     }

@@ -6,7 +6,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use operator_api::{ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
-use operator_core::{Claim, Hold, Kind, Object, Ownership, PodFacts, Removal, Stamp, Token};
+use operator_core::{Claim, Hold, Kind, Object, Ownership, PodFacts, Removal, Resize, Stamp, Token};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -233,9 +233,22 @@ impl Cluster {
                 let annotation = &template["metadata"]["annotations"][names::ensemble_id_annotation()];
                 let ensemble_id = annotation.as_str().map(str::to_owned);
                 let uid = self.fresh("claim");
+                let size = template["spec"]["resources"]["requests"]["storage"].as_str().map(str::to_owned);
                 self.claims.insert(
                     name.clone(),
-                    Claim { name, uid, ensemble_id, retired: None, owners: Vec::new(), bound: false, deleting: false },
+                    Claim {
+                        name,
+                        uid,
+                        ensemble_id,
+                        retired: None,
+                        owners: Vec::new(),
+                        bound: false,
+                        deleting: false,
+                        class: None,
+                        requested: size.clone(),
+                        capacity: size,
+                        resize: Resize::None,
+                    },
                 );
             }
         }

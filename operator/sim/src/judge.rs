@@ -88,6 +88,8 @@ pub(crate) fn step(world: &mut World, observed: &Observed, step: &Step) -> Verdi
         // Nobody vouches for a node here: those that are lost come back.
         Step::ForceDeletePod(removal) => fail("O-1", format!("pod {} is deleted by force", removal.ordinal)),
         Step::Apply(object) => fewer_pods(world, observed, object),
+        // Nobody asks for more room here.
+        Step::Expand(_) | Step::Orphan(_) => fail("O-4", format!("the volumes have their size: {step}")),
         Step::CreateToken(_)
         | Step::Grant(_)
         | Step::Reconfigure(_)

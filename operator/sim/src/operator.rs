@@ -316,6 +316,7 @@ impl World {
                 self.cluster.delete_pod(removal).map(|is_new| self.going(removal.ordinal, is_new))
             }
             Step::Reconfigure(_) | Step::Transfer(_) | Step::Report(_) | Step::Wait { .. } => Ok(()),
+            Step::Expand(_) | Step::Orphan(_) => unreachable!("the judge refuses them"),
         })
     }
 
@@ -442,6 +443,7 @@ fn observe(cluster: &Cluster, now: Duration, fresh: Identity) -> Observed {
         pods: cluster.pods.iter().map(|(ordinal, pod)| (*ordinal, pod.facts.clone())).collect(),
         claims: cluster.claims.values().cloned().collect(),
         nodes: BTreeMap::new(),
+        classes: BTreeMap::new(),
         members: BTreeMap::new(),
     }
 }

@@ -87,7 +87,12 @@ pub struct ZooKeeperEnsembleSpec {
 
     /// Volumes of each server.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self.type == oldSelf.type && self.data == oldSelf.data && self.txnLog == oldSelf.txnLog && has(self.sizeLimit) == has(oldSelf.sizeLimit) && (!has(self.sizeLimit) || self.sizeLimit == oldSelf.sizeLimit)").message("the volumes are immutable, since a StatefulSet keeps those it was created with (expansion is not supported yet): leave them as they were, or create another ensemble; reclaimPolicy may change"))]
+    #[x_kube(
+        validation = Rule::new("self.type == oldSelf.type && self.txnLog.enabled == oldSelf.txnLog.enabled && self.data.accessMode == oldSelf.data.accessMode && self.txnLog.accessMode == oldSelf.txnLog.accessMode && has(self.data.storageClassName) == has(oldSelf.data.storageClassName) && (!has(self.data.storageClassName) || self.data.storageClassName == oldSelf.data.storageClassName) && has(self.data.labels) == has(oldSelf.data.labels) && (!has(self.data.labels) || self.data.labels == oldSelf.data.labels) && has(self.data.annotations) == has(oldSelf.data.annotations) && (!has(self.data.annotations) || self.data.annotations == oldSelf.data.annotations) && has(self.txnLog.storageClassName) == has(oldSelf.txnLog.storageClassName) && (!has(self.txnLog.storageClassName) || self.txnLog.storageClassName == oldSelf.txnLog.storageClassName) && has(self.txnLog.labels) == has(oldSelf.txnLog.labels) && (!has(self.txnLog.labels) || self.txnLog.labels == oldSelf.txnLog.labels) && has(self.txnLog.annotations) == has(oldSelf.txnLog.annotations) && (!has(self.txnLog.annotations) || self.txnLog.annotations == oldSelf.txnLog.annotations) && has(self.sizeLimit) == has(oldSelf.sizeLimit) && (!has(self.sizeLimit) || self.sizeLimit == oldSelf.sizeLimit)")
+            .message("the volumes are immutable but for data.size and txnLog.size, since a StatefulSet keeps those it was created with: leave them as they were, or create another ensemble; reclaimPolicy may change"),
+        validation = Rule::new("quantity(self.data.size).compareTo(quantity(oldSelf.data.size)) >= 0 && quantity(self.txnLog.size).compareTo(quantity(oldSelf.txnLog.size)) >= 0")
+            .message("volumes cannot shrink: leave data.size and txnLog.size as they were, or write more"),
+    )]
     pub storage: Storage,
 
     /// Settings of `zoo.cfg`. A change reaches a server when its pod is next created, see `updateStrategy`; the condition

@@ -39,7 +39,7 @@ impl Call {
     pub fn of(method: &Method, uri: &Uri) -> Self {
         let parts: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
         let group = if parts[0] == "api" { "" } else { parts[1] };
-        // Everything is in our namespace, but for nodes.
+        // Everything is in our namespace, but for nodes and storage classes.
         let base = if parts[0] == "api" { 2 } else { 3 };
         let at = parts.iter().position(|part| *part == NAMESPACE).map_or(base, |namespace| namespace + 1);
         let rest = &parts[at..];
@@ -132,6 +132,10 @@ impl World {
                     return (409, json!("Conflict"));
                 }
                 let mut claim = claim.clone();
+                let size = &body["spec"]["resources"]["requests"]["storage"];
+                if !size.is_null() {
+                    claim["spec"]["resources"]["requests"]["storage"] = size.clone();
+                }
                 let annotations = claim["metadata"]["annotations"].as_object_mut().expect("annotations");
                 annotations.extend(body["metadata"]["annotations"].as_object().cloned().unwrap_or_default());
                 annotations.retain(|_, value| !value.is_null());
@@ -144,6 +148,7 @@ impl World {
                 (200, self.put(path, claim))
             }
             "delete" if path.starts_with("pods/") => self.delete_pod(path, body),
+            "delete" if path == "statefulsets/zk" => self.delete_set(body),
             "delete" => {
                 let Some(claim) = self.objects.get(path) else { return (404, Value::Null) };
                 if claim["metadata"]["uid"] != body["preconditions"]["uid"] {

@@ -104,9 +104,10 @@ fn ordinal_of(ip: &str) -> i32 {
 impl World {
     /// The pods follow the StatefulSet; their claims and servers are made with them.
     pub fn pods(&mut self) -> Vec<Value> {
-        let replicas =
-            self.objects.get("statefulsets/zk").and_then(|set| set["spec"]["replicas"].as_i64()).unwrap_or(0);
-        let replicas = i32::try_from(replicas).expect("few");
+        let set = self.objects.get("statefulsets/zk").map(|set| set["spec"]["replicas"].as_i64().expect("a number"));
+        // Without a StatefulSet nobody makes pods or takes them away.
+        let there_are = i64::try_from(self.servers.len()).expect("few");
+        let replicas = i32::try_from(set.unwrap_or(there_are)).expect("few");
         for ordinal in 0..replicas {
             self.start_server(ordinal);
         }
@@ -166,7 +167,20 @@ impl World {
             if !self.objects.contains_key(&claim) {
                 let name = claim.split('/').next_back().unwrap_or_default();
                 let id = json!({ "zookeeper.ensemble.rs/ensemble-id": self.ensemble_id() });
-                self.put(&claim.clone(), json!({ "metadata": { "name": name, "uid": claim, "annotations": id }, "spec": { "volumeName": "v" } }));
+                let set = &self.objects["statefulsets/zk"];
+                let mut templates = set["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten();
+                let volume = name.split('-').next().unwrap_or_default();
+                let template =
+                    templates.find(|template| template["metadata"]["name"] == volume).cloned().unwrap_or_default();
+                let resources = template["spec"]["resources"].clone();
+                self.put(
+                    &claim.clone(),
+                    json!({
+                        "metadata": { "name": name, "uid": claim, "annotations": id },
+                        "spec": { "volumeName": "v", "storageClassName": "standard", "resources": resources },
+                        "status": { "capacity": resources["requests"] },
+                    }),
+                );
             }
         }
     }
@@ -204,6 +218,33 @@ impl World {
         }
         if self.leader.is_none_or(|leader| !self.serves(leader)) {
             self.leader = self.configuration.voters.iter().copied().find(|ordinal| self.serves(*ordinal));
+        }
+    }
+
+    /// The provisioner gives every claim what it asks for; the file system follows at once, or when its pod is made anew.
+    pub fn provisioner_turns(&mut self) {
+        let claims: Vec<String> =
+            self.objects.keys().filter(|path| path.starts_with("persistentvolumeclaims/")).cloned().collect();
+        for path in claims {
+            let mut claim = self.objects[&path].clone();
+            let wanted = claim["spec"]["resources"]["requests"].clone();
+            if claim["status"]["capacity"] == wanted {
+                continue;
+            }
+            let ordinal: i32 = path.rsplit('-').next().and_then(|ordinal| ordinal.parse().ok()).expect("a claim");
+            let uid = self.made.get(&ordinal).map(|made| made.uid.clone()).unwrap_or_default();
+            let waits_for = claim["mounted"].as_str().map(str::to_owned);
+            if self.offline && waits_for.is_none_or(|mounted| mounted == uid) {
+                claim["mounted"] = json!(uid);
+                claim["status"]["conditions"] = json!([{
+                    "type": "FileSystemResizePending", "status": "True", "lastTransitionTime": "2020-01-01T01:00:00Z",
+                }]);
+            } else {
+                claim["status"] = json!({ "capacity": wanted });
+            }
+            if claim != self.objects[&path] {
+                self.put(&path, claim);
+            }
         }
     }
 

@@ -37,6 +37,7 @@ pub use roll::Made;
 pub const NAMESPACE: &str = "prod";
 pub const NAME: &str = "zk";
 pub const ENSEMBLE: &str = "zookeeperensembles/zk";
+pub const CLASS: &str = "storageclasses/standard";
 pub const LEASE: &str = "leases/operator";
 
 /// What happens at a mutating call.
@@ -87,6 +88,9 @@ pub struct World {
     /// Claims of members that were deleted, in order.
     pub rebuilt: Vec<String>,
     pods_made: u32,
+    sets_made: u32,
+    /// File systems grow only when they are mounted.
+    pub offline: bool,
     /// Servers whose pods are gone, as their volumes hold them.
     pub idle: BTreeMap<i32, Server>,
     /// Pods that do not run.
@@ -161,6 +165,10 @@ impl Fake {
         }))
         .expect("an ensemble");
         fake.world().put(ENSEMBLE, serde_json::to_value(ensemble).expect("JSON"));
+        fake.world().put(
+            CLASS,
+            json!({ "metadata": { "name": "standard" }, "provisioner": "p", "allowVolumeExpansion": true }),
+        );
         fake
     }
 
@@ -198,6 +206,7 @@ impl Fake {
                 return;
             }
             self.world().servers_turn();
+            self.world().provisioner_turns();
         }
         let status = self.status();
         panic!("it does not settle: {:?}\n{status}", self.world().calls);

@@ -14,6 +14,8 @@ pub struct Made {
     pub revision: String,
     /// Its image does not exist.
     pub bad: bool,
+    /// The annotations of the template.
+    annotations: Value,
 }
 
 const SET: &str = "statefulsets/zk";
@@ -23,6 +25,11 @@ impl World {
     pub fn apply_set(&mut self, body: &Value) -> Value {
         let mut object = body.clone();
         if let Some(live) = self.objects.get(SET) {
+            assert_eq!(
+                object["spec"]["volumeClaimTemplates"], live["spec"]["volumeClaimTemplates"],
+                "they are immutable"
+            );
+            object["metadata"]["uid"] = live["metadata"]["uid"].clone();
             object["status"] = live["status"].clone();
             object["metadata"]["generation"] = live["metadata"]["generation"].clone();
             let annotations = |set: &Value| set["spec"]["template"]["metadata"]["annotations"].as_object().cloned();
@@ -44,6 +51,10 @@ impl World {
 
     /// The controller of StatefulSets sees every template at once.
     fn put_set(&mut self, mut object: Value) -> Value {
+        if object["metadata"]["uid"].is_null() {
+            self.sets_made += 1;
+            object["metadata"]["uid"] = json!(format!("set-{}", self.sets_made));
+        }
         let generation = object["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         let mut hasher = DefaultHasher::new();
         object["spec"]["template"].to_string().hash(&mut hasher);
@@ -58,8 +69,9 @@ impl World {
         let image = set["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
         let bad = image.ends_with(":none");
         let revision = set["status"]["updateRevision"].as_str().expect("a revision").to_owned();
+        let annotations = set["spec"]["template"]["metadata"]["annotations"].clone();
         self.pods_made += 1;
-        Made { uid: format!("pod-{}", self.pods_made), revision, bad }
+        Made { uid: format!("pod-{}", self.pods_made), revision, bad, annotations }
     }
 
     /// The pods with what they were made from.
@@ -81,6 +93,7 @@ impl World {
             }
             let made = &self.made[&ordinal];
             pod["metadata"]["uid"] = json!(made.uid);
+            pod["metadata"]["annotations"] = made.annotations.clone();
             pod["metadata"]["creationTimestamp"] = json!("2020-01-01T00:00:00Z");
             pod["metadata"]["labels"] = json!({ "controller-revision-hash": made.revision });
             pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2020-01-01T00:00:00Z");
@@ -99,6 +112,17 @@ impl World {
             }
         }
         pods
+    }
+
+    /// Its pods stay, and belong to the next one.
+    pub fn delete_set(&mut self, body: &Value) -> (u16, Value) {
+        let Some(set) = self.objects.get(SET) else { return (404, Value::Null) };
+        assert_eq!(body["propagationPolicy"], "Orphan", "the pods would go too");
+        if set["metadata"]["uid"] != body["preconditions"]["uid"] {
+            return (409, json!("Conflict"));
+        }
+        self.objects.remove(SET);
+        (200, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }))
     }
 
     pub fn evict(&mut self, path: &str, body: &Value) -> (u16, Value) {

@@ -1,6 +1,7 @@
 //! From what was observed to what is done next. The only place where the order of things is decided.
 
 pub mod bootstrap;
+pub mod expansion;
 pub mod hibernate;
 mod lost_node;
 mod objects;
@@ -14,7 +15,7 @@ use crate::assess::{Assessment, assess, newer_configuration};
 use crate::founded::Founded;
 use crate::observed::{Observed, TokenState};
 use crate::status::{self, Progress, Verdict};
-use crate::step::{Event, EventType, Fact, Reconfiguration, Step, Transfer};
+use crate::step::{Event, EventType, Expansion, Fact, Hold, Reconfiguration, Step, Transfer};
 use crate::validate::{ValidEnsemble, validate};
 
 /// What one pass does, and when the next should look again.
@@ -171,6 +172,19 @@ fn size(
     assessment: &Assessment,
     mut steps: Vec<Step>,
 ) -> Plan {
+    match expansion::next(observed, ensemble, founded) {
+        expansion::Move::None | expansion::Move::Wait | expansion::Move::Blocked => {}
+        expansion::Move::Expand(claims) => {
+            let text = |claim: &Expansion| format!("{} to {}", claim.claim, claim.size);
+            let note = claims.iter().map(text).collect::<Vec<_>>().join(", ");
+            steps.push(Step::Report(normal("ExpandingVolumes", note)));
+            steps.extend(claims.into_iter().map(Step::Expand));
+        }
+        expansion::Move::Orphan(set) if steps.is_empty() => {
+            return orphan(observed, ensemble, founded, assessment, set);
+        }
+        expansion::Move::Orphan(_) => {}
+    }
     let is_applied = steps.is_empty();
     let way = scale::way(ensemble, founded);
     let mut roll = roll::Move::None;
@@ -241,9 +255,26 @@ fn size(
     };
     let pods_follow = i32::try_from(observed.pods.len()) == Ok(founded.pods);
     let is_seen = is_applied && roll != roll::Move::Unseen;
-    let still = verdict.progress == Progress::Still && assessment.problems.is_empty() && pods_follow && is_seen;
+    let sized =
+        matches!(expansion::next(observed, ensemble, founded), expansion::Move::None | expansion::Move::Blocked);
+    let still =
+        sized && verdict.progress == Progress::Still && assessment.problems.is_empty() && pods_follow && is_seen;
     let status = status::founded(observed, Some(ensemble), founded, assessment, &verdict);
     report(observed, status, steps, if still { Next::Later } else { Next::Soon })
+}
+
+/// Every volume has its size: the StatefulSet is made anew, so that the next ones do too.
+fn orphan(
+    observed: &Observed,
+    ensemble: &ValidEnsemble,
+    founded: &Founded,
+    assessment: &Assessment,
+    set: Hold,
+) -> Plan {
+    let note = format!("StatefulSet {} is made anew, for volumes of the new size; its pods run on", set.name);
+    let steps = vec![Step::Report(normal("StatefulSetRecreated", note.clone())), Step::Orphan(set)];
+    let verdict = Verdict { progress: Progress::Moving("Expanding", note), ..Verdict::default() };
+    report(observed, status::founded(observed, Some(ensemble), founded, assessment, &verdict), steps, Next::Soon)
 }
 
 /// Whether the next step of a rolling restart comes before the next one of a change of the size: an ensemble shrinks, is restarted, and

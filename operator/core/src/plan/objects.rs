@@ -7,7 +7,9 @@ use crate::build;
 use crate::diff;
 use crate::founded::Founded;
 use crate::observed::{Observed, TokenState};
-use crate::step::{Ownership, Step};
+use crate::plan::expansion;
+use crate::pod::KUBECTL_RESTARTED_AT;
+use crate::step::{Kind, Object, Ownership, Step};
 use crate::validate::ValidEnsemble;
 
 /// The steps that bring the objects into place, the StatefulSet with so many pods. The token comes before the pods that mount it.
@@ -16,10 +18,28 @@ pub(super) fn steps(observed: &Observed, ensemble: &ValidEnsemble, founded: &Fou
         TokenState::Absent => Some(Step::CreateToken(observed.fresh.token.clone())),
         TokenState::Present(_) | TokenState::Unusable(_) => None,
     };
-    let objects = build::build_with_pods(ensemble, founded, pods).into_iter().filter(|object| {
+    let made = expansion::as_made(observed, ensemble);
+    let built = build::build_with_pods(&made, founded, pods).into_iter().map(|object| kept(observed, object));
+    let objects = built.filter(|object| {
         observed.object(object.kind.as_str(), &object.name).is_none_or(|live| !diff::is_applied(object, live))
     });
     token.into_iter().chain(objects.map(Step::Apply)).chain(owners(observed, ensemble, founded)).collect()
+}
+
+/// Keeps what `kubectl rollout restart` wrote into the StatefulSet's template; when there is none, what it wrote into the one that the
+/// pods were made from. Without it, a StatefulSet that is made anew would restart every pod.
+fn kept(observed: &Observed, mut object: Object) -> Object {
+    if object.kind != Kind::StatefulSet {
+        return object;
+    }
+    let restarted_at = match observed.object(Kind::StatefulSet.as_str(), &object.name) {
+        Some(live) => live["spec"]["template"]["metadata"]["annotations"][KUBECTL_RESTARTED_AT].as_str(),
+        None => observed.pods.values().filter_map(|pod| pod.rolled_out_at.as_deref()).max(),
+    };
+    if let Some(restarted_at) = restarted_at {
+        object.manifest["spec"]["template"]["metadata"]["annotations"][KUBECTL_RESTARTED_AT] = restarted_at.into();
+    }
+    object
 }
 
 /// The claims of this ensemble, in use or retired, whose owner does not say what `onDelete` says. A claim that was made for another

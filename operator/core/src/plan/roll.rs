@@ -47,6 +47,7 @@ use crate::founded::Founded;
 use crate::member::Role;
 use crate::observed::Observed;
 use crate::outdated::{Outdated, outdated};
+use crate::plan::expansion;
 use crate::pod::PodFacts;
 use crate::step::{Removal, Transfer};
 use crate::validate::ValidEnsemble;
@@ -102,6 +103,7 @@ pub(crate) fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Foun
     }
     let Some(outdated) = outdated(observed, ensemble, founded) else { return Move::Unseen };
     let mut next = outdated.restartable(observed, ensemble, founded);
+    next.extend(expansion::awaiting_restart(observed, ensemble, founded));
     next.retain(|ordinal| founded.is_ours(*ordinal));
     if next.is_empty() {
         return Move::None;
@@ -339,8 +341,10 @@ impl Pass<'_> {
     fn removal(&self, ordinal: i32, pod: &PodFacts) -> Removal {
         let what = if self.outdated.template.contains(&ordinal) {
             "its pod template is not the newest"
-        } else {
+        } else if self.outdated.configuration.contains(&ordinal) {
             "it loaded another configuration than the spec asks for"
+        } else {
+            "the file system of its volume grows only when it is mounted again"
         };
         let trouble = pod.trouble.as_ref().map(|trouble| format!(", and it {trouble}")).unwrap_or_default();
         Removal { ordinal, pod: pod.name.clone(), uid: pod.uid.clone(), why: format!("{what}{trouble}") }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_api::ZooKeeperEnsemble;
 use operator_core::{
-    BootstrapState, Claim, Founded, Identity, MemberConfig, MemberStatus, NodeFacts, Observed, PodFacts, Role,
+    BootstrapState, Claim, Founded, Identity, MemberConfig, MemberStatus, NodeFacts, Observed, PodFacts, Resize, Role,
     StoreState, Token, TokenState, build, nodes_to_read, validate,
 };
 use serde::Deserialize;
@@ -37,22 +37,29 @@ pub struct Situation {
     /// `none`, or `applied`: what the operator made of this spec and status.
     #[serde(default = "applied")]
     pub objects: String,
+    /// A merge patch over the spec that the live objects were made from.
+    #[serde(default = "empty")]
+    pub made_with: Value,
     /// Merge patches over the live objects, by `Kind/name`; null removes one.
     #[serde(default)]
     pub drift: BTreeMap<String, Value>,
     /// `present`, `absent`, or why it cannot be used.
     #[serde(default = "present")]
     pub token: String,
-    /// Pods by ordinal: words `ready`, `deleting`, `unstarted`, `volume-elsewhere`, `revision=r`, `exit=n`, `made=hh:mm:ss`, `turned=hh:mm:ss` (when it
+    /// Pods by ordinal: words `ready`, `deleting`, `unstarted`, `volume-elsewhere`, `revision=r`, `rolled=t`, `exit=n`, `made=hh:mm:ss`, `turned=hh:mm:ss` (when it
     /// became ready, or ceased to be), `due=hh:mm:ss` (its end), and after `trouble:` a text.
     #[serde(default)]
     pub pods: BTreeMap<i32, String>,
     /// Nodes by name, in words `ready`, `off` (tainted out of service), or `gone`; only those that a pass would read.
     #[serde(default)]
     pub nodes: BTreeMap<String, String>,
-    /// Volume claims by name, with the ensemble they were made for, words `deleting` and `owner=uid`, and after `retired=` their stamp.
+    /// Volume claims by name, with the ensemble they were made for, words `deleting`, `unbound`, `owner=uid`, `class=c`, `size=s`,
+    /// `actual=s`, `resizing`, `pending=hh:mm:ss` (its file system, since then), `failed`, and after `retired=` their stamp.
     #[serde(default)]
     pub claims: BTreeMap<String, String>,
+    /// Storage classes by name, and whether they allow expansion.
+    #[serde(default)]
+    pub classes: BTreeMap<String, bool>,
     /// Answers by ordinal: a state and words `volume=v`, `leader=n`, `myid=n`, `ensemble=e`, `config=c`,
     /// `members=version/voters/observers`, `pending=version`; or `error: text`.
     #[serde(default)]
@@ -87,12 +94,17 @@ impl Situation {
             reason => TokenState::Unusable(reason.to_owned()),
         };
         observed.claims = self.claims.iter().map(|(name, words)| claim(name, words)).collect();
+        observed.classes = self.classes.clone();
         observed.pods = self.pods.iter().map(|(ordinal, words)| (*ordinal, pod(*ordinal, words))).collect();
         observed.nodes = self.nodes.iter().map(|(name, words)| (name.clone(), node(words))).collect();
         let read: Vec<String> = nodes_to_read(&observed.now, &observed.pods).into_iter().collect();
         assert_eq!(read, observed.nodes.keys().cloned().collect::<Vec<_>>(), "these nodes are read");
         if self.objects == "applied" {
-            observed.objects = live_objects(&observed);
+            let mut before = observed.clone();
+            let mut spec = self.spec.clone();
+            merge(&mut spec, &self.made_with);
+            before.ensemble.spec = serde_json::from_value(spec).expect("the patch leaves a spec");
+            observed.objects = live_objects(&before);
         }
         for (object, patch) in &self.drift {
             let (kind, name) = object.split_once('/').expect("drift is by Kind/name");
@@ -119,6 +131,7 @@ pub fn observe(ensemble: ZooKeeperEnsemble) -> Observed {
         pods: BTreeMap::new(),
         claims: Vec::new(),
         nodes: BTreeMap::new(),
+        classes: BTreeMap::new(),
         members: BTreeMap::new(),
     }
 }
@@ -131,6 +144,7 @@ pub fn live_objects(observed: &Observed) -> Vec<Value> {
     let mut objects: Vec<Value> = build::build(&ensemble, &founded).into_iter().map(|object| object.manifest).collect();
     for object in objects.iter_mut().filter(|object| object["kind"] == "StatefulSet") {
         object["metadata"]["generation"] = json!(1);
+        object["metadata"]["uid"] = json!("uid-set");
         object["status"] = json!({ "updateRevision": "r", "observedGeneration": 1 });
     }
     objects
@@ -146,6 +160,8 @@ fn wanted_hash(observed: &Observed) -> String {
 fn claim(name: &str, words: &str) -> Claim {
     let (id, retired) = words.split_once(" retired=").map_or((words, None), |(id, stamp)| (id, Some(stamp)));
     let mut words = id.split(' ');
+    // What the schema fills in.
+    let size = if name.starts_with("data") { "10Gi" } else { "5Gi" };
     let mut claim = Claim {
         name: name.to_owned(),
         uid: format!("uid-{name}"),
@@ -154,11 +170,22 @@ fn claim(name: &str, words: &str) -> Claim {
         owners: Vec::new(),
         bound: true,
         deleting: false,
+        class: None,
+        requested: Some(size.to_owned()),
+        capacity: Some(size.to_owned()),
+        resize: Resize::None,
     };
     for word in words {
         match word.split_once('=') {
             Some(("owner", uid)) => claim.owners.push(uid.to_owned()),
             None if word == "deleting" => claim.deleting = true,
+            Some(("class", class)) => claim.class = Some(class.to_owned()),
+            Some(("size", size)) => claim.requested = Some(size.to_owned()),
+            Some(("actual", size)) => claim.capacity = Some(size.to_owned()),
+            Some(("pending", time)) => claim.resize = Resize::FileSystemPending(at(time)),
+            None if word == "resizing" => claim.resize = Resize::Running,
+            None if word == "failed" => claim.resize = Resize::Failed("the provisioner's words".to_owned()),
+            None if word == "unbound" => claim.bound = false,
             _ => panic!("a claim is not {word:?}"),
         }
     }
@@ -196,6 +223,7 @@ fn pod(ordinal: i32, words: &str) -> PodFacts {
         match word.split_once('=') {
             Some(("revision", revision)) => pod.revision = Some(revision.to_owned()),
             Some(("made", time)) => pod.created_at = Some(at(time)),
+            Some(("rolled", time)) => pod.rolled_out_at = Some(time.to_owned()),
             Some(("turned", time)) => pod.ready_turned = Some(at(time)),
             Some(("due", time)) => (pod.deleting, pod.deletion_due) = (true, Some(at(time))),
             None if word == "unstarted" => pod.ran = false,
