@@ -156,6 +156,15 @@ async fn rights_are_those_that_are_used() {
             fake.world().servers_turn();
         }
     }
+    // The class of a claim is looked at, and the StatefulSet made anew, when volumes are to grow.
+    fake.world().edit(ENSEMBLE, |ensemble| {
+        ensemble["spec"]["storage"]["data"] = json!({ "size": "20Gi" });
+    });
+    for _ in 0..60 {
+        sleep(Duration::from_secs(1)).await;
+        fake.world().servers_turn();
+        fake.world().provisioner_turns();
+    }
     // The node of a pod is looked at when the pod does not end.
     fake.world().put("nodes/node-2", json!({ "metadata": { "name": "node-2" } }));
     fake.world().stuck.insert(2, "2020-01-01T00:00:00Z".to_owned());
