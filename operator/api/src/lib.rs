@@ -19,9 +19,10 @@ mod spec;
 mod status;
 
 pub use spec::{
-    AccessMode, AntiAffinity, Autopurge, Config, EnvVar, FourLetterWord, Image, PodTemplate, PullPolicy, Reclaim,
-    ReclaimPolicy, Repair, Resources, Scheduling, Storage, StorageType, TopologySpread, TxnLogVolume, UpdateMode,
-    UpdateStrategy, Volume, WhenUnsatisfiable, ZooKeeperEnsemble, ZooKeeperEnsembleSpec,
+    AccessMode, AntiAffinity, Autopurge, Config, EnvVar, FourLetterWord, Image, MaintenanceWindow, PodTemplate,
+    PullPolicy, Reclaim, ReclaimPolicy, Repair, Resources, Scheduling, Storage, StorageType, TopologySpread,
+    TxnLogVolume, UpdateMode, UpdateStrategy, Volume, Weekday, WhenUnsatisfiable, ZooKeeperEnsemble,
+    ZooKeeperEnsembleSpec,
 };
 pub use status::{
     Bootstrap, BootstrapPhase, Configuration, Endpoints, Member, Rebuild, RebuildClaim, VolumeStatus,

@@ -47,6 +47,7 @@ mod status;
 mod step;
 mod unreadable;
 mod validate;
+mod window;
 
 pub use assess::{Assessment, assess};
 pub use founded::Founded;
@@ -62,3 +63,4 @@ pub use step::{
 };
 pub use unreadable::unreadable;
 pub use validate::{ValidEnsemble, validate};
+pub use window::Window;

@@ -150,7 +150,9 @@ fn turned(old: Option<&Condition>, new: &Condition) -> Option<Event> {
         ("Ready", "True") => EventType::Normal,
         ("Rebuilt", "False") if new.reason == "RebuildRefused" => EventType::Warning,
         ("Rebuilt", "False") if new.reason == "RebuildWaits" => EventType::Normal,
-        ("Progressing", "False") if new.reason == "LeaderNotApproved" => EventType::Normal,
+        ("Progressing", "False") if matches!(new.reason.as_str(), "LeaderNotApproved" | "OutsideMaintenanceWindow") => {
+            EventType::Normal
+        }
         ("Progressing", "False") if new.reason != "NothingToChange" => EventType::Warning,
         ("ReplicasApplied" | "ConfigApplied" | "StorageHealthy", "True")
             if old.is_some_and(|old| old.status == "False") =>

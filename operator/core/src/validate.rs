@@ -4,6 +4,7 @@
 use operator_api::{FourLetterWord, StorageType, ZooKeeperEnsembleSpec, names};
 
 use crate::observed::Observed;
+use crate::window::Window;
 
 /// The most servers of an ensemble.
 const REPLICAS_MAX: i32 = 15;
@@ -29,6 +30,8 @@ pub struct ValidEnsemble {
     pub node_lost_seconds: i64,
     /// What the annotation that asks for a rolling restart says.
     pub restarted_at: Option<String>,
+    /// When servers that work may be restarted; at any time without any.
+    pub windows: Vec<Window>,
 }
 
 /// Checks a resource.
@@ -64,7 +67,7 @@ pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
         faults.push("spec.storage.type is Ephemeral; set spec.storage.acknowledgeDataLoss: true".to_owned());
     }
     config(spec, &mut faults);
-    update_strategy(spec, &mut faults);
+    let windows = update_strategy(spec, &mut faults);
     let node_lost_seconds = spec.repair.node_lost_seconds().unwrap_or_else(|| {
         let text = &spec.repair.node_lost_timeout;
         faults.push(format!("spec.repair.nodeLostTimeout is {text:?}; write a number and s, m or h, such as 5m"));
@@ -83,6 +86,7 @@ pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
         image,
         node_lost_seconds,
         restarted_at,
+        windows,
     })
 }
 
@@ -130,7 +134,7 @@ fn config(spec: &ZooKeeperEnsembleSpec, faults: &mut Vec<String>) {
     }
 }
 
-fn update_strategy(spec: &ZooKeeperEnsembleSpec, faults: &mut Vec<String>) {
+fn update_strategy(spec: &ZooKeeperEnsembleSpec, faults: &mut Vec<String>) -> Vec<Window> {
     let (ready, deadline) = (spec.update_strategy.min_ready_seconds, spec.update_strategy.progress_deadline_seconds);
     if ready < 0 || deadline <= ready {
         faults.push(format!(
@@ -138,6 +142,14 @@ fn update_strategy(spec: &ZooKeeperEnsembleSpec, faults: &mut Vec<String>) {
              not be negative"
         ));
     }
+    let mut windows = Vec::new();
+    for (index, window) in spec.update_strategy.maintenance_windows.iter().enumerate() {
+        match Window::of(window) {
+            Ok(window) => windows.push(window),
+            Err(fault) => faults.push(format!("spec.updateStrategy.maintenanceWindows[{index}]{fault}")),
+        }
+    }
+    windows
 }
 
 fn restarted_at(observed: &Observed, faults: &mut Vec<String>) -> Option<String> {

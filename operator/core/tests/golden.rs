@@ -164,6 +164,7 @@ fn every_field_of_the_spec_shows() {
     // How pods are restarted, neither: see the situations.
     covered.extend(["updateStrategy.mode", "updateStrategy.minReadySeconds"]);
     covered.extend(["updateStrategy.progressDeadlineSeconds", "updateStrategy.allowDowntime"]);
+    covered.push("updateStrategy.maintenanceWindows");
     // When a pod is deleted by force, and volumes are given up.
     covered.extend(["repair.nodeLostTimeout", "repair.autoRebuild"]);
     covered.sort_unstable();

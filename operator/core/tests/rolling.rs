@@ -21,8 +21,8 @@ const PODS: [&str; 6] = [
 const MEMBERS: [&str; 5] = ["", "looking", "syncing leader=L", "error: timed out", "following leader=2"];
 
 fn observed() -> impl Strategy<Value = Observed> {
-    let strategy = (select(vec!["LeaderLast", "Supervised"]), select(vec!["old", "r"]));
-    (select(vec![1, 3, 5]), any::<bool>(), any::<bool>(), strategy).prop_flat_map(|(voters, ephemeral, pending, (mode, agreed))| {
+    let strategy = (select(vec!["LeaderLast", "Supervised"]), select(vec!["old", "r"]), any::<bool>());
+    (select(vec![1, 3, 5]), any::<bool>(), any::<bool>(), strategy).prop_flat_map(|(voters, ephemeral, pending, (mode, agreed, closed))| {
         let server = (
             prop_oneof![6 => Just(PODS[0]), 2 => select(PODS.to_vec())],
             any::<bool>(),
@@ -55,8 +55,9 @@ fn observed() -> impl Strategy<Value = Observed> {
             let ids: Vec<usize> = (1..=voters).collect();
             let storage =
                 if ephemeral { json!({ "type": "Ephemeral", "acknowledgeDataLoss": true }) } else { json!({}) };
+            let windows = if closed { json!([{ "start": "13:00", "durationMinutes": 60 }]) } else { json!([]) };
             let situation: common::Situation = serde_json::from_value(json!({
-                "about": "drawn", "spec": { "replicas": voters, "storage": storage, "updateStrategy": { "mode": mode } },
+                "about": "drawn", "spec": { "replicas": voters, "storage": storage, "updateStrategy": { "mode": mode, "maintenanceWindows": windows } },
                 "metadata": { "annotations": { "zookeeper.ensemble.rs/restart-leader": agreed } },
                 "status": { "ensembleId": "E",
                     "bootstrap": { "phase": "Complete", "voters": ids, "volumes": {} },
@@ -99,6 +100,7 @@ fn check(observed: &Observed) -> Result<(), TestCaseError> {
     let supervised = observed.ensemble.spec.update_strategy.mode == UpdateMode::Supervised;
     let agreed = observed.ensemble.metadata.annotations.as_ref().and_then(|all| all.values().next());
     let asked = supervised && agreed.is_none_or(|agreed| agreed != "r");
+    let closed = !observed.ensemble.spec.update_strategy.maintenance_windows.is_empty();
     for step in &steps {
         let (removal, deleted) = match step {
             Step::Evict(removal) => (removal, false),
@@ -106,6 +108,7 @@ fn check(observed: &Observed) -> Result<(), TestCaseError> {
             Step::Transfer(transfer) => {
                 prop_assert_eq!(Some(transfer.from), leader);
                 prop_assert!(!asked, "nobody agreed to it");
+                prop_assert!(!closed, "no window is open");
                 prop_assert!(serves(transfer.to, transfer.from), "{} takes over and does not serve", transfer.to);
                 prop_assert_eq!(observed.pods[&transfer.to].revision.as_deref(), Some("r"));
                 continue;
@@ -131,6 +134,7 @@ fn check(observed: &Observed) -> Result<(), TestCaseError> {
             prop_assert_eq!(rest(removal.ordinal), others, "somebody else is down already: {}", step);
             prop_assert!(voters == 1 || leader != Some(removal.ordinal), "the leader goes without a hand-off");
             prop_assert!(!asked || leader != Some(removal.ordinal), "nobody agreed to the restart of the only server");
+            prop_assert!(!closed, "no window is open");
             let since = observed.pods.values().filter_map(|pod| pod.ready_turned.as_ref()).map(|time| time.0).max();
             prop_assert!(
                 since.is_some_and(|since| observed.now.0.duration_since(since).as_secs() >= 15),

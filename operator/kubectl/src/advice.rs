@@ -103,6 +103,7 @@ fn stuck(seen: &Seen) -> Option<String> {
             "When clients may lose their leader for a moment: kubectl zke transfer-leader {name}, or the annotation that the operator's message \
              names (rolling-restart.md)."
         )),
+        "OutsideMaintenanceWindow" => Some("Nothing: it goes on when the window opens.".to_owned()),
         "DowntimeNotAllowed" => Some(
             "Set spec.updateStrategy.allowDowntime: true, if clients may wait for the restart; or spec.replicas: 3 first.".to_owned(),
         ),

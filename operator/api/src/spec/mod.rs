@@ -22,7 +22,7 @@ pub use repair::Repair;
 pub use resources::Resources;
 pub use scheduling::{AntiAffinity, Scheduling, TopologySpread, WhenUnsatisfiable};
 pub use storage::{AccessMode, Reclaim, ReclaimPolicy, Storage, StorageType, TxnLogVolume, Volume};
-pub use update_strategy::{UpdateMode, UpdateStrategy};
+pub use update_strategy::{MaintenanceWindow, UpdateMode, UpdateStrategy, Weekday};
 
 /// An ensemble of ZooKeeper servers: its size, its storage and its configuration.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -29,6 +29,46 @@ pub struct UpdateStrategy {
     /// it, one of one voter is and one of two is not. Larger ensembles keep serving, and do not ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_downtime: Option<bool>,
+    /// When servers that work may be restarted; at any time without any. A restart that has begun is not broken off at the end of a
+    /// window, what is broken is replaced at any time, and the size changes at any time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub maintenance_windows: Vec<MaintenanceWindow>,
+}
+
+/// A time of day, on some days of the week, from which servers may be restarted for a while.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct MaintenanceWindow {
+    /// The days on which it begins; every day without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub days: Vec<Weekday>,
+    /// When it begins: hours and minutes, such as `22:30`, in `timeZone`. Where the clock is put forward over that time, when it would have been.
+    #[schemars(length(max = 5), regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    pub start: String,
+    /// How long it lasts, in minutes. It may go on into the next day.
+    #[schemars(range(min = 10, max = 1440))]
+    pub duration_minutes: i32,
+    /// The time zone by its IANA name, such as `Europe/Berlin`; `UTC` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9/_+-]*$"))]
+    pub time_zone: Option<String>,
+}
+
+/// A day of the week.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "their names say it")]
+pub enum Weekday {
+    Monday,
+    Tuesday,
+    Wednesday,
+    Thursday,
+    Friday,
+    Saturday,
+    Sunday,
 }
 
 /// Who restarts the pods.
@@ -58,6 +98,7 @@ impl Default for UpdateStrategy {
             min_ready_seconds: default_min_ready_seconds(),
             progress_deadline_seconds: default_progress_deadline_seconds(),
             allow_downtime: None,
+            maintenance_windows: Vec::new(),
         }
     }
 }

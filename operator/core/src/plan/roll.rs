@@ -31,6 +31,9 @@
 //! date. Whoever led before is a follower like any other, so that a hand-off by hand is an approval, too. The size does not wait for
 //! it, and neither does what is broken.
 //!
+//! *Outside the maintenance windows* nobody who works is restarted, and no office is handed over. A restart that has begun ends: the pod that is
+//! down comes back by itself. What is broken is replaced at any time.
+//!
 //! *An ensemble of one or two voters* serves nobody while one restarts: `allowDowntime` decides. With `emptyDir` its data would be gone,
 //! so it is not restarted at all.
 //!
@@ -51,6 +54,7 @@ use crate::plan::expansion;
 use crate::pod::PodFacts;
 use crate::step::{Removal, Transfer};
 use crate::validate::ValidEnsemble;
+use crate::window;
 
 /// The most voters that cannot spare one.
 const VOTERS_WITHOUT_SPARE: i32 = 2;
@@ -74,7 +78,7 @@ pub(crate) enum Move {
     Wait(String),
     /// A pod of the newest template is not well after its time: a person has to look.
     Stalled(String),
-    /// A restart would cost what the spec does not allow, or not without a person.
+    /// A restart would cost what the spec does not allow, or not now, or not without a person.
     Blocked { reason: &'static str, message: String },
 }
 
@@ -188,6 +192,9 @@ impl Pass<'_> {
         {
             return Move::Blocked { reason: "LeaderNotApproved", message };
         }
+        if let Some(message) = self.untimely() {
+            return Move::Blocked { reason: "OutsideMaintenanceWindow", message };
+        }
         if let Some(why) = self.restless() {
             return Move::Wait(why);
         }
@@ -286,6 +293,16 @@ impl Pass<'_> {
             "{} leads and is the last to be restarted; updateStrategy.mode is Supervised, so it waits for a person: kubectl annotate zke {name} \
              --overwrite {annotation}={revision}{by_hand}",
             self.pod(leader)
+        ))
+    }
+
+    /// Until when nobody who works is restarted.
+    fn untimely(&self) -> Option<String> {
+        let opens = window::opens(&self.ensemble.windows, self.observed.now.0)?;
+        let pods: Vec<String> = self.next.iter().rev().map(|ordinal| self.pod(*ordinal)).collect();
+        Some(format!(
+            "{}: restarted from {opens} on, when the next of spec.updateStrategy.maintenanceWindows opens",
+            pods.join(", ")
         ))
     }
 
