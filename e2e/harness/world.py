@@ -57,7 +57,7 @@ class World:
         ensemble.create(replicas, spec)
         yield ensemble
         ensemble.delete()
-        self.cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+        self.cluster.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
 
     def load(self, ensemble: Ensemble) -> contextlib.AbstractContextManager[load.Load]:
         """A load on an ensemble, through its client Service."""

@@ -12,6 +12,8 @@ REBUILD_SECONDS = 240
 NODE_SECONDS = 420
 STALL_SECONDS_MAX = 10.0
 REBUILD = "zookeeper.ensemble.rs/rebuild"
+# Where kind's provisioner keeps volumes, on the node.
+VOLUMES = "/var/local-path-provisioner"
 TAINT = "node.kubernetes.io/out-of-service"
 
 
@@ -45,8 +47,9 @@ def damaged(world: World) -> str:
     with world.load(ensemble) as load:
         load.wait_for_writes(200, 60)
         victim = ensemble.followers()[0]
-        node, uid = ensemble.node_of(victim), ensemble.pods()[victim]["metadata"]["uid"]
-        damage = f"for log in /var/lib/kubelet/pods/{uid}/volumes/*/pvc-*/version-2/log.*; do printf X | dd of=$log bs=1 seek=90 conv=notrunc; done"
+        node, uid = ensemble.node_of(victim), ensemble.pod_uids()[victim]
+        logs = f"{VOLUMES}/*_{ensemble.namespace}_txnlog-{victim}/version-2/log.*"
+        damage = f"for log in {logs}; do printf X | dd of=$log bs=1 seek=90 conv=notrunc; done"
         ensemble.cluster.on_node(node, "sh", "-c", damage)
         ensemble.delete_pods(victim)
         ensemble.wait_replaced({victim: uid}, victim)

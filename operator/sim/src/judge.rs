@@ -273,20 +273,23 @@ pub(crate) fn unconverged(world: &World) -> Option<String> {
     }
     let newest = world.cluster.stateful_set()?["status"]["updateRevision"].as_str().map(str::to_owned);
     let wanted = world.cluster.zoo_cfgs.last().map(|(_, text)| config_hash(text));
+    // When no server loaded it, none shows that a restart helps; the condition ConfigApplied says so, and a person decides.
+    let shown = (0..spec.replicas).any(|ordinal| world.loaded_hash(ordinal) == wanted);
     for ordinal in 0..spec.replicas {
         let Some(pod) = world.cluster.pods.get(&ordinal) else { return Some(format!("there is no pod {ordinal}")) };
         let facts = &pod.facts;
         if !facts.ready || facts.deleting {
             return Some(format!("pod {ordinal} is not ready: {facts:?}"));
         }
-        if facts.revision != newest || world.loaded_hash(ordinal) != wanted {
+        if facts.revision != newest || (shown && world.loaded_hash(ordinal) != wanted) {
             return Some(format!("pod {ordinal} is outdated"));
         }
     }
     if world.cluster.pods.len() != usize::try_from(spec.replicas).unwrap_or_default() {
         return Some(format!("there are {} pods", world.cluster.pods.len()));
     }
-    let is_idle = world.operators.iter().any(|operator| operator.is_alive && operator.is_idle);
+    let mut alive = world.operators.iter().filter(|operator| operator.is_alive).peekable();
+    let is_idle = alive.peek().is_some() && alive.all(|operator| operator.is_idle);
     let retired = world.cluster.claims.values().find(|claim| {
         let members = (0..spec.replicas).flat_map(|o| [names::data_claim("zk", o), names::txn_log_claim("zk", o)]);
         claim.retired.is_some() && members.into_iter().any(|name| name == claim.name)

@@ -318,7 +318,11 @@ impl Pass<'_> {
     /// The leader is the last one that is outdated: a follower that is not takes its office.
     fn hand_over(&self, leader: i32) -> Move {
         let voters = self.founded.voters();
-        let to = voters.into_iter().find(|o| *o != leader && self.is_whole(*o) && !self.outdated.has(*o));
+        let whole: Vec<i32> = voters.into_iter().filter(|o| *o != leader && self.is_whole(*o)).collect();
+        // One that loaded an older configuration on the newest template will do: until the leader is restarted, nobody may have
+        // shown that a restart of it helps.
+        let newest = whole.iter().find(|o| !self.outdated.has(**o));
+        let to = newest.or_else(|| whole.iter().find(|o| !self.outdated.template.contains(o))).copied();
         let ip = self.observed.pods.get(&leader).and_then(|pod| pod.ip.clone());
         match (to, ip) {
             (Some(to), Some(ip)) => Move::Transfer(Transfer { from: leader, to, ip, myid: self.founded.myid(to) }),
