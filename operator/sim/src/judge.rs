@@ -271,6 +271,10 @@ pub(crate) fn unconverged(world: &World) -> Option<String> {
             spec.replicas
         ));
     }
+    let (edited, answered) = (&world.cluster.ensemble.metadata.generation, &world.cluster.ensemble.status);
+    if answered.as_ref().is_none_or(|status| status.observed_generation != *edited) {
+        return Some("the last edit is not answered".to_owned());
+    }
     let newest = world.cluster.stateful_set()?["status"]["updateRevision"].as_str().map(str::to_owned);
     let wanted = world.cluster.zoo_cfgs.last().map(|(_, text)| config_hash(text));
     // When no server loaded it, none shows that a restart helps; the condition ConfigApplied says so, and a person decides.

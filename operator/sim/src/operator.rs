@@ -364,8 +364,17 @@ impl World {
         };
         self.cluster.writes += 1;
         let server = self.at(&change.ip);
+        if let Some(server) = server {
+            self.end_forgotten(server)?;
+        }
         let begun = match server {
-            Some(server) => self.servers.reconfigure(server, &request)?,
+            Some(server) => {
+                let begun = self.servers.reconfigure(server, &request)?;
+                if begun.is_ok() {
+                    self.asked.insert(server, self.now() + CHANGE_TIMEOUT);
+                }
+                begun
+            }
             None => Err(ensemble_peer::ReconfigureError::NotLeading),
         };
         if let Err(error) = &begun {
@@ -373,6 +382,16 @@ impl World {
             self.marks.hit(Mark::ReconfigurationRefused);
         }
         self.wait_for(operator, index, server.filter(|_| begun.is_ok()), fault)
+    }
+
+    /// The admin port of a server waits for the end of a reconfiguration whether its operator lives or not.
+    fn end_forgotten(&mut self, server: usize) -> Verdict {
+        let is_open = matches!(self.servers.reconfiguration(server), Some(Fate::Waiting | Fate::Proposed(_)));
+        let is_late = self.asked.get(&server).is_some_and(|deadline| *deadline < self.now());
+        if !is_open || is_late {
+            self.servers.end_reconfiguration(server)?;
+        }
+        Ok(())
     }
 
     fn transfer(&mut self, operator: usize, index: usize, transfer: &Transfer, fault: Option<Fault>) -> Verdict {

@@ -84,6 +84,8 @@ pub struct World {
     /// Which data claim the disk of a server is.
     pub(crate) disks: BTreeMap<i32, String>,
     pub(crate) is_stormy: bool,
+    /// Until when the admin port of a server waits for the reconfiguration that it was asked for last.
+    pub(crate) asked: BTreeMap<usize, Duration>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
 }
@@ -116,6 +118,7 @@ impl World {
             mutant,
             disks: BTreeMap::new(),
             is_stormy: true,
+            asked: BTreeMap::new(),
             queue: BinaryHeap::new(),
             scheduled: 0,
             script,
