@@ -96,6 +96,7 @@ def applied_again(world: World) -> str:
             applied = Ensemble(cluster, ensemble.namespace, name)
             wait_for(f"a status of {name}", REPAIR_SECONDS, lambda applied=applied: applied.status().get("observedGeneration"))
             cluster.kubectl("diff", *file)
+            cluster.kubectl("apply", "--server-side", "--force-conflicts", *file)
             cluster.kubectl("diff", "--server-side", "--force-conflicts", *file)
             applied.delete()
         ensemble.wait_ready()
