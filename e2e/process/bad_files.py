@@ -6,7 +6,7 @@ from harness.processes import Group, Processes, Server
 from harness.runner import case
 from harness.shell import wait_for
 
-USAGE, DATA, IDENTITY = 2, 3, 4
+USAGE, IDENTITY, UNTRUSTED = 2, 4, 5
 A, B = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 
 # What changes in a good zoo.cfg -> what the message must name.
@@ -122,7 +122,7 @@ def corrupt_log_of_two(world: Processes) -> str:
     victim = written_and_stopped(group)
     log = newest_log(victim)
     damaged = damage(log)
-    said = check_refused(victim, DATA, [log.name, "at offset"], "a corrupt log")
+    said = check_refused(victim, UNTRUSTED, [log.name, "at offset"], "a corrupt log")
     assert log.read_bytes() == damaged, "the file was changed"
     return f"refused: {said}"
 
