@@ -94,6 +94,12 @@ impl Assessment {
         let troubled = self.problems.iter().chain(&self.joining).any(|problem| problem.ordinal == ordinal);
         self.synced.contains(&ordinal) && !troubled
     }
+
+    /// Whether a server of ours is synced, and its pod ready and to stay: it can be counted on while another one is away.
+    pub(crate) fn stays_whole(&self, observed: &Observed, ordinal: i32) -> bool {
+        let pod = observed.pods.get(&ordinal);
+        self.is_whole(ordinal) && pod.is_some_and(|pod| pod.ready && !pod.deleting)
+    }
 }
 
 /// Puts the answers together.

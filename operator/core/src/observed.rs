@@ -6,7 +6,7 @@ use std::fmt;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use operator_api::{ZooKeeperEnsemble, names};
+use operator_api::{Storage, StorageType, ZooKeeperEnsemble, names};
 use serde_json::Value;
 
 use crate::member::MemberStatus;
@@ -159,6 +159,14 @@ impl Observed {
     /// The name of the resource.
     pub fn name(&self) -> &str {
         self.ensemble.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// The claims that a server of this ordinal mounts, as far as they exist.
+    pub(crate) fn claims_of(&self, storage: &Storage, ordinal: i32) -> Vec<&Claim> {
+        let (data, txn_log) = (names::data_claim(self.name(), ordinal), names::txn_log_claim(self.name(), ordinal));
+        let mounted = |claim: &&Claim| claim.name == data || storage.txn_log.enabled && claim.name == txn_log;
+        let is_persistent = storage.type_ == StorageType::Persistent;
+        self.claims.iter().filter(mounted).filter(|_| is_persistent).collect()
     }
 
     /// A child that exists.

@@ -113,7 +113,7 @@ pub(crate) fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Foun
 pub(crate) fn awaiting_restart(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -> BTreeSet<i32> {
     let waits = |ordinal: &i32| {
         let created = observed.pods.get(ordinal).and_then(|pod| pod.created_at.as_ref());
-        claims_of(observed, ensemble, *ordinal).iter().any(|claim| match (&claim.resize, created) {
+        observed.claims_of(&ensemble.spec.storage, *ordinal).iter().any(|claim| match (&claim.resize, created) {
             (Resize::FileSystemPending(since), Some(created)) => {
                 created.0 < since.0 && observed.now.0.duration_since(since.0).as_secs() >= ONLINE_SECONDS
             }
@@ -231,14 +231,7 @@ fn unsupported(observed: &Observed, claim: &Claim) -> Option<String> {
 /// The claims that a pod there is to be uses, of this ensemble. One that is being deleted is none of them: another takes its place.
 fn active<'a>(observed: &'a Observed, ensemble: &ValidEnsemble, founded: &Founded) -> Vec<&'a Claim> {
     let ours = |claim: &&Claim| claim.ensemble_id.as_ref() == Some(&founded.ensemble_id) && !claim.deleting;
-    (0..founded.pods).flat_map(|ordinal| claims_of(observed, ensemble, ordinal)).filter(ours).collect()
-}
-
-fn claims_of<'a>(observed: &'a Observed, ensemble: &ValidEnsemble, ordinal: i32) -> Vec<&'a Claim> {
-    let name = &ensemble.name;
-    let mounted = [names::data_claim(name, ordinal), names::txn_log_claim(name, ordinal)];
-    let wanted = |claim: &&Claim| wanted(name, &ensemble.spec, &claim.name).is_some() && mounted.contains(&claim.name);
-    observed.claims.iter().filter(wanted).collect()
+    (0..founded.pods).flat_map(|ordinal| observed.claims_of(&ensemble.spec.storage, ordinal)).filter(ours).collect()
 }
 
 /// The size that the spec asks for; none for a claim that no server mounts.

@@ -357,8 +357,7 @@ impl Member<'_> {
     }
 
     fn is_whole(&self, ordinal: i32) -> bool {
-        let pod = self.observed.pods.get(&ordinal);
-        self.assessment.is_whole(ordinal) && pod.is_some_and(|pod| pod.ready && !pod.deleting)
+        self.assessment.stays_whole(self.observed, ordinal)
     }
 
     /// What is wrong with these, in words.
@@ -373,15 +372,11 @@ impl Member<'_> {
 
     /// The claims of the member that exist.
     fn claims(&self) -> impl Iterator<Item = &Claim> {
-        self.claims_of(self.ordinal)
+        self.claims_of(self.ordinal).into_iter()
     }
 
-    fn claims_of(&self, ordinal: i32) -> impl Iterator<Item = &Claim> {
-        let name = self.observed.name();
-        let names = [names::data_claim(name, ordinal), names::txn_log_claim(name, ordinal)];
-        let with_txn_log = self.ensemble.spec.storage.txn_log.enabled;
-        let mounted = move |claim: &&Claim| claim.name == names[0] || with_txn_log && claim.name == names[1];
-        self.observed.claims.iter().filter(mounted)
+    fn claims_of(&self, ordinal: i32) -> Vec<&Claim> {
+        self.observed.claims_of(&self.ensemble.spec.storage, ordinal)
     }
 
     fn facts(&self) -> Option<&PodFacts> {

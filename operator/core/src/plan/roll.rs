@@ -347,8 +347,7 @@ impl Pass<'_> {
     }
 
     fn is_whole(&self, ordinal: i32) -> bool {
-        let pod = self.observed.pods.get(&ordinal);
-        self.assessment.is_whole(ordinal) && pod.is_some_and(|pod| pod.ready && !pod.deleting)
+        self.assessment.stays_whole(self.observed, ordinal)
     }
 
     fn is_persistent(&self) -> bool {

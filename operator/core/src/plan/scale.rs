@@ -32,7 +32,7 @@
 
 use std::collections::BTreeSet;
 
-use operator_api::{Reclaim, StorageType, names};
+use operator_api::{Reclaim, names};
 
 use crate::assess::{Assessment, Problem, answer};
 use crate::build;
@@ -437,13 +437,7 @@ impl Pass<'_> {
     }
 
     fn claims(&self, ordinal: i32) -> Vec<&Claim> {
-        let (name, storage) = (self.observed.name(), &self.ensemble.spec.storage);
-        let mounted = |claim: &&Claim| {
-            claim.name == names::data_claim(name, ordinal)
-                || storage.txn_log.enabled && claim.name == names::txn_log_claim(name, ordinal)
-        };
-        let persistent = storage.type_ == StorageType::Persistent;
-        self.observed.claims.iter().filter(mounted).filter(|_| persistent).collect()
+        self.observed.claims_of(&self.ensemble.spec.storage, ordinal)
     }
 
     fn pod(&self, ordinal: i32) -> String {
