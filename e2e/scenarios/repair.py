@@ -1,12 +1,13 @@
 """Members that are given new volumes, and nodes that do not come back: E15, E16, E19 and a node out of service."""
 
-import json
 import time
 
 from harness.ensemble import Ensemble
 from harness.runner import case
 from harness.shell import wait_for
 from harness.world import World
+
+from .rolling import patch
 
 REBUILD_SECONDS = 240
 NODE_SECONDS = 420
@@ -118,8 +119,7 @@ def drained(world: World) -> str:
         nodes = [ensemble.node_of(pod) for pod in ensemble.followers()]
         with world.load(ensemble) as load:
             load.wait_for_writes(100, 60)
-            body = json.dumps({"spec": {"config": {"snapCount": 90000}}})
-            ensemble.cluster.kubectl("patch", "zke", ensemble.name, "-n", ensemble.namespace, "--type=merge", "-p", body)
+            patch(ensemble, {"config": {"snapCount": 90000}})
             ended = []
             for node in nodes:
                 try:
@@ -142,8 +142,7 @@ def drained_with_a_broken_member(world: World) -> str:
         ensemble.wait_ready()
         with world.load(ensemble) as load:
             load.wait_for_writes(100, 60)
-            body = json.dumps({"spec": {"image": {"repository": "localhost/nowhere", "tag": "none"}}})
-            ensemble.cluster.kubectl("patch", "zke", ensemble.name, "-n", ensemble.namespace, "--type=merge", "-p", body)
+            patch(ensemble, {"image": {"repository": "localhost/nowhere", "tag": "none"}})
             wait_for("a pod to be broken", 120, lambda: ensemble.condition("Progressing").get("reason") == "RolloutStalled", every=1)
             broken = next(name for name in ensemble.pods() if name not in ensemble.ready_pods())
             node, uid = ensemble.node_of(broken), ensemble.pod_uids()[broken]
@@ -153,7 +152,7 @@ def drained_with_a_broken_member(world: World) -> str:
                 world.cluster.kubectl("uncordon", node)
             assert ensemble.pod_uids().get(broken) != uid, f"{broken} was not evicted"
             load.wait_for_writes(50, 60)
-            ensemble.cluster.kubectl("patch", "zke", ensemble.name, "-n", ensemble.namespace, "--type=merge", "-p", json.dumps({"spec": {"image": None}}))
+            patch(ensemble, {"image": None})
             ensemble.wait_ready()
             load.wait_for_writes(50, 60)
             summary = load.finish()

@@ -9,6 +9,7 @@ from harness.shell import CommandFailed, wait_for
 from harness.world import World
 
 from . import scaling
+from .rolling import patch
 
 STORAGE_SECONDS = 120
 CLASS = "expandable"
@@ -22,11 +23,6 @@ def refused(cluster: Cluster, why: str, *arguments: str) -> None:
         assert why in str(error), f"kubectl {' '.join(arguments)} was refused for another reason: {error}"
     else:
         raise AssertionError(f"kubectl {' '.join(arguments)} was not refused: {said}")
-
-
-def patch(ensemble: Ensemble, spec: dict) -> None:
-    """Edits the spec."""
-    ensemble.cluster.kubectl("patch", "zke", ensemble.name, "-n", ensemble.namespace, "--type=merge", "-p", json.dumps({"spec": spec}))
 
 
 def sizes(ensemble: Ensemble) -> dict[str, str]:
