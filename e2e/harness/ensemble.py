@@ -11,6 +11,7 @@ from .shell import wait_for
 CLIENT_PORT, ADMIN_PORT = 2181, 8080
 READY_SECONDS = 240
 GONE_SECONDS = 180
+ANSWER_SECONDS = 60
 
 
 class Ensemble:
@@ -46,12 +47,14 @@ class Ensemble:
         return self.condition(kind).get("status") == "True"
 
     def wait_ready(self, seconds: float = READY_SECONDS) -> float:
-        """Waits until the resource is Ready and every pod is, and returns how long that took."""
+        """Waits until the operator has answered the last edit, the resource is Ready and every pod is, and returns how long that took."""
         start = time.monotonic()
         replicas = self.resource()["spec"]["replicas"]
 
         def ready() -> bool:
-            return self.is_true("Ready") and len(self.ready_pods()) == replicas
+            resource = self.resource()
+            seen = resource.get("status", {}).get("observedGeneration") == resource["metadata"]["generation"]
+            return seen and self.is_true("Ready") and len(self.ready_pods()) == replicas
 
         try:
             wait_for(f"{self.name} to be Ready", seconds, ready, every=1)
@@ -142,8 +145,14 @@ class Ensemble:
         return admin.agree(lambda: list(self.servers().values()), servers)
 
     def identities(self) -> dict[str, tuple[Any, Any, Any]]:
-        """Each server's myid, ensemble and volume."""
-        return {name: (a["myid"], a["ensembleId"], a["volumeId"]) for name, a in self.servers().items() if a}
+        """Each server's myid, ensemble and volume, once all of them answer."""
+
+        def answers() -> dict[str, Any]:
+            servers = self.servers()
+            return servers if all(servers.values()) else {}
+
+        servers = wait_for(f"each server of {self.name} to answer", ANSWER_SECONDS, answers)
+        return {name: (answer["myid"], answer["ensembleId"], answer["volumeId"]) for name, answer in servers.items()}
 
     def _selector(self) -> str:
         return f"app.kubernetes.io/instance={self.name}"
