@@ -42,6 +42,12 @@ class LossyDisk:
         self.durable.mkdir()
         self.server.start()
 
+    def fail(self, kinds: str, error: int, *, once: bool = False) -> None:
+        """Lets calls fail from now on, or the next one: a comma between `write`, `sync`, `open` (to write), `truncate`, `rename`, `unlink`."""
+        temporary = self.durable / "fails.tmp"
+        temporary.write_text(f"{kinds} {error} {'once' if once else ''}")
+        temporary.rename(self.durable / "fails")
+
     def cut_power(self, keeps: float | None = None) -> int:
         """kill -9, and what was not synced is lost, by file, by sector and by folder, but for about this part. Returns how many files differ for it."""
         self.server.kill()

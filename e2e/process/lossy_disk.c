@@ -7,6 +7,7 @@
  *                    ids      "inode id" a line: each file that appears gets an id, since inodes are used again
  *                    f<id>    a file's contents and length at its last sync
  *                    d<n>     a folder at its last sync: its path, then "id name" a line
+ *                    fails    whoever watches puts it there: the calls that fail from now on, an error number, and perhaps "once"
  *   LOSSY_SYNC     "forget": syncs succeed and make nothing durable
  *
  * Writes are interrupted and short as POSIX allows: each third ends with EINTR before its first byte, of the others each second takes
@@ -109,6 +110,39 @@ static void drop(const char *path) {
         if (file)
             file->inode = 0;
     }
+}
+
+/* Whether calls of this kind on what is watched fail; the error is in errno then. */
+static int fails(const char *kind) {
+    char path[PATH_MAX + 8], text[128];
+    snprintf(path, sizeof path, "%s/fails", durable);
+    if (access(path, F_OK))
+        return 0;
+    int fd = real_open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    close(fd);
+    if (length <= 0)
+        return 0;
+    text[length] = 0;
+    char kinds[64], when[8] = "";
+    int number;
+    if (sscanf(text, "%63s %d %7s", kinds, &number, when) < 2)
+        fail(path);
+    if (!strstr(kinds, kind))
+        return 0;
+    if (!strcmp(when, "once"))
+        real_unlink(path);
+    errno = number;
+    return 1;
+}
+
+static int path_fails(const char *path, const char *kind) {
+    if (!*root || !is_watched(path))
+        return 0;
+    pthread_mutex_lock(&lock);
+    int failed = fails(kind);
+    pthread_mutex_unlock(&lock);
+    return failed;
 }
 
 static void touch(struct file *file, off_t from, off_t to) {
@@ -255,12 +289,16 @@ static int opened(int fd, int flags) {
 int open(const char *path, int flags, ...) {
     MODE(flags, mode)
     resolve();
+    if (flags & (O_WRONLY | O_RDWR) && path_fails(path, "open"))
+        return -1;
     return opened(real_open(path, flags, mode), flags);
 }
 
 int open64(const char *path, int flags, ...) {
     MODE(flags, mode)
     resolve();
+    if (flags & (O_WRONLY | O_RDWR) && path_fails(path, "open"))
+        return -1;
     return opened(real_open(path, flags | O_LARGEFILE, mode), flags);
 }
 
@@ -276,7 +314,12 @@ static ssize_t written(int fd, ssize_t count, off_t at) {
 
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {
     resolve();
+    char path[PATH_MAX];
     pthread_mutex_lock(&lock);
+    if (*root && watched_path(fd, path) && fails("write")) {
+        pthread_mutex_unlock(&lock);
+        return -1;
+    }
     unsigned long number = ++writes;
     ssize_t done = -1;
     if (number % 3) {
@@ -296,7 +339,12 @@ ssize_t write(int fd, const void *bytes, size_t count) {
     resolve();
     if (fd <= 2 || !*root)
         return real_write(fd, bytes, count);
+    char path[PATH_MAX];
     pthread_mutex_lock(&lock);
+    if (watched_path(fd, path) && fails("write")) {
+        pthread_mutex_unlock(&lock);
+        return -1;
+    }
     ssize_t done = written(fd, real_write(fd, bytes, count), -1);
     pthread_mutex_unlock(&lock);
     return done;
@@ -307,7 +355,7 @@ int ftruncate(int fd, off_t length) {
     struct stat before;
     pthread_mutex_lock(&lock);
     struct file *file = watched_file(fd, &before);
-    int result = real_ftruncate(fd, length);
+    int result = file && fails("truncate") ? -1 : real_ftruncate(fd, length);
     if (file && !result && length > before.st_size)
         touch(file, before.st_size, length);
     pthread_mutex_unlock(&lock);
@@ -323,6 +371,10 @@ static int sync_to(int fd, int (**otherwise)(int)) {
     if (!*root || fstat(fd, &stat) || !watched_path(fd, path))
         return (*otherwise)(fd);
     pthread_mutex_lock(&lock);
+    if (fails("sync")) {
+        pthread_mutex_unlock(&lock);
+        return -1;
+    }
     if (!forgets && S_ISREG(stat.st_mode)) {
         struct file *file = find(stat.st_ino);
         keep_file(fd, file ? file : add(stat.st_ino), stat.st_size);
@@ -339,6 +391,8 @@ int fdatasync(int fd) { return sync_to(fd, &real_fdatasync); }
 
 int rename(const char *from, const char *to) {
     resolve();
+    if (path_fails(to, "rename"))
+        return -1;
     pthread_mutex_lock(&lock);
     drop(to);
     int result = real_rename(from, to);
@@ -348,6 +402,8 @@ int rename(const char *from, const char *to) {
 
 int unlink(const char *path) {
     resolve();
+    if (path_fails(path, "unlink"))
+        return -1;
     pthread_mutex_lock(&lock);
     drop(path);
     int result = real_unlink(path);
