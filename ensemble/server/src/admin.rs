@@ -289,6 +289,8 @@ struct StatusBody {
 struct StoreBody {
     /// `files aside-N.*: REASON`, where this server found its store damaged when it started; null otherwise.
     set_aside: Option<String>,
+    /// The format of the files. Only servers that know it can read them.
+    format_version: u32,
 }
 
 #[derive(Serialize)]
@@ -327,7 +329,10 @@ impl From<Report> for StatusBody {
             epoch: status.epoch.0,
             zxid: format!("{:#x}", status.zxid.0),
             store_state: report.store_state(),
-            store: StoreBody { set_aside: report.identity.set_aside.clone() },
+            store: StoreBody {
+                set_aside: report.identity.set_aside.clone(),
+                format_version: report.identity.format_version,
+            },
             config: ConfigBody {
                 version: format!("{:#x}", report.config_version),
                 pending: report.pending_version.map(|version| format!("{version:#x}")),

@@ -26,7 +26,7 @@ use crate::{exit, random};
 use ensemble_datatree::{DataTree, DigestMismatch};
 use ensemble_peer::Peer;
 use ensemble_proto::Zxid;
-use ensemble_storage::{Identity as VolumeIdentity, IdentityError, RealDisk, Storage, StorageError};
+use ensemble_storage::{FORMAT_VERSION, Identity as VolumeIdentity, IdentityError, RealDisk, Storage, StorageError};
 use ensemble_zab::{History, HistoryError};
 use std::io;
 use std::net::SocketAddr;
@@ -263,6 +263,7 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
     let identity = Identity {
         ensemble_id: volume.as_ref().map(|volume| volume.ensemble_id.clone()),
         volume_id: volume.as_ref().map(|volume| volume.volume_id.clone()),
+        format_version: volume.as_ref().map_or(FORMAT_VERSION, |volume| volume.format_version),
         is_ungranted: volume.is_some() && !is_trusted && is_empty && set_aside.is_none(),
         is_granted: volume.is_some() && is_trusted && is_empty,
         set_aside,

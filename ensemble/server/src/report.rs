@@ -15,6 +15,8 @@ pub(crate) struct Identity {
     pub(crate) ensemble_id: Option<String>,
     /// Drawn when the volume was first used, in operator mode.
     pub(crate) volume_id: Option<String>,
+    /// The format of the files, as the volume says it in operator mode; elsewhere the one that this server writes.
+    pub(crate) format_version: u32,
     /// Operator mode, and the store was empty and not granted when it was opened.
     pub(crate) is_ungranted: bool,
     /// Operator mode, and the store was empty and granted when it was opened.

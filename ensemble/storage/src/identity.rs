@@ -6,6 +6,9 @@
 //! A volume id that was granted the right to vote must never ask for a grant again. The grant, and everything that follows from
 //! it before the first record (`initialize`, `snapshot.0`, epochs), is on the data volume. So the data volume alone carries an
 //! id on: it is written there first, and one that is found on the log volume only belonged to a data volume that is gone.
+//!
+//! It also says which format the files on the volumes have. It is read before anything else, so that a server that is older than
+//! the files leaves them alone: what it cannot read it would take for damage.
 
 use crate::disk::{Dir, Disk, path};
 use crate::error::StorageError;
@@ -14,6 +17,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 const FILE: &str = "ensemble-identity.json";
+
+/// The newest format of the files on a volume that this server reads, and the one that it writes. Whoever changes what an older
+/// server would misread counts it up, and has the operator know (`operator/core/src/version.rs`).
+pub const FORMAT_VERSION: u32 = 1;
 
 /// Who owns a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +32,21 @@ pub struct Identity {
     pub myid: i64,
     /// Drawn when the volume was first used; a lost volume comes back with another.
     pub volume_id: String,
+    /// The format of the files; without it the first one.
+    #[serde(default = "first_format")]
+    pub format_version: u32,
+}
+
+fn first_format() -> u32 {
+    1
+}
+
+/// All that is read of an identity before its format is known to be one of ours.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Format {
+    #[serde(default = "first_format")]
+    format_version: u32,
 }
 
 /// Why the volumes are not this server's.
@@ -42,6 +64,17 @@ pub enum IdentityError {
         /// The volume's.
         found: String,
     },
+    /// A newer server wrote the volumes.
+    #[error(
+        "{file}: the files have format {found}, and this server reads formats up to {FORMAT_VERSION}: start the version that wrote \
+         them, or a newer one; nothing was changed"
+    )]
+    Newer {
+        /// The identity file.
+        file: String,
+        /// The format.
+        found: u32,
+    },
     /// The file cannot be read, or the two volumes are no pair.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -54,7 +87,12 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`].
     pub fn claim(disk: &mut impl Disk, ensemble_id: &str, myid: i64, fresh: &str) -> Result<Identity, IdentityError> {
-        let ours = Identity { ensemble_id: ensemble_id.to_string(), myid, volume_id: fresh.to_string() };
+        let ours = Identity {
+            ensemble_id: ensemble_id.to_string(),
+            myid,
+            volume_id: fresh.to_string(),
+            format_version: FORMAT_VERSION,
+        };
         let data = Identity::read(disk, Dir::DataRoot)?;
         let log = if disk.has_separate_log() { Identity::read(disk, Dir::LogRoot)? } else { data.clone() };
         for (dir, identity) in [(Dir::DataRoot, &data), (Dir::LogRoot, &log)] {
@@ -109,11 +147,16 @@ impl Identity {
         Ok(())
     }
 
-    fn read(disk: &mut impl Disk, dir: Dir) -> Result<Option<Identity>, StorageError> {
+    fn read(disk: &mut impl Disk, dir: Dir) -> Result<Option<Identity>, IdentityError> {
         let Some(bytes) = small_file::read(disk, dir, FILE)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        let corrupt = |error: serde_json::Error| {
             StorageError::corrupt(&path(dir, FILE), 0, "ensembleId, myid and volumeId as JSON", error.to_string())
-        })
+        };
+        let Format { format_version } = serde_json::from_slice(&bytes).map_err(corrupt)?;
+        if format_version > FORMAT_VERSION {
+            return Err(IdentityError::Newer { file: path(dir, FILE), found: format_version });
+        }
+        Ok(Some(serde_json::from_slice(&bytes).map_err(corrupt)?))
     }
 
     fn write(&self, disk: &mut impl Disk, dir: Dir) -> Result<(), StorageError> {

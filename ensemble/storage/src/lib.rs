@@ -58,7 +58,7 @@ pub use configuration::{ConfigurationFiles, Kept, parse_dynamic};
 pub use disk::{Dir, Disk, Entry};
 pub use empty::empty_database;
 pub use error::StorageError;
-pub use identity::{Identity, IdentityError};
+pub use identity::{FORMAT_VERSION, Identity, IdentityError};
 pub use log_reader::LogReader;
 pub use mutants::Mutants;
 pub use purge::{SNAPSHOTS_RETAINED_MIN, purge};

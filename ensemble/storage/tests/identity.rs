@@ -5,7 +5,9 @@
 mod support;
 
 use ensemble_storage::sim_disk::SimDisk;
-use ensemble_storage::{Dir, Disk, Identity, Options, Recovered, Storage, StorageError, write_initialize_marker};
+use ensemble_storage::{
+    Dir, Disk, FORMAT_VERSION, Identity, Options, Recovered, Storage, StorageError, write_initialize_marker,
+};
 use support::*;
 
 const FILE: &str = "ensemble-identity.json";
@@ -28,6 +30,26 @@ fn a_volume_keeps_its_id_and_refuses_strangers() {
     disk.damage(Dir::DataRoot, FILE, |bytes| bytes.truncate(9)).unwrap();
     let refused = claim(&disk, "e", 1, "v3").unwrap_err();
     assert!(refused.contains("dataDir/ensemble-identity.json at offset 0: expected ensembleId"), "{refused}");
+}
+
+/// What a newer server wrote is not damage: it is said so, and left alone, whatever else it wrote.
+#[test]
+fn files_of_a_newer_format_are_left_alone() {
+    for dir in [Dir::DataRoot, Dir::LogRoot] {
+        let disk = SimDisk::new();
+        claim(&disk, "e", 1, "v1").unwrap();
+        let newer = format!(r#"{{ "formatVersion": {}, "somethingNew": [] }}"#, FORMAT_VERSION + 1);
+        disk.damage(dir, FILE, |bytes| *bytes = newer.clone().into_bytes()).unwrap();
+        let refused = claim(&disk, "e", 1, "v2").unwrap_err();
+        assert!(refused.contains("the files have format 2, and this server reads formats up to 1"), "{refused}");
+        disk.damage(dir, FILE, |bytes| assert_eq!(*bytes, newer.as_bytes())).unwrap();
+    }
+    // The first release's files may not say it.
+    let disk = SimDisk::new();
+    claim(&disk, "e", 1, "v1").unwrap();
+    let silent = r#"{ "ensembleId": "e", "myid": 1, "volumeId": "v1" }"#;
+    disk.damage(Dir::DataRoot, FILE, |bytes| *bytes = silent.into()).unwrap();
+    assert_eq!(claim(&disk, "e", 1, "v2"), Ok("v1".into()));
 }
 
 #[test]

@@ -207,3 +207,30 @@ async fn a_supervised_leader_waits_for_a_person() {
         assert_eq!(fake.world().replaced, [2, 0, 1]);
     }
 }
+
+/// The servers of the fake run version 1.0.0: a version that leaves one out is not applied to anything, the next one is.
+#[tokio::test]
+async fn a_version_that_skips_is_refused_before_anything_is_touched() {
+    let fake = founded(3).await;
+    let calls = fake.world().calls.len();
+    let image = |tag: &str| json!({ "repository": "r", "tag": tag });
+    fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["image"] = image("1.2.0"));
+    fake.settle().await;
+    let refused = fake.condition("ReconcileSucceeded");
+    assert_eq!(refused["reason"], "VersionSkipped", "{refused}");
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(
+        message.starts_with("image r:1.2.0: zk-0 runs version 1.0.0") && message.contains("Go to 1.1 first"),
+        "{message}"
+    );
+    {
+        let world = fake.world();
+        assert!(world.replaced.is_empty());
+        assert!(world.events.iter().any(|reason| reason == "VersionSkipped"), "{:?}", world.events);
+        assert!(world.calls[calls..].iter().all(|call| !call.starts_with("patch")), "{:?}", &world.calls[calls..]);
+    }
+    edit(&fake, "/spec/image", image("1.1.0"));
+    fake.settle().await;
+    applied(&fake, "the next version");
+    assert_eq!(fake.world().replaced, [2, 1, 0]);
+}

@@ -47,11 +47,12 @@ mod status;
 mod step;
 mod unreadable;
 mod validate;
+mod version;
 mod window;
 
 pub use assess::{Assessment, assess};
 pub use founded::Founded;
-pub use member::{BootstrapState, MemberConfig, MemberStatus, Role, StoreState};
+pub use member::{BootstrapState, MemberConfig, MemberStatus, Role, StoreFacts, StoreState};
 pub use node::{NodeFacts, nodes_to_read};
 pub use observed::{Claim, Identity, Observed, Resize, Token, TokenState};
 pub use plan::expansion::is_to_grow;

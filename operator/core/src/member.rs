@@ -27,6 +27,9 @@ pub struct MemberStatus {
     pub epoch: i64,
     /// Whether its store holds the leader's history.
     pub store_state: StoreState,
+    /// What it says of the files on its volumes.
+    #[serde(default)]
+    pub store: StoreFacts,
     /// The SHA-256 of the `zoo.cfg` that it loaded.
     #[serde(default)]
     pub config_hash: Option<String>,
@@ -35,6 +38,15 @@ pub struct MemberStatus {
     pub config: MemberConfig,
     /// Whether its volume may vote.
     pub bootstrap: BootstrapState,
+}
+
+/// What a server says of the files on its volumes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreFacts {
+    /// Their format. None from a server that does not say it.
+    #[serde(default)]
+    pub format_version: Option<u32>,
 }
 
 /// The committed configuration that a server knows.

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use operator_api::{Bootstrap, BootstrapPhase, ZooKeeperEnsemble, ZooKeeperEnsembleStatus};
 use operator_core::{
-    BootstrapState, Fact, Founded, Grant, Kind, MemberStatus, Observed, PodFacts, Role, Step, StoreState, Token,
-    TokenState, plan,
+    BootstrapState, Fact, Founded, Grant, Kind, MemberStatus, Observed, PodFacts, Role, Step, StoreFacts, StoreState,
+    Token, TokenState, plan,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -59,6 +59,7 @@ fn answer(ordinal: i32) -> impl Strategy<Value = Result<MemberStatus, String>> {
             leader,
             epoch: 1,
             store_state,
+            store: StoreFacts::default(),
             config_hash: None,
             config: common::members("0x0/1,2,3"),
             bootstrap,
@@ -296,6 +297,7 @@ impl World {
                 leader: leader.filter(|_| with_leader).map(|n| i32::try_from(n).expect("few") + 1),
                 epoch: 1,
                 store_state: if with_leader { StoreState::Synced } else { StoreState::Uninitialized },
+                store: StoreFacts::default(),
                 config_hash: None,
                 config: common::members("0x0/1,2,3"),
                 bootstrap: if server.granted { BootstrapState::Granted } else { BootstrapState::AwaitingGrant },

@@ -6,7 +6,8 @@ mod common;
 use std::collections::BTreeSet;
 
 use operator_core::{
-    Claim, Fact, Founded, MemberStatus, Observed, PodFacts, Resize, Role, Step, StoreState, Token, TokenState, plan,
+    Claim, Fact, Founded, MemberStatus, Observed, PodFacts, Resize, Role, Step, StoreFacts, StoreState, Token,
+    TokenState, plan,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -32,6 +33,7 @@ fn server(ordinal: i32, leader: i32, recorded: String) -> impl Strategy<Value = 
         leader: Some(leader + 1),
         epoch: 1,
         store_state: if synced { StoreState::Synced } else { StoreState::Syncing },
+        store: StoreFacts::default(),
         config_hash: None,
         config: common::members(if lagging { "0x3/1,2,3,4,5/" } else { &recorded }),
         bootstrap: operator_core::BootstrapState::Closed,

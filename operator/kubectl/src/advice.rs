@@ -35,6 +35,7 @@ fn refused(seen: &Seen) -> Option<String> {
         "TokenUnusable" => format!("Delete the Secret, and the operator makes a new one: kubectl delete secret {}.", operator_api::names::superuser_secret(name)),
         "StatusDamaged" => "Restore the status from a backup: somebody edited facts that the operator records there (not-ready.md).".to_owned(),
         "BootstrapVolumesLost" => "Delete the ensemble and its volume claims, and create it again: it was lost while it was being founded.".to_owned(),
+        "VersionSkipped" | "DowngradeRefused" => format!("Ask for a version that may follow: kubectl edit zke {name} (rolling-restart.md). Until then nothing is changed, and the servers go on."),
         "ApplyRefused" => "Edit the resource, or what it is judged by (a quota, an admission policy, a right); it is tried again every 30 s.".to_owned(),
         _ => "See not-ready.md.".to_owned(),
     };

@@ -4,7 +4,7 @@
 use crate::world::World;
 use ensemble_sim::operated::Report;
 use ensemble_zab::Role as PeerRole;
-use operator_core::{BootstrapState, Grant, MemberConfig, MemberStatus, Role, StoreState};
+use operator_core::{BootstrapState, Grant, MemberConfig, MemberStatus, Role, StoreFacts, StoreState};
 
 /// Whether the store of a server may vote.
 fn bootstrap(report: &Report) -> BootstrapState {
@@ -42,6 +42,7 @@ pub(crate) fn status(world: &World, ordinal: i32) -> Option<MemberStatus> {
             (false, BootstrapState::AwaitingGrant) => StoreState::Uninitialized,
             (false, BootstrapState::Granted | BootstrapState::Closed) => StoreState::Syncing,
         },
+        store: StoreFacts::default(),
         config_hash: world.loaded_hash(ordinal),
         config: MemberConfig {
             version: report.membership.version.to_string(),

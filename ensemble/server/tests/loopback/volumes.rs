@@ -55,6 +55,24 @@ fn lose(server: &Server, log: &TempDir, lost: Lost) {
     }
 }
 
+/// Files of a format that it does not know are not damage, and not somebody else's.
+#[test]
+fn a_server_that_is_older_than_its_files_leaves_them_alone() {
+    let (mut server, _log, _) = granted(true);
+    let file = server.directory().join("ensemble-identity.json");
+    let own = fs::read_to_string(&file).unwrap();
+    assert!(own.contains(r#""formatVersion": 1"#), "{own}");
+    fs::write(&file, own.replace(r#""formatVersion": 1"#, r#""formatVersion": 2"#)).unwrap();
+    let error = server.try_start().unwrap_err();
+    assert_eq!(error.exit_code(), exit::DATA_DIRECTORY);
+    assert!(error.to_string().contains("the files have format 2, and this server reads formats up to 1"), "{error}");
+    fs::write(&file, own).unwrap();
+    server.start();
+    assert_eq!(status(&server)["store"]["formatVersion"], 1);
+    let mut client = wait_for("a leader", || Client::connect(server.client_port()).ok());
+    assert_eq!(client.create("/b", b"").unwrap(), ErrorCode::OK);
+}
+
 #[test]
 fn with_one_volume_lost_a_server_refuses_to_start_once_it_stored_something() {
     for (lost, write) in [(Lost::Log, false), (Lost::Log, true), (Lost::Data, true)] {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use operator_controller::admin::{Admin, AdminError};
 use operator_core::{
-    BootstrapState, Grant, MemberConfig, MemberStatus, Reconfiguration, Role, StoreState, Token, Transfer,
+    BootstrapState, Grant, MemberConfig, MemberStatus, Reconfiguration, Role, StoreFacts, StoreState, Token, Transfer,
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -274,6 +274,7 @@ impl World {
             leader: leader.filter(|_| server.synced),
             epoch: 1,
             store_state: if server.synced { StoreState::Synced } else { StoreState::Uninitialized },
+            store: StoreFacts::default(),
             config_hash: None,
             config: server.configuration.reported(),
             bootstrap: match (server.synced, server.granted) {

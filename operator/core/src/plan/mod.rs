@@ -17,6 +17,7 @@ use crate::observed::{Observed, TokenState};
 use crate::status::{self, Progress, Verdict};
 use crate::step::{Event, EventType, Expansion, Fact, Hold, Reconfiguration, Step, Transfer};
 use crate::validate::{ValidEnsemble, validate};
+use crate::version;
 
 /// What one pass does, and when the next should look again.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +90,11 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
     }
     if let TokenState::Unusable(reason) = &observed.token {
         return refused(observed, Some(founded), "TokenUnusable", reason.clone());
+    }
+    if founded.is_complete()
+        && let Some((reason, message)) = version::refused(observed, ensemble, founded)
+    {
+        return refused(observed, Some(founded), reason, message);
     }
     let assessment = assess(observed, founded);
     if founded.is_complete()

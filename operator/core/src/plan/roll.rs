@@ -54,6 +54,7 @@ use crate::plan::expansion;
 use crate::pod::PodFacts;
 use crate::step::{Removal, Transfer};
 use crate::validate::ValidEnsemble;
+use crate::version;
 use crate::window;
 
 /// The most voters that cannot spare one.
@@ -191,6 +192,9 @@ impl Pass<'_> {
             && let Some(message) = self.unapproved(leader)
         {
             return Move::Blocked { reason: "LeaderNotApproved", message };
+        }
+        if let Some((reason, message)) = version::unproven(self.observed, self.founded, &self.outdated) {
+            return Move::Blocked { reason, message };
         }
         if let Some(message) = self.untimely() {
             return Move::Blocked { reason: "OutsideMaintenanceWindow", message };

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_api::ZooKeeperEnsemble;
 use operator_core::{
     BootstrapState, Claim, Founded, Identity, MemberConfig, MemberStatus, NodeFacts, Observed, PodFacts, Resize, Role,
-    StoreState, Token, TokenState, build, nodes_to_read, validate,
+    StoreFacts, StoreState, Token, TokenState, build, nodes_to_read, validate,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ pub struct Situation {
     /// Storage classes by name, and whether they allow expansion.
     #[serde(default)]
     pub classes: BTreeMap<String, bool>,
-    /// Answers by ordinal: a state and words `volume=v`, `leader=n`, `myid=n`, `ensemble=e`, `config=c`,
+    /// Answers by ordinal: a state and words `version=v`, `format=n` (of its files), `volume=v`, `leader=n`, `myid=n`, `ensemble=e`, `config=c`,
     /// `members=version/voters/observers`, `pending=version`; or `error: text`.
     #[serde(default)]
     pub members: BTreeMap<i32, String>,
@@ -272,12 +272,15 @@ fn member(ordinal: i32, words: &str, config_hash: &str) -> Result<MemberStatus, 
         leader: (role == Role::Leading).then_some(ordinal + 1),
         epoch: 1,
         store_state,
+        store: StoreFacts::default(),
         config_hash: Some(config_hash.to_owned()),
         config: members("0x0/1,2,3"),
         bootstrap,
     };
     for word in words.split_whitespace() {
         match word.split_once('=').expect("words are key=value") {
+            ("version", version) => status.version = version.to_owned(),
+            ("format", format) => status.store.format_version = Some(format.parse().expect("a number")),
             ("volume", volume) => status.volume_id = Some(volume.to_owned()),
             ("leader", leader) => status.leader = Some(leader.parse().expect("an id")),
             ("myid", myid) => status.myid = myid.parse().expect("an id"),
