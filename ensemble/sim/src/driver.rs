@@ -103,7 +103,8 @@ impl World {
         let Some(mut process) = self.servers[server].process.take() else { return Ok(()) };
         self.trace.tale(self.now, || format!("server {server} crashes"));
         self.servers[server].life += 1;
-        self.servers[server].paused_until = self.now;
+        let machine = &mut self.servers[server];
+        machine.paused_until = machine.paused_until.min(self.now);
         if process.group > 0 && self.random.bool() {
             // The power goes in the middle of a group: so many calls are still carried out.
             self.marks.hit(Mark::CrashInGroup);

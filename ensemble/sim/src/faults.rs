@@ -9,6 +9,7 @@ use ensemble_proto::durable::Write;
 use ensemble_storage::sim_disk::SimDisk;
 use ensemble_storage::{Dir, Disk};
 use fastrand::Rng;
+use std::time::Duration;
 
 /// A kind of fault; see [`crate::swarm::Faults`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,11 +157,15 @@ pub(crate) fn strike(world: &mut World, fault: Fault, number: u64) -> Verdict {
 /// The faults stop: everything runs and is connected again.
 pub(crate) fn calm(world: &mut World) {
     world.is_stormy = false;
+    if world.disturbed > Duration::ZERO {
+        world.disturbed = world.now;
+    }
     world.swarm.reconfigures = false;
     world.network.heal_all();
     for server in 0..world.servers.len() {
-        world.servers[server].paused_until = world.now;
-        world.servers[server].slow_until = world.now;
+        let machine = &mut world.servers[server];
+        machine.paused_until = machine.paused_until.min(world.now);
+        machine.slow_until = machine.slow_until.min(world.now);
         world.schedule(world.now, Event::Start { server });
     }
     world.trace.line(world.now, || "the storm is over".to_string());

@@ -100,9 +100,14 @@ impl Operated {
         &self.world.ledger
     }
 
-    /// When a fault last struck, or healed.
+    /// When a fault last struck, lasted, or ended; zero when none ever did.
     pub fn disturbed(&self) -> Duration {
-        self.world.disturbed
+        let now = self.world.now;
+        let felt = self.world.servers.iter().map(|server| match server.is_on && server.process.is_none() {
+            true => now,
+            false => server.paused_until.max(server.slow_until).min(now),
+        });
+        felt.fold(self.world.disturbed, Duration::max)
     }
 
     /// `tickTime`.

@@ -385,7 +385,12 @@ impl World {
 
     fn happen(&mut self, event: Event) -> Verdict {
         match event {
-            Event::Start { server } => self.start(server),
+            Event::Start { server } => {
+                if self.servers[server].is_on && self.servers[server].process.is_none() {
+                    self.disturbed = self.now;
+                }
+                self.start(server)
+            }
             Event::Wake { server, life } => self.wake(server, life),
             Event::DiskDone { server, life } => self.disk_done(server, life),
             Event::Snapshot { server, life } => self.continue_snapshot(server, life),
@@ -402,7 +407,9 @@ impl World {
             Event::Fault { fault, number } => crate::faults::strike(self, fault, number),
             Event::Crash { server, life, number } => crate::faults::crash_in(self, server, life, number),
             Event::Heal { direction } => {
-                self.disturbed = self.now;
+                if self.is_stormy {
+                    self.disturbed = self.now;
+                }
                 self.network.heal(direction);
                 Ok(())
             }

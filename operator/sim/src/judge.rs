@@ -12,8 +12,12 @@
 //! | O-8 | once the spec is stable and the faults have stopped, it is carried out within ten minutes, and nothing is written after |
 //! | O-9 | a server can read what is written for it |
 //!
-//! What the servers promise is checked beside: I-1 to I-13 and H-1 to H-11 of `ensemble-sim`. An operator sees a fault only a moment
-//! later; so what rests on others being well is judged only when nothing has failed for [`TROUBLE`].
+//! What the servers promise is checked beside: I-1 to I-13 and H-1 to H-11 of `ensemble-sim`.
+//!
+//! *An operator sees a fault only a moment later*, and so does the ensemble: a server that stood still for a second is given up by its
+//! leader after that. So what rests on others being well is judged only when no fault has struck, lasted or ended for [`TROUBLE`].
+//! O-8 likewise counts an ensemble as carried out only then, and while every member serves: whatever a fault brings about after it is over
+//! an operator reports, and may. A server that ceases to serve later, of no fault, is an ensemble's failure, and I-12 tells.
 
 use crate::cluster::{Cluster, config_hash, ordinal_of};
 use crate::world::World;
@@ -168,7 +172,7 @@ fn fewer_pods(world: &World, observed: &Observed, object: &Object) -> Verdict {
     }
 }
 
-/// Whether nothing has failed for a while, or ever.
+/// Whether no fault has struck, lasted or ended for a while, or ever.
 fn is_quiet(world: &World) -> bool {
     let last = world.judge.last_trouble(&world.servers);
     last == Duration::ZERO || world.now().saturating_sub(last) > TROUBLE
@@ -253,6 +257,9 @@ pub(crate) fn reconfiguration(world: &World, change: &Reconfiguration) -> Verdic
 
 /// What is not yet as the spec asks, if anything.
 pub(crate) fn unconverged(world: &World) -> Option<String> {
+    if !is_quiet(world) {
+        return Some("something failed a moment ago".to_owned());
+    }
     let spec = &world.cluster.ensemble.spec;
     let membership = &world.servers.ledger().membership;
     let voters = (1..=spec.voter_count()).map(|id| ServerId(id.into()));
@@ -285,6 +292,9 @@ pub(crate) fn unconverged(world: &World) -> Option<String> {
         if !facts.ready || facts.deleting {
             return Some(format!("pod {ordinal} is not ready: {facts:?}"));
         }
+        if !world.servers.is_serving(World::server(ordinal)) {
+            return Some(format!("server {ordinal} does not serve"));
+        }
         if facts.revision != newest || (shown && world.loaded_hash(ordinal) != wanted) {
             return Some(format!("pod {ordinal} is outdated"));
         }
@@ -293,7 +303,8 @@ pub(crate) fn unconverged(world: &World) -> Option<String> {
         return Some(format!("there are {} pods", world.cluster.pods.len()));
     }
     let mut alive = world.operators.iter().filter(|operator| operator.is_alive).peekable();
-    let is_idle = alive.peek().is_some() && alive.all(|operator| operator.is_idle);
+    let is_idle =
+        alive.peek().is_some() && alive.all(|operator| operator.is_idle && operator.seen == world.cluster.version);
     let retired = world.cluster.claims.values().find(|claim| {
         let members = (0..spec.replicas).flat_map(|o| [names::data_claim("zk", o), names::txn_log_claim("zk", o)]);
         claim.retired.is_some() && members.into_iter().any(|name| name == claim.name)

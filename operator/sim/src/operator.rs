@@ -64,7 +64,7 @@ pub(crate) struct Operator {
     waiting: usize,
     plan: Option<Plan>,
     /// The version of the cluster when it looked last.
-    seen: u64,
+    pub(crate) seen: u64,
     /// When it looks again, whatever happens.
     due: Duration,
     /// What the last passes saw.

@@ -249,7 +249,9 @@ impl World {
         self.tale(|| "the storm is over".to_string());
         self.act(Deed::Heal);
         for pod in self.cluster.pods.values_mut() {
-            pod.lost_until = None;
+            if pod.lost_until.take().is_some() {
+                self.judge.disturbed = self.servers.now();
+            }
         }
     }
 }
