@@ -38,6 +38,12 @@ def dynamic_binary(program: str, log: Path) -> Path:
     return places.TARGET / "debug" / program
 
 
+def plugin(log: Path) -> Path:
+    """Builds `kubectl-zke` and returns its path. It runs on a person's machine, and is not in the image."""
+    run(["cargo", "build", "--release", "--locked", "--target", TARGET, "--package", "operator-kubectl", "--bin", "kubectl-zke"], cwd=places.REPOSITORY, env=static_env(), log=log)
+    return places.TARGET / TARGET / "release" / "kubectl-zke"
+
+
 def binaries(log: Path) -> dict[str, Path]:
     """Builds all of them. One cargo run each: features of one must not leak into the other."""
     return {program: binary(program, log) for program in PROGRAMS}

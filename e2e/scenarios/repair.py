@@ -1,6 +1,7 @@
 """Members that are given new volumes, and nodes that do not come back: E15, E16, E19 and a node out of service."""
 
 import time
+from typing import Any
 
 from harness.ensemble import Ensemble
 from harness.runner import case
@@ -27,18 +28,18 @@ def rebuilt(ensemble: Ensemble, pod: str) -> None:
     """Asks for the rebuild of a pod's server, and waits until it is in sync on new volumes."""
     before, former, ordinal = ensemble.identities(), ensemble.status().get("rebuild"), pod.rsplit("-", 1)[1]
     annotate(ensemble, f"{REBUILD}={ordinal}")
-
-    def is_rebuilt() -> bool:
-        # The condition of an earlier rebuild stands until the operator has read the annotation: the record tells them apart.
-        record = ensemble.status().get("rebuild", {})
-        return record != former and str(record.get("ordinal")) == ordinal and "finishedAt" in record and ensemble.is_true("Rebuilt")
-
-    wait_for(f"{pod} to be rebuilt", REBUILD_SECONDS, is_rebuilt, every=1)
+    wait_for(f"{pod} to be rebuilt", REBUILD_SECONDS, lambda: is_rebuilt(ensemble, ordinal, former), every=1)
     ensemble.wait_ready()
     after = ensemble.identities()
     assert after[pod][:2] == before[pod][:2] and after[pod][2] != before[pod][2], f"{pod}: {before[pod]} became {after[pod]}"
     others = [name for name in before if name != pod]
     assert all(before[name] == after[name] for name in others), f"before {before}, after {after}"
+
+
+def is_rebuilt(ensemble: Ensemble, ordinal: str, former: dict[str, Any] | None) -> bool:
+    """Whether a rebuild has ended that is not the former one, whose condition stands until the operator has read the annotation."""
+    record = ensemble.status().get("rebuild", {})
+    return record != former and str(record.get("ordinal")) == ordinal and "finishedAt" in record and ensemble.is_true("Rebuilt")
 
 
 def reasons(ensemble: Ensemble) -> set[str]:
