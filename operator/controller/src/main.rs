@@ -1,4 +1,4 @@
-//! `operator run` looks after every `ZooKeeperEnsemble`; `operator crd` and `operator manifests` print what to install.
+//! `operator run` looks after every `ZooKeeperEnsemble`; `operator crd`, `manifests` and `chart` print what to install.
 
 use clap::{Parser, Subcommand, ValueEnum};
 use operator_controller::{manifests, run};
@@ -20,6 +20,19 @@ enum Command {
     Crd,
     /// Print the objects that run the operator in namespace zookeeper-system.
     Manifests,
+    /// Print a file of the operator's chart.
+    Chart {
+        /// Which one.
+        file: ChartFile,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ChartFile {
+    /// What the operator may do.
+    Rules,
+    /// The admission policies.
+    Policies,
 }
 
 #[derive(clap::Args)]
@@ -46,6 +59,8 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::Crd => print(&manifests::crd()),
         Command::Manifests => print(&manifests::operator()),
+        Command::Chart { file: ChartFile::Rules } => print(&manifests::chart_rules()),
+        Command::Chart { file: ChartFile::Policies } => print(&manifests::chart_policies()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What to install: the CustomResourceDefinition and the objects that run the operator.
 //!
-//! `crds/` and `manifests/operator.yaml` are printed from here; a test keeps them fresh, and another holds the rights
-//! against the calls that the operator makes.
+//! `crds/`, `manifests/operator.yaml` and the files of `charts/zookeeper-operator` are printed from here; a test keeps them fresh, and
+//! another holds the rights against the calls that the operator makes.
 
 use kube::CustomResourceExt;
 use operator_api::{GROUP, ZooKeeperEnsemble};
@@ -35,7 +35,7 @@ pub fn operator() -> String {
     let objects = [
         namespace(),
         service_account(),
-        role("ClusterRole", cluster_rules()),
+        role("ClusterRole", [namespaced_rules(), cluster_rules()].concat()),
         binding("ClusterRole"),
         role("Role", lease_rules()),
         binding("Role"),
@@ -45,33 +45,52 @@ pub fn operator() -> String {
     format!("{header}{}", documents.join("---\n"))
 }
 
+/// The rights, for the chart of the operator, which binds the first in one namespace or in all.
+pub fn chart_rules() -> String {
+    let rules = json!({ "namespaced": namespaced_rules(), "cluster": cluster_rules(), "lease": lease_rules() });
+    format!("# Printed by `operator chart rules`. Do not edit.\n{}", yaml(&rules))
+}
+
+/// The policies, for the chart of the operator: a template, since the operator's account stands in them.
+pub fn chart_policies() -> String {
+    let policies = policies::policies("{{ .Release.Namespace }}", "{{ include `operator.account` . }}");
+    let documents: Vec<String> = policies.iter().map(yaml).collect();
+    format!("# Printed by `operator chart policies`. Do not edit.\n{}", documents.join("---\n"))
+}
+
 /// What the operator may do in every namespace it looks after. Each right is used; the claims of removed servers, and pods and
 /// StatefulSets that are made anew, are all that it deletes.
-pub fn cluster_rules() -> Value {
-    json!([
-        { "apiGroups": [GROUP], "resources": ["zookeeperensembles"], "verbs": ["get", "list", "watch"] },
-        { "apiGroups": [GROUP], "resources": ["zookeeperensembles/status"], "verbs": ["update"] },
+pub fn namespaced_rules() -> Vec<Value> {
+    vec![
+        json!({ "apiGroups": [GROUP], "resources": ["zookeeperensembles"], "verbs": ["get", "list", "watch"] }),
+        json!({ "apiGroups": [GROUP], "resources": ["zookeeperensembles/status"], "verbs": ["update"] }),
         // Where OwnerReferencesPermissionEnforcement is on, setting blockOwnerDeletion asks for this.
-        { "apiGroups": [GROUP], "resources": ["zookeeperensembles/finalizers"], "verbs": ["update"] },
-        { "apiGroups": [""], "resources": ["configmaps", "serviceaccounts", "services"], "verbs": ["get", "list", "watch", "create", "patch"] },
-        { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] },
-        { "apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["get", "list", "watch", "create", "patch"] },
-        { "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"] },
-        { "apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"] },
-        { "apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list", "patch", "delete"] },
-        // Of a node only whether it is off, and only when one of our pods does not end on it.
-        { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] },
-        // Whether it allows expansion.
-        { "apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get"] },
+        json!({ "apiGroups": [GROUP], "resources": ["zookeeperensembles/finalizers"], "verbs": ["update"] }),
+        json!({ "apiGroups": [""], "resources": ["configmaps", "serviceaccounts", "services"], "verbs": ["get", "list", "watch", "create", "patch"] }),
+        json!({ "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] }),
+        json!({ "apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["get", "list", "watch", "create", "patch"] }),
+        json!({ "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"] }),
+        json!({ "apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"] }),
+        json!({ "apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["list", "patch", "delete"] }),
         // The superuser token of each ensemble. Never listed or watched.
-        { "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"] },
-        { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
-    ])
+        json!({ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"] }),
+        json!({ "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] }),
+    ]
+}
+
+/// What the operator may do with what belongs to no namespace.
+pub fn cluster_rules() -> Vec<Value> {
+    vec![
+        // Of a node only whether it is off, and only when one of our pods does not end on it.
+        json!({ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] }),
+        // Whether it allows expansion.
+        json!({ "apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get"] }),
+    ]
 }
 
 /// What the operator may do in its own namespace.
-pub fn lease_rules() -> Value {
-    json!([{ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"] }])
+pub fn lease_rules() -> Vec<Value> {
+    vec![json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"] })]
 }
 
 fn yaml(value: &Value) -> String {
@@ -99,7 +118,7 @@ fn service_account() -> Value {
     })
 }
 
-fn role(kind: &str, rules: Value) -> Value {
+fn role(kind: &str, rules: Vec<Value>) -> Value {
     json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": role_metadata(kind), "rules": rules })
 }
 

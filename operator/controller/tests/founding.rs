@@ -176,19 +176,19 @@ async fn rights_are_those_that_are_used() {
     assert_eq!(fake.status()["bootstrap"]["phase"], "Complete");
     assert_eq!(fake.condition("ReplicasApplied")["status"], "True");
     let used = fake.world().rights.clone();
-    let mut granted: BTreeSet<String> = rights(&manifests::cluster_rules());
-    granted.extend(rights(&manifests::lease_rules()));
+    let mut granted =
+        rights(&[manifests::namespaced_rules(), manifests::cluster_rules(), manifests::lease_rules()].concat());
     // Asked for by an admission plugin that not every cluster runs.
     granted.remove("zookeeper.ensemble.rs/zookeeperensembles/finalizers:update");
     assert_eq!(granted, used);
 }
 
-fn rights(rules: &Value) -> BTreeSet<String> {
+fn rights(rules: &[Value]) -> BTreeSet<String> {
     let strings = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
     };
     let mut all = BTreeSet::new();
-    for rule in rules.as_array().expect("rules") {
+    for rule in rules {
         for (group, resource, verb) in
             product(&strings(&rule["apiGroups"]), &strings(&rule["resources"]), &strings(&rule["verbs"]))
         {

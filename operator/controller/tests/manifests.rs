@@ -17,6 +17,9 @@ fn printed_files_are_fresh() {
     for (file, want, command) in [
         ("crds/zookeeperensembles.yaml", manifests::crd(), "crd"),
         ("manifests/operator.yaml", manifests::operator(), "manifests"),
+        ("charts/zookeeper-operator/files/zookeeperensembles.yaml", manifests::crd(), "crd"),
+        ("charts/zookeeper-operator/files/rules.yaml", manifests::chart_rules(), "chart rules"),
+        ("charts/zookeeper-operator/files/policies.yaml", manifests::chart_policies(), "chart policies"),
     ] {
         let got = fs::read_to_string(root().join(file)).unwrap_or_default();
         assert!(got == want, "{file} is stale: cargo run -p operator-controller -- {command} > {file}");

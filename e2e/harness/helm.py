@@ -1,0 +1,46 @@
+"""helm, and the charts of this repository."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import places, versions
+from .cluster import Cluster
+from .node_image import cached
+from .shell import CommandFailed, run
+
+CHARTS = places.REPOSITORY / "charts"
+OPERATOR, ENSEMBLE = CHARTS / "zookeeper-operator", CHARTS / "zookeeper-ensemble"
+WAIT_SECONDS = 240
+
+
+def program(log: Path) -> Path:
+    """Builds helm, once."""
+
+    def make(out: Path) -> None:
+        folder = out.with_suffix(".install")
+        module = f"helm.sh/helm/v3/cmd/helm@v{versions.HELM}"
+        run(["go", "install", "-trimpath", "-ldflags=-s", module], env={"CGO_ENABLED": "0", "GOBIN": str(folder)}, log=log)
+        (folder / "helm").rename(out)
+        folder.rmdir()
+
+    return cached(f"helm-{versions.HELM}", make)
+
+
+class Helm:
+    """helm on a cluster."""
+
+    def __init__(self, cluster: Cluster):
+        self.cluster, self.program = cluster, program(cluster.log)
+
+    def run(self, *words: str | Path, settings: Sequence[str] = ()) -> str:
+        """Runs helm with values set, and returns what it printed. Raises CommandFailed."""
+        options = [word for setting in settings for word in ("--set", setting)]
+        return run([*self.cluster.engine.enter, self.program, *map(str, words), *options], env=self.cluster.env, timeout=WAIT_SECONDS + 30)
+
+    def refuses(self, chart: Path, setting: str) -> str:
+        """Checks that a chart does not take a value; returns why."""
+        try:
+            self.run("template", "refused", chart, settings=[setting])
+        except CommandFailed as error:
+            return str(error)
+        raise AssertionError(f"{chart.name} takes {setting}")
