@@ -269,6 +269,8 @@ struct StatusBody {
     leader: Option<i64>,
     epoch: i64,
     zxid: String,
+    /// The end of the log, which a server without a leader has not applied.
+    logged_zxid: String,
     store_state: &'static str,
     store: StoreBody,
     config: ConfigBody,
@@ -328,6 +330,7 @@ impl From<Report> for StatusBody {
             leader: report.leader().map(|leader| leader.0),
             epoch: status.epoch.0,
             zxid: format!("{:#x}", status.zxid.0),
+            logged_zxid: format!("{:#x}", status.last_logged.0),
             store_state: report.store_state(),
             store: StoreBody {
                 set_aside: report.identity.set_aside.clone(),

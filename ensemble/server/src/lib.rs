@@ -29,6 +29,7 @@ mod pause_monitor;
 mod quorum_port;
 mod random;
 mod reconfigure;
+mod recovery;
 mod report;
 mod roster;
 pub mod server;

@@ -18,6 +18,7 @@ use crate::no_quorum;
 use crate::pause_monitor;
 use crate::quorum_port::{self, LogSource};
 use crate::reconfigure::reconfigure;
+use crate::recovery;
 use crate::report::{Bootstrap, Identity, Report};
 use crate::roster::Roster;
 use crate::snapshots;
@@ -190,6 +191,9 @@ fn run(
         // and locks nothing, as ZooKeeper's do.
         let places = Places::new(&settings);
         let bound = runtime.block_on(Ports::bind(&settings, &places)).map_err(MemberError::Port)?;
+        if recovery::take_over(&settings, clock)? {
+            settings.recall(&mut Vec::new())?;
+        }
         let built = build(&settings, &shared, clock)?;
         let served = serve(built, (bound, places), &settings, &shared, stopped.clone(), listening);
         let end = LocalSet::new().block_on(&runtime, served);

@@ -35,6 +35,9 @@ pub struct Identity {
     /// The format of the files; without it the first one.
     #[serde(default = "first_format")]
     pub format_version: u32,
+    /// The ensemble took over the history of another one on this volume, and that is not finished; see [`crate::take_over`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) taking_over: Option<TakingOver>,
 }
 
 fn first_format() -> u32 {
@@ -47,6 +50,16 @@ fn first_format() -> u32 {
 struct Format {
     #[serde(default = "first_format")]
     format_version: u32,
+}
+
+/// What a take-over that is under way began with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct TakingOver {
+    /// The former ensemble's UUID.
+    pub(crate) from: String,
+    /// The highest epoch that was known when it began.
+    pub(crate) epoch: i64,
 }
 
 /// Why the volumes are not this server's.
@@ -92,6 +105,7 @@ impl Identity {
             myid,
             volume_id: fresh.to_string(),
             format_version: FORMAT_VERSION,
+            taking_over: None,
         };
         let data = Identity::read(disk, Dir::DataRoot)?;
         let log = if disk.has_separate_log() { Identity::read(disk, Dir::LogRoot)? } else { data.clone() };
@@ -147,7 +161,7 @@ impl Identity {
         Ok(())
     }
 
-    fn read(disk: &mut impl Disk, dir: Dir) -> Result<Option<Identity>, IdentityError> {
+    pub(crate) fn read(disk: &mut impl Disk, dir: Dir) -> Result<Option<Identity>, IdentityError> {
         let Some(bytes) = small_file::read(disk, dir, FILE)? else { return Ok(None) };
         let corrupt = |error: serde_json::Error| {
             StorageError::corrupt(&path(dir, FILE), 0, "ensembleId, myid and volumeId as JSON", error.to_string())
@@ -159,7 +173,7 @@ impl Identity {
         Ok(Some(serde_json::from_slice(&bytes).map_err(corrupt)?))
     }
 
-    fn write(&self, disk: &mut impl Disk, dir: Dir) -> Result<(), StorageError> {
+    pub(crate) fn write(&self, disk: &mut impl Disk, dir: Dir) -> Result<(), StorageError> {
         let json = serde_json::to_vec_pretty(self).expect("an identity is strings and a number");
         small_file::replace(disk, dir, FILE, &json)
     }

@@ -50,6 +50,7 @@ pub mod sim_disk;
 mod small_file;
 mod snapshot;
 mod storage;
+mod take_over;
 mod truncate;
 mod txn_log;
 
@@ -67,4 +68,5 @@ pub use recover::{Recovered, write_initialize_marker};
 pub use room::has_room;
 pub use snapshot::{SealedSnapshot, Snapshot, SnapshotWriter, parse as parse_snapshot};
 pub use storage::{Options, Share, Storage};
+pub use take_over::{TakeOver, TakenOver, take_over};
 pub use txn_log::SyncReport;

@@ -59,6 +59,9 @@ pub const KEYS: &[Key] = &[
     key("ensemble.myidOffset", File, Supported),
     key("ensemble.dynamicConfigDir", File, Supported),
     key("ensemble.member", File, Supported),
+    key("ensemble.recovery.from", File, Supported),
+    key("ensemble.recovery.volume", File, Supported),
+    key("ensemble.recovery.epoch", File, Supported),
     // Directories, client port, sessions.
     key("dataDir", File, Supported),
     key("dataLogDir", File, Supported),

@@ -214,6 +214,9 @@ mod tests {
     fn values_are_checked_by_name_place_and_expectation() {
         const OPERATED: &str =
             "dataDir=/d\nensemble.id=0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10\nensemble.adminTokenFile=/t";
+        const ID: &str = "0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a11";
+        const RECOVERY: &str =
+            "\nensemble.recovery.volume=0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a12\nensemble.recovery.epoch=2147483647";
         const ALONE: &str = "ensemble.id: needs a server.N line for every server of the ensemble and, where there is one only, \
                              standaloneEnabled=false; a standalone server would serve without a grant";
         let fine = |_: &Settings| "fine".to_owned();
@@ -287,6 +290,22 @@ mod tests {
             (&format!("{OPERATED}\nserver.1=h:1:2"), ALONE),
             (&format!("{OPERATED}\nserver.1=h:1:2\nstandaloneEnabled=false\ninitLimit=5\nsyncLimit=2"), "fine"),
             ("dataDir=/d\nensemble.member=zk-{ordinal}:1:2", "ensemble.member (line 2): needs ensemble.id"),
+            (
+                &format!("{OPERATED}\nensemble.recovery.from={ID}\nensemble.recovery.epoch=1"),
+                "ensemble.recovery.from: needs ensemble.recovery.from, ensemble.recovery.volume, ensemble.recovery.epoch too",
+            ),
+            (
+                &format!("{OPERATED}\nensemble.recovery.from=x{RECOVERY}"),
+                "ensemble.recovery.from (line 4): \"x\" is not a UUID",
+            ),
+            (
+                &format!("{OPERATED}\nensemble.recovery.from={ID}{RECOVERY}"),
+                "ensemble.recovery.from: needs reconfigEnabled=true",
+            ),
+            (
+                &format!("{OPERATED}\nreconfigEnabled=true\nensemble.recovery.from={ID}{RECOVERY}"),
+                "ensemble.recovery.epoch (line 7): \"2147483647\" is not an epoch from 0 to 2147483646",
+            ),
             (
                 &format!("{OPERATED}\nensemble.member=zk:1:2"),
                 "ensemble.member (line 4): \"zk:1:2\" is not the line of a server with {ordinal} in it",

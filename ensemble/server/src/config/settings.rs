@@ -4,8 +4,8 @@ use super::membership::Ensemble;
 use super::values::Values;
 use super::{ConfigError, Note};
 use crate::four_letter;
-use ensemble_proto::ServerId;
-use ensemble_storage::{Compression, Share};
+use ensemble_proto::{Epoch, ServerId};
+use ensemble_storage::{Compression, Share, TakeOver};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -181,8 +181,14 @@ pub struct PauseMonitor {
 pub struct Operator {
     /// `ensemble.id`.
     pub ensemble_id: String,
+    /// `ensemble.recovery.*`: the volume that this ensemble begins with, of one that lost its majority.
+    pub recovery: Option<TakeOver>,
 }
 
+/// Whose history the ensemble takes over: the former ensemble's UUID, the volume's id, and an epoch that no server of it has passed.
+const RECOVERY: [&str; 3] = ["ensemble.recovery.from", "ensemble.recovery.volume", "ensemble.recovery.epoch"];
+/// One epoch follows, and a zxid has 31 bits for it.
+const EPOCH_MAX: i64 = i32::MAX as i64 - 1;
 const WHITELIST: &str = "4lw.commands.whitelist";
 const TICKS: &str = "a number of ticks from 1 to 1048576";
 const MILLISECONDS: &str = "a number of milliseconds, at least 1";
@@ -458,7 +464,34 @@ fn operator(values: &Values) -> Result<Option<Operator>, ConfigError> {
     let missing =
         ConfigError::Missing { key: "ensemble.adminTokenFile", why: "ensemble.id needs it, for POST /bootstrap" };
     values.text("ensemble.adminTokenFile").ok_or(missing)?;
-    Ok(Some(Operator { ensemble_id: id.to_ascii_lowercase() }))
+    Ok(Some(Operator { ensemble_id: id.to_ascii_lowercase(), recovery: recovery(values)? }))
+}
+
+/// All three keys or none. The configuration that a volume begins with is kept, as one that was reached by a reconfiguration is.
+fn recovery(values: &Values) -> Result<Option<TakeOver>, ConfigError> {
+    let [former, volume, epoch] = RECOVERY;
+    let given: Vec<_> = RECOVERY.into_iter().filter(|key| values.text(key).is_some()).collect();
+    let (Some(former_id), Some(volume_id), Some(_)) = (values.text(former), values.text(volume), values.text(epoch))
+    else {
+        return match given.first() {
+            None => Ok(None),
+            Some(key) => Err(ConfigError::Conflict(format!("{key}: needs {} too", RECOVERY.join(", ")))),
+        };
+    };
+    for (key, id) in [(former, former_id), (volume, volume_id)] {
+        if !is_uuid(id) {
+            return Err(values.wrong(key, "a UUID"));
+        }
+    }
+    if !values.flag("reconfigEnabled", false)? {
+        return Err(ConfigError::Conflict(format!("{former}: needs reconfigEnabled=true")));
+    }
+    let epoch = values.number(epoch, 0, 0, EPOCH_MAX, "an epoch from 0 to 2147483646")?;
+    Ok(Some(TakeOver {
+        former_id: former_id.to_ascii_lowercase(),
+        volume_id: volume_id.to_owned(),
+        epoch: Epoch(epoch),
+    }))
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -468,10 +501,11 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// The hash of `zoo.cfg` that `/status` shows, as the operator computes it: whether a server runs with the text that it should. Not of
-/// the lines of the servers, each of which is the ensemble's to change while it serves.
+/// the lines of the servers, each of which is the ensemble's to change while it serves, nor of those about a recovery, which mean nothing to
+/// a server that was started once with them.
 fn config_hash(text: &str) -> String {
     let mut hash = Sha256::new();
-    for line in text.lines().filter(|line| !line.starts_with("server.")) {
+    for line in text.lines().filter(|line| !line.starts_with("server.") && !line.starts_with("ensemble.recovery.")) {
         hash.update(line);
         hash.update("\n");
     }

@@ -59,6 +59,7 @@ fn probes_and_status_tell_what_the_server_does() {
         ("bootstrap", json!("closed")),
         ("ensembleId", json!(null)),
         ("zxid", json!("0x0")),
+        ("loggedZxid", json!("0x0")),
         ("znodes", json!(4)),
     ] {
         assert_eq!(status[key], expected, "{key}");

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 
 /// Servers at the addresses that a pattern leads to: the ordinal is the id.
-struct Pods {
-    places: Vec<Place>,
+pub(crate) struct Pods {
+    pub(crate) places: Vec<Place>,
     extra: String,
 }
 
 impl Pods {
-    fn new(count: u8) -> Pods {
+    pub(crate) fn new(count: u8) -> Pods {
         let [quorum, election, client] = [0; 3].map(|_| free_port(Ipv4Addr::LOCALHOST.into()));
         let place = |id| Place { host: Ipv4Addr::new(127, 0, 0, id).into(), quorum, election, client };
         let pattern = format!("127.0.0.{{ordinal}}:{quorum}:{election}:participant;127.0.0.{{ordinal}}:{client}");
@@ -24,14 +24,19 @@ impl Pods {
     }
 
     /// A server on an empty volume, whose `zoo.cfg` has the first so many.
-    fn pod(&self, id: usize, listed: usize) -> Server {
+    pub(crate) fn pod(&self, id: usize, listed: usize) -> Server {
         let mut server = member(id, &self.places[..listed], &self.extra);
         server.start();
         server
     }
 
+    /// The same, not started, with the first one listed.
+    pub(crate) fn new_pod(&self, id: usize) -> Server {
+        member(id, &self.places[..1], &self.extra)
+    }
+
     /// Servers that vote.
-    fn founded(&self, voters: usize) -> Vec<Server> {
+    pub(crate) fn founded(&self, voters: usize) -> Vec<Server> {
         let servers: Vec<_> = (1..=voters).map(|id| self.pod(id, voters)).collect();
         for server in &servers {
             assert_eq!(grant(server, voters), (200, json!({"granted": true})));
@@ -43,7 +48,7 @@ impl Pods {
     }
 
     /// Changes the ensemble by its leader.
-    fn change(&self, servers: &[&Server], joining: &[usize], leaving: &[usize]) {
+    pub(crate) fn change(&self, servers: &[&Server], joining: &[usize], leaving: &[usize]) {
         let admin = leader(servers).admin_port();
         let lines: Vec<_> = joining.iter().map(|id| line(*id, &self.places[id - 1])).collect();
         let request = json!({"version": config(leader(servers)).0, "joining": lines, "leaving": leaving});
@@ -62,7 +67,7 @@ fn grant(server: &Server, voters: usize) -> (u16, Value) {
 }
 
 /// Whether the leader of these counts a follower's vote, once it follows.
-fn votes(servers: &[&Server], id: usize) -> Value {
+pub(crate) fn votes(servers: &[&Server], id: usize) -> Value {
     wait_for("the leader to have it", || {
         let status = status(leader(servers));
         let own = |follower: &&Value| follower["id"] == id && follower["synced"] == true;

@@ -22,6 +22,7 @@ mod pauses;
 mod process;
 mod read_only;
 mod reconfigure;
+mod recovery;
 mod synchronisation;
 mod transfer;
 mod volumes;

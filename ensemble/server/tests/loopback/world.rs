@@ -58,6 +58,11 @@ impl Server {
         self.directory.path()
     }
 
+    /// Changes its `zoo.cfg`, for the next start.
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&str) -> String) {
+        self.text = change(&self.text);
+    }
+
     /// Starts it.
     pub(crate) fn start(&mut self) {
         self.try_start().unwrap();
