@@ -1,6 +1,7 @@
 //! Broken operators, to show that the simulator and the scenarios on a cluster notice. Only in builds with the feature `mutants`.
 
 use crate::{Hold, MemberStatus, Observed, Plan, Removal, Role, Step, StoreState};
+use operator_api::names;
 use std::collections::VecDeque;
 
 /// A broken operator, or none.
@@ -19,16 +20,25 @@ pub enum Mutant {
     RestartsTwo,
     /// Believes what it saw of pods, claims and servers a few passes ago.
     BelievesStaleCache,
+    /// Rebuilds a member as soon as it is asked for, whatever the others are like, and without a record.
+    RebuildsAtOnce,
+    /// Takes a node that is not ready for one that a person said to be off.
+    VouchesForNodes,
+    /// Goes on with an ensemble that is being deleted.
+    IgnoresDeletion,
 }
 
 impl Mutant {
     /// All of them, with their names.
-    pub const ALL: [(&'static str, Mutant); 5] = [
+    pub const ALL: [(&'static str, Mutant); 8] = [
         ("ignores_leader", Mutant::IgnoresLeader),
         ("counts_unsynced", Mutant::CountsUnsynced),
         ("deletes_claims_early", Mutant::DeletesClaimsEarly),
         ("restarts_two", Mutant::RestartsTwo),
         ("believes_stale_cache", Mutant::BelievesStaleCache),
+        ("rebuilds_at_once", Mutant::RebuildsAtOnce),
+        ("vouches_for_nodes", Mutant::VouchesForNodes),
+        ("ignores_deletion", Mutant::IgnoresDeletion),
     ];
 
     /// The one of this name.
@@ -42,7 +52,7 @@ impl Mutant {
     }
 
     /// What it takes for what it saw; the newest of `past` is the same.
-    pub fn observed(self, seen: Observed, past: &VecDeque<Observed>) -> Observed {
+    pub fn observed(self, mut seen: Observed, past: &VecDeque<Observed>) -> Observed {
         match self {
             Mutant::CountsUnsynced => unsynced_counted(seen),
             Mutant::BelievesStaleCache => match past.front() {
@@ -54,7 +64,19 @@ impl Mutant {
                 },
                 None => seen,
             },
-            Mutant::None | Mutant::IgnoresLeader | Mutant::DeletesClaimsEarly | Mutant::RestartsTwo => seen,
+            Mutant::VouchesForNodes => {
+                seen.nodes.values_mut().for_each(|node| node.out_of_service = true);
+                seen
+            }
+            Mutant::IgnoresDeletion => {
+                seen.ensemble.metadata.deletion_timestamp = None;
+                seen
+            }
+            Mutant::None
+            | Mutant::IgnoresLeader
+            | Mutant::DeletesClaimsEarly
+            | Mutant::RestartsTwo
+            | Mutant::RebuildsAtOnce => seen,
         }
     }
 
@@ -81,10 +103,7 @@ impl Mutant {
                     _ => None,
                 });
                 for id in leaving.into_iter().flatten() {
-                    let suffix = format!("-{}", id - 1);
-                    let claims = observed.claims.iter().filter(|claim| claim.name.ends_with(&suffix));
-                    let holds = claims.map(|claim| Hold { name: claim.name.clone(), uid: claim.uid.clone() });
-                    plan.steps.extend(holds.map(Step::DeleteClaim));
+                    plan.steps.extend(claims(observed, &(id - 1).to_string()));
                 }
             }
             Mutant::RestartsTwo => {
@@ -98,10 +117,27 @@ impl Mutant {
                     plan.steps.extend(removal(observed, *second).map(Step::DeletePod));
                 }
             }
-            Mutant::None | Mutant::CountsUnsynced | Mutant::BelievesStaleCache => {}
+            Mutant::RebuildsAtOnce => {
+                let annotations = observed.ensemble.metadata.annotations.as_ref();
+                if let Some(asked) = annotations.and_then(|all| all.get(&names::rebuild_annotation())) {
+                    plan.steps.extend(claims(observed, asked));
+                }
+            }
+            Mutant::None
+            | Mutant::CountsUnsynced
+            | Mutant::BelievesStaleCache
+            | Mutant::VouchesForNodes
+            | Mutant::IgnoresDeletion => {}
         }
         plan
     }
+}
+
+/// The steps that delete the claims of an ordinal.
+fn claims(observed: &Observed, ordinal: &str) -> Vec<Step> {
+    let suffix = format!("-{ordinal}");
+    let claims = observed.claims.iter().filter(|claim| claim.name.ends_with(&suffix) && !claim.deleting);
+    claims.map(|claim| Step::DeleteClaim(Hold { name: claim.name.clone(), uid: claim.uid.clone() })).collect()
 }
 
 fn removal(observed: &Observed, ordinal: i32) -> Option<Removal> {

@@ -6,15 +6,21 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use operator_api::{ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
-use operator_core::{Claim, Hold, Kind, Object, Ownership, PodFacts, Removal, Resize, Stamp, Token};
+use operator_core::{
+    Claim, Expansion, Hold, Kind, NodeFacts, Object, Ownership, PodFacts, Removal, Resize, Stamp, Token,
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The name of the only ensemble.
 pub(crate) const NAME: &str = "zk";
 const NAMESPACE: &str = "prod";
+/// The storage class of every claim.
+pub(crate) const CLASS: &str = "standard";
+/// How long a pod has from the call that deletes it until its end is due.
+const GRACE: Duration = Duration::from_secs(10);
 /// 2026-01-01 in milliseconds: the wall clock at the start of every run.
 const WALL_START_MS: i64 = 1_767_225_600_000;
 
@@ -22,6 +28,12 @@ const WALL_START_MS: i64 = 1_767_225_600_000;
 pub(crate) fn time(now: Duration) -> Time {
     let ms = WALL_START_MS + i64::try_from(now.as_millis()).unwrap_or_default();
     Time(Timestamp::from_millisecond(ms).unwrap_or_default())
+}
+
+/// When it was that time on the wall clock.
+pub(crate) fn since_start(time: &Time) -> Duration {
+    let ms = time.0.as_millisecond() - WALL_START_MS;
+    Duration::from_millis(u64::try_from(ms).unwrap_or_default())
 }
 
 /// A wall clock that knows seconds, as objects do.
@@ -80,10 +92,20 @@ pub(crate) struct Cluster {
     pub(crate) version: u64,
     drawn: u64,
     pub(crate) ensemble: ZooKeeperEnsemble,
+    /// The resource was deleted, and is no more.
+    pub(crate) is_gone: bool,
     pub(crate) objects: BTreeMap<(Kind, String), Value>,
     pub(crate) token: Option<Token>,
     pub(crate) pods: BTreeMap<i32, Pod>,
     pub(crate) claims: BTreeMap<String, Claim>,
+    /// The UIDs of data claims whose files cannot be trusted any more.
+    pub(crate) damaged: BTreeSet<String>,
+    /// Whether the storage class allows expansion.
+    pub(crate) is_expandable: bool,
+    /// The nodes.
+    pub(crate) nodes: BTreeMap<String, NodeFacts>,
+    /// Where the pod of an ordinal runs: where it ran before, unless that node is off.
+    homes: BTreeMap<i32, String>,
     /// The texts of `zoo.cfg`, the newest last, and since when.
     pub(crate) zoo_cfgs: Vec<(Duration, String)>,
     /// Calls of operators that took effect.
@@ -92,7 +114,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// A cluster with one resource.
-    pub(crate) fn new(spec: &Value) -> Cluster {
+    pub(crate) fn new(spec: &Value, is_expandable: bool) -> Cluster {
         let ensemble = json!({
             "apiVersion": "zookeeper.ensemble.rs/v1alpha1", "kind": "ZooKeeperEnsemble",
             "metadata": { "name": NAME, "namespace": NAMESPACE, "uid": "uid-0", "generation": 1, "resourceVersion": "1" },
@@ -102,10 +124,15 @@ impl Cluster {
             version: 1,
             drawn: 0,
             ensemble: serde_json::from_value(ensemble).expect("the scripts write valid specs"),
+            is_gone: false,
             objects: BTreeMap::new(),
             token: None,
             pods: BTreeMap::new(),
             claims: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            is_expandable,
+            nodes: BTreeMap::new(),
+            homes: BTreeMap::new(),
             zoo_cfgs: Vec::new(),
             writes: 0,
         }
@@ -140,6 +167,7 @@ impl Cluster {
         read: &ZooKeeperEnsemble,
         status: &ZooKeeperEnsembleStatus,
     ) -> Result<(), Refusal> {
+        self.is_there()?;
         if read.metadata.resource_version != self.ensemble.metadata.resource_version {
             return Err(Refusal::Conflict);
         }
@@ -196,6 +224,21 @@ impl Cluster {
         Ok(())
     }
 
+    /// Removes the StatefulSet of this UID; its pods run on.
+    pub(crate) fn orphan(&mut self, hold: &Hold) -> Result<(), Refusal> {
+        let key = (Kind::StatefulSet, hold.name.clone());
+        match self.objects.get(&key) {
+            None => Err(Refusal::NotFound),
+            Some(live) if live["metadata"]["uid"] != hold.uid => Err(Refusal::Conflict),
+            Some(_) => {
+                self.objects.remove(&key);
+                self.version += 1;
+                self.writes += 1;
+                Ok(())
+            }
+        }
+    }
+
     /// Creates the superuser Secret, if there is none.
     pub(crate) fn create_token(&mut self, token: &Token) {
         self.writes += 1;
@@ -244,7 +287,7 @@ impl Cluster {
                         owners: Vec::new(),
                         bound: false,
                         deleting: false,
-                        class: None,
+                        class: Some(CLASS.to_owned()),
                         requested: size.clone(),
                         capacity: size,
                         resize: Resize::None,
@@ -252,9 +295,13 @@ impl Cluster {
                 );
             }
         }
+        let uid = self.fresh("pod");
+        let home = self.homes.entry(ordinal).or_insert_with(|| format!("node-of-{uid}")).clone();
+        self.nodes.entry(home.clone()).or_insert(NodeFacts { exists: true, ready: true, out_of_service: false });
         let facts = PodFacts {
             name: names::pod(NAME, ordinal),
-            uid: self.fresh("pod"),
+            uid,
+            node: Some(home),
             created_at: Some(stamp(now)),
             revision: Some(revision.to_owned()),
             ready_turned: Some(stamp(now)),
@@ -276,16 +323,34 @@ impl Cluster {
         }
     }
 
-    /// Marks a pod as being deleted. True when it was not yet.
-    pub(crate) fn delete_pod(&mut self, removal: &Removal) -> Result<bool, Refusal> {
-        let pod = self.pods.get_mut(&removal.ordinal).ok_or(Refusal::NotFound)?;
+    /// Marks a pod as being deleted. True when there is one that was not yet.
+    pub(crate) fn end_pod(&mut self, ordinal: i32, now: Duration) -> bool {
+        let Some(pod) = self.pods.get_mut(&ordinal).filter(|pod| !pod.facts.deleting) else { return false };
+        (pod.facts.deleting, pod.facts.deletion_due) = (true, Some(stamp(now + GRACE)));
+        self.version += 1;
+        true
+    }
+
+    /// An operator deletes a pod, if it still is this one. True when it was not being deleted yet.
+    pub(crate) fn delete_pod(&mut self, removal: &Removal, now: Duration) -> Result<bool, Refusal> {
+        let pod = self.pods.get(&removal.ordinal).ok_or(Refusal::NotFound)?;
         if pod.facts.uid != removal.uid {
             return Err(Refusal::Conflict);
         }
-        let is_new = !std::mem::replace(&mut pod.facts.deleting, true);
-        self.version += 1;
         self.writes += 1;
-        Ok(is_new)
+        Ok(self.end_pod(removal.ordinal, now))
+    }
+
+    /// Deletes the record of a pod, whoever runs it.
+    pub(crate) fn force_delete_pod(&mut self, removal: &Removal) -> Result<(), Refusal> {
+        let pod = self.pods.get(&removal.ordinal).ok_or(Refusal::NotFound)?;
+        if pod.facts.uid != removal.uid {
+            return Err(Refusal::Conflict);
+        }
+        self.homes.remove(&removal.ordinal);
+        self.pod_is_gone(removal.ordinal);
+        self.writes += 1;
+        Ok(())
     }
 
     /// Whether the budget allows the eviction of a pod.
@@ -329,6 +394,27 @@ impl Cluster {
         self.version += 1;
         self.writes += 1;
         Ok(())
+    }
+
+    /// Asks for more room for a claim.
+    pub(crate) fn expand(&mut self, expansion: &Expansion) -> Result<(), Refusal> {
+        let claim = self.claims.get_mut(&expansion.claim).ok_or(Refusal::NotFound)?;
+        if claim.uid != expansion.uid {
+            return Err(Refusal::Conflict);
+        }
+        claim.requested = Some(expansion.size.clone());
+        claim.resize = Resize::Running;
+        self.version += 1;
+        self.writes += 1;
+        Ok(())
+    }
+
+    /// Something happens to a claim, if it still is this one.
+    pub(crate) fn update_claim(&mut self, uid: &str, update: impl FnOnce(&mut Claim)) {
+        if let Some(claim) = self.claims.values_mut().find(|claim| claim.uid == uid) {
+            update(claim);
+            self.version += 1;
+        }
     }
 
     /// An operator deletes a claim, if it still is this one.

@@ -5,32 +5,41 @@
 //! | O-1 | at most one healthy voter is down by an operator's doing, and the others alone are a quorum that serves |
 //! | O-2 | an operator asks for an odd number of voters, changes two at most, and lets nobody vote who is not synced |
 //! | O-3 | a leader that is well is not restarted before it has handed its office over |
-//! | O-4 | no claim of a member, or of a pod, is deleted |
+//! | O-4 | no claim of a member, or of a pod, is deleted, but those of one member whose rebuild is recorded, while all other voters hold everything; none shrinks |
 //! | O-5 | no pod of a member is scaled away, unless the ensemble is to sleep |
 //! | O-6 | recorded facts do not change, the recorded configuration does not go back, and none is made up |
 //! | O-7 | one ensemble is founded, and each ordinal is granted its vote for one volume |
 //! | O-8 | once the spec is stable and the faults have stopped, it is carried out within ten minutes, and nothing is written after |
 //! | O-9 | a server can read what is written for it |
+//! | O-10 | nothing runs twice: a pod goes by force only when its server does not run, and a person said that its node is off |
+//! | O-11 | an ensemble that is being deleted is left alone, and what is left of it in the end is its claims, if the spec says so, and nothing else |
 //!
 //! What the servers promise is checked beside: I-1 to I-13 and H-1 to H-11 of `ensemble-sim`.
 //!
 //! *An operator sees a fault only a moment later*, and so does the ensemble: a server that stood still for a second is given up by its
 //! leader after that. So what rests on others being well is judged only when no fault has struck, lasted or ended for [`TROUBLE`].
-//! O-8 likewise counts an ensemble as carried out only then, and while every member serves: whatever a fault brings about after it is over
+//! *An answer is as old as its pass.* Each pass asks every server anew, and acts a moment later; servers that no fault strikes leave their
+//! leader, too, for a fraction of a second: after a hand-off, or when a reconfiguration makes them connect anew. So who served when the pass
+//! that acts asked it counts as serving, for [`PASS`] at most. What holds in between are the guards at the place of the act: the UID and the
+//! budget of an eviction, and the leader's own check of a reconfiguration.
+//! O-8 counts an ensemble as carried out only then, and while every member serves: whatever a fault brings about after it is over
 //! an operator reports, and may. A server that ceases to serve later, of no fault, is an ensemble's failure, and I-12 tells.
 
-use crate::cluster::{Cluster, config_hash, ordinal_of};
+use crate::cluster::{Cluster, config_hash, ordinal_of, since_start};
 use crate::world::World;
 use ensemble_proto::ServerId;
 use ensemble_sim::operated::Operated;
 use ensemble_sim::trace::{Verdict, Violation};
-use operator_api::{ZooKeeperEnsembleStatus, names};
-use operator_core::{Grant, Hold, Kind, Object, Observed, Reconfiguration, Removal, Step};
-use std::collections::BTreeMap;
+use operator_api::{Rebuild, ZooKeeperEnsembleStatus, names};
+use operator_core::{Expansion, Grant, Hold, Kind, Object, Observed, Reconfiguration, Removal, Step};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// For so long after a fault an operator may not have seen what came of it.
 const TROUBLE: Duration = Duration::from_secs(30);
+
+/// An act on answers that may be older than this is one on old answers.
+const PASS: Duration = Duration::from_secs(30);
 
 /// What the judge remembers.
 #[derive(Default)]
@@ -41,6 +50,12 @@ pub(crate) struct Judge {
     taken: BTreeMap<i32, String>,
     /// The volume that each ordinal was granted its vote for.
     granted: BTreeMap<i32, String>,
+    /// The UIDs of the claims of rebuilds that were recorded.
+    going: BTreeSet<String>,
+    /// The UIDs of claims that operators deleted.
+    pub(crate) given_up: BTreeSet<String>,
+    /// When each server last served and told an operator so.
+    served: BTreeMap<usize, Duration>,
     ensemble_id: Option<String>,
     /// The newest version of a configuration that any server had active when it was asked.
     newest: i64,
@@ -56,9 +71,12 @@ impl Judge {
         self.disturbed.max(servers.disturbed())
     }
 
-    /// A server told an operator the version of its configuration.
-    pub(crate) fn told(&mut self, version: Option<i64>) {
+    /// A server told an operator the version of its configuration, and whether it serves.
+    pub(crate) fn told(&mut self, server: usize, version: Option<i64>, serves: bool, now: Duration) {
         self.newest = self.newest.max(version.unwrap_or_default());
+        if serves {
+            self.served.insert(server, now);
+        }
     }
 
     /// A server took a grant.
@@ -74,6 +92,11 @@ impl Judge {
         Ok(())
     }
 
+    /// A rebuild was recorded.
+    pub(crate) fn recorded(&mut self, rebuild: &Rebuild) {
+        self.going.extend(rebuild.claims.iter().map(|claim| claim.uid.clone()));
+    }
+
     /// Nothing was written since there were so many writes.
     pub(crate) fn quiet(&self, writes: u64, cluster: &Cluster) -> Verdict {
         match cluster.writes - writes {
@@ -85,16 +108,20 @@ impl Judge {
 
 /// A call of a step arrives.
 pub(crate) fn step(world: &mut World, observed: &Observed, step: &Step) -> Verdict {
+    let deleted = world.cluster.ensemble.metadata.deletion_timestamp.as_ref();
+    if deleted.is_some_and(|deleted| observed.now.0 > deleted.0) {
+        return fail("O-11", format!("the ensemble is being deleted: {step}"));
+    }
+    let began = since_start(&observed.now);
     match step {
         Step::Record(_, status) | Step::WriteStatus(status) => facts(world, observed, status),
-        Step::DeleteClaim(hold) => claim(world, hold),
-        Step::Evict(removal) | Step::DeletePod(removal) => removal_of(world, removal),
-        // Nobody vouches for a node here: those that are lost come back.
-        Step::ForceDeletePod(removal) => fail("O-1", format!("pod {} is deleted by force", removal.ordinal)),
+        Step::DeleteClaim(hold) => claim(world, hold, began),
+        Step::Evict(removal) | Step::DeletePod(removal) => removal_of(world, removal, began),
+        Step::ForceDeletePod(removal) => forced(world, removal),
         Step::Apply(object) => fewer_pods(world, observed, object),
-        // Nobody asks for more room here.
-        Step::Expand(_) | Step::Orphan(_) => fail("O-4", format!("the volumes have their size: {step}")),
+        Step::Expand(expansion) => larger(world, expansion),
         Step::CreateToken(_)
+        | Step::Orphan(_)
         | Step::Grant(_)
         | Step::Reconfigure(_)
         | Step::Transfer(_)
@@ -134,7 +161,7 @@ fn facts(world: &World, observed: &Observed, status: &ZooKeeperEnsembleStatus) -
     Ok(())
 }
 
-fn claim(world: &World, hold: &Hold) -> Verdict {
+fn claim(world: &World, hold: &Hold, began: Duration) -> Verdict {
     let name = &hold.name;
     if world.cluster.claims.get(name).is_none_or(|claim| claim.uid != hold.uid) {
         // It is another one by now, and stays.
@@ -142,12 +169,78 @@ fn claim(world: &World, hold: &Hold) -> Verdict {
     }
     let Some(ordinal) = ordinal_of(name) else { return Ok(()) };
     if world.is_member(ordinal) {
-        return fail("O-4", format!("{name} is deleted, and its server is a member"));
+        return rebuild(world, ordinal, hold, began);
     }
     if world.cluster.pods.contains_key(&ordinal) {
         return fail("O-4", format!("{name} is deleted under its pod"));
     }
     Ok(())
+}
+
+/// A volume of a member is given up.
+fn rebuild(world: &World, ordinal: i32, hold: &Hold, began: Duration) -> Verdict {
+    let name = &hold.name;
+    if !world.judge.going.contains(&hold.uid) {
+        return fail("O-4", format!("{name} is deleted, and its server is a member"));
+    }
+    let ledger = world.servers.ledger();
+    let voters = ledger.voters();
+    let others: Vec<usize> = voters.iter().copied().filter(|other| *other != World::server(ordinal)).collect();
+    if others.len() <= voters.len() / 2 {
+        return fail(
+            "O-4",
+            format!("{name} is deleted, and {} others are no quorum of {}", others.len(), voters.len()),
+        );
+    }
+    let holds = |other: &&usize| serves(world, **other, began) && !ledger.servers[**other].is_wiped;
+    let held_by = others.iter().filter(holds).count();
+    let is_other = |claim: &&operator_core::Claim| claim.deleting && ordinal_of(&claim.name) != Some(ordinal);
+    let going = world
+        .cluster
+        .claims
+        .values()
+        .filter(is_other)
+        .find(|claim| ordinal_of(&claim.name).is_some_and(|o| world.votes(o)));
+    match going {
+        _ if !is_quiet(world) => Ok(()),
+        Some(claim) => fail("O-4", format!("{name} is deleted, and so is {}", claim.name)),
+        None if held_by < others.len() => {
+            fail("O-4", format!("{name} is deleted, and {held_by} of {} other voters hold everything", others.len()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A claim asks for another size.
+fn larger(world: &World, expansion: &Expansion) -> Verdict {
+    let gib = |size: &str| size.trim_end_matches("Gi").parse::<u32>().unwrap_or_default();
+    let claim = world.cluster.claims.get(&expansion.claim).filter(|claim| claim.uid == expansion.uid);
+    match claim.and_then(|claim| claim.requested.as_deref()) {
+        Some(now) if gib(now) > gib(&expansion.size) => {
+            fail("O-4", format!("{} is to shrink from {now} to {}", expansion.claim, expansion.size))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A pod is deleted by force. Whether its node is off only a person knows, and only they can be wrong.
+fn forced(world: &World, removal: &Removal) -> Verdict {
+    let Some(pod) = world.cluster.pods.get(&removal.ordinal).filter(|pod| pod.facts.uid == removal.uid) else {
+        return Ok(());
+    };
+    let node = pod.facts.node.as_ref().and_then(|node| world.cluster.nodes.get(node));
+    let wrong = if world.servers.is_running(World::server(removal.ordinal)) {
+        "its server runs"
+    } else if !node.is_some_and(|node| node.out_of_service) {
+        "nobody said that its node is off"
+    } else if node.is_some_and(|node| node.ready) && is_quiet(world) {
+        "its node is back"
+    } else if !pod.facts.deleting {
+        "it was not to go"
+    } else {
+        return Ok(());
+    };
+    fail("O-10", format!("pod {} is deleted by force, and {wrong}", removal.ordinal))
 }
 
 fn fewer_pods(world: &World, observed: &Observed, object: &Object) -> Verdict {
@@ -178,6 +271,13 @@ fn is_quiet(world: &World) -> bool {
     last == Duration::ZERO || world.now().saturating_sub(last) > TROUBLE
 }
 
+/// Whether a server serves, or did when the pass that began at `began` asked it.
+fn serves(world: &World, server: usize, began: Duration) -> bool {
+    let is_fresh = world.now().saturating_sub(began) <= PASS;
+    let served = world.judge.served.get(&server);
+    world.servers.is_serving(server) || served.is_some_and(|at| is_fresh && *at >= began)
+}
+
 /// Forgets the voters that are back.
 pub(crate) fn look(world: &mut World) {
     let mut taken = std::mem::take(&mut world.judge.taken);
@@ -189,7 +289,7 @@ pub(crate) fn look(world: &mut World) {
     world.judge.taken = taken;
 }
 
-fn removal_of(world: &mut World, removal: &Removal) -> Verdict {
+fn removal_of(world: &mut World, removal: &Removal, began: Duration) -> Verdict {
     let Removal { ordinal, uid, .. } = removal;
     let is_it = world.cluster.pods.get(ordinal).is_some_and(|pod| pod.facts.uid == *uid && !pod.facts.deleting);
     if !is_it || !world.votes(*ordinal) || !world.servers.is_serving(World::server(*ordinal)) {
@@ -208,7 +308,7 @@ fn removal_of(world: &mut World, removal: &Removal) -> Verdict {
     let quiet = is_quiet(world);
     let voters = world.servers.ledger().voters();
     let server = World::server(*ordinal);
-    let others = voters.iter().filter(|other| **other != server && world.servers.is_serving(**other)).count();
+    let others = voters.iter().filter(|other| **other != server && serves(world, **other, began)).count();
     let is_quorum = others > voters.len() / 2;
     if voters.len() > 1 && quiet && !is_quorum {
         return fail("O-1", format!("voter {ordinal} is taken down, and {others} others of {} serve", voters.len()));
@@ -221,7 +321,8 @@ fn removal_of(world: &mut World, removal: &Removal) -> Verdict {
 }
 
 /// A leader is asked for a configuration.
-pub(crate) fn reconfiguration(world: &World, change: &Reconfiguration) -> Verdict {
+pub(crate) fn reconfiguration(world: &World, observed: &Observed, change: &Reconfiguration) -> Verdict {
+    let began = since_start(&observed.now);
     let Some(report) = world.servers.report(World::server(change.leader)) else { return Ok(()) };
     let now = report.membership;
     if operator_api::version_number(&change.version) != Some(now.version.0) {
@@ -248,7 +349,8 @@ pub(crate) fn reconfiguration(world: &World, change: &Reconfiguration) -> Verdic
         return fail("O-2", format!("{new:?} are to vote, instead of {old:?}: more than two change"));
     }
     let quiet = is_quiet(world);
-    let unsynced = joining.iter().find(|id| !world.servers.is_serving(usize::try_from(**id - 1).unwrap_or_default()));
+    let server = |id: i64| usize::try_from(id - 1).unwrap_or_default();
+    let unsynced = joining.iter().find(|id| !serves(world, server(**id), began));
     match unsynced {
         Some(id) if quiet => fail("O-2", format!("server {id} is to vote and is not synced")),
         _ => Ok(()),
@@ -282,7 +384,8 @@ pub(crate) fn unconverged(world: &World) -> Option<String> {
     if answered.as_ref().is_none_or(|status| status.observed_generation != *edited) {
         return Some("the last edit is not answered".to_owned());
     }
-    let newest = world.cluster.stateful_set()?["status"]["updateRevision"].as_str().map(str::to_owned);
+    let Some(set) = world.cluster.stateful_set() else { return Some("there is no StatefulSet".to_owned()) };
+    let newest = set["status"]["updateRevision"].as_str().map(str::to_owned);
     let wanted = world.cluster.zoo_cfgs.last().map(|(_, text)| config_hash(text));
     // When no server loaded it, none shows that a restart helps; the condition ConfigApplied says so, and a person decides.
     let shown = (0..spec.replicas).any(|ordinal| world.loaded_hash(ordinal) == wanted);
@@ -305,6 +408,13 @@ pub(crate) fn unconverged(world: &World) -> Option<String> {
     let mut alive = world.operators.iter().filter(|operator| operator.is_alive).peekable();
     let is_idle =
         alive.peek().is_some() && alive.all(|operator| operator.is_idle && operator.seen == world.cluster.version);
+    if let Some(why) = world.undersized(set) {
+        return Some(why);
+    }
+    let rebuild = answered.as_ref().and_then(|status| status.rebuild.as_ref());
+    if let Some(rebuild) = rebuild.filter(|rebuild| rebuild.finished_at.is_none()) {
+        return Some(format!("member {} is being rebuilt", rebuild.ordinal));
+    }
     let retired = world.cluster.claims.values().find(|claim| {
         let members = (0..spec.replicas).flat_map(|o| [names::data_claim("zk", o), names::txn_log_claim("zk", o)]);
         claim.retired.is_some() && members.into_iter().any(|name| name == claim.name)

@@ -16,13 +16,17 @@
 //! The judge (`judge.rs`) knows what is true and accuses who acts against it; the servers' own promises are checked by
 //! `ensemble-sim`. A failure prints the command that replays it. [`mutants`] are broken operators; each must be found.
 
+mod accidents;
 mod cluster;
+mod deletion;
 mod judge;
 pub mod marks;
 mod members;
 mod nodes;
+mod observe;
 mod operator;
 mod script;
+mod volumes;
 pub mod world;
 
 use ensemble_sim::trace::{Tell, Violation};

@@ -7,12 +7,13 @@ use operator_core::Step;
 pub const SEEDS_MIN: u64 = 1000;
 
 /// The steps that change something, by [`Step::name`].
-const STEPS: [&str; 16] = [
+const STEPS: [&str; 20] = [
     "record-identity",
     "record-volumes",
     "record-complete",
     "record-configuration",
     "record-pods",
+    "record-rebuild",
     "reconfigure",
     "transfer",
     "stamp",
@@ -20,6 +21,9 @@ const STEPS: [&str; 16] = [
     "own",
     "evict",
     "delete-pod",
+    "force-delete-pod",
+    "expand",
+    "orphan",
     "create-token",
     "apply",
     "grant",
@@ -59,6 +63,18 @@ marks! {
     EvenSize "an even number of servers is asked for",
     PodDeleted "a person deletes a pod",
     NodeLost "a node is lost",
+    NodeOutOfReach "a node is out of reach, and its server goes on",
+    NodeOff "a person says that a node is off",
+    OffByMistake "a person says that a node is off, and it comes back",
+    Damaged "the files of a member cannot be trusted",
+    Rebuilt "a member is rebuilt",
+    RebuiltUnasked "a member is rebuilt that nobody asked for",
+    FileSystemWaits "a file system grows only when it is mounted anew",
+    Stopped "every server of an ensemble that is kept is stopped",
+    Woken "the servers of an ensemble that was kept are started",
+    Promoted "an observer is to vote",
+    Demoted "a voter is to observe",
+    Deleted "the ensemble is deleted",
     VolumeLost "a member loses its volume",
     VolumeReplaced "a server that is no member gets a new volume",
     ClaimGivenUp "a person deletes a claim that might still vote",

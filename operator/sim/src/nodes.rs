@@ -35,12 +35,16 @@ pub(crate) enum Change {
     Terminate,
     /// Its server is looked after until it has stopped, at the latest then.
     Stop { deadline: Duration },
+    /// Its server ends by itself.
+    Broken,
     /// Nothing is left of it.
     Gone,
-    /// Its node is gone.
-    NodeLost,
+    /// Its node is off, or only out of reach of the API server.
+    NodeLost { is_off: bool },
     /// Its node has not been heard of for a while.
     Unreachable,
+    /// A person says that its node is off, and is wrong about that if it comes back.
+    Vouched { comes_back: bool },
 }
 
 impl World {
@@ -49,6 +53,10 @@ impl World {
         self.schedule_in(100, 900, Event::Controller);
         crate::judge::look(self);
         let Some((revision, replicas)) = self.cluster.observe_stateful_set() else { return };
+        let founded = !self.servers.ledger().membership.servers.is_empty();
+        let is_still = founded && self.cluster.pods.is_empty();
+        self.marks.sometimes(Mark::Stopped, is_still && replicas == 0 && self.cluster.ensemble.spec.is_hibernated());
+        self.marks.sometimes(Mark::Woken, is_still && replicas > 0);
         for ordinal in 0..replicas {
             if !self.cluster.pods.contains_key(&ordinal) {
                 self.cluster.make_pod(ordinal, &revision, self.now());
@@ -58,10 +66,7 @@ impl World {
         }
         let surplus: Vec<i32> = self.cluster.pods.range(replicas..).map(|(ordinal, _)| *ordinal).collect();
         for ordinal in surplus {
-            if let Some(pod) = self.cluster.pods.get_mut(&ordinal)
-                && !std::mem::replace(&mut pod.facts.deleting, true)
-            {
-                self.cluster.version += 1;
+            if self.cluster.end_pod(ordinal, self.now()) {
                 self.then(ordinal, Change::Terminate, 50, 1000);
             }
         }
@@ -78,37 +83,47 @@ impl World {
     /// It happens, unless the pod is another one by now.
     pub(crate) fn change_pod(&mut self, ordinal: i32, uid: &str, change: Change) -> Verdict {
         let Some(pod) = self.cluster.pods.get(&ordinal).filter(|pod| pod.facts.uid == uid) else { return Ok(()) };
-        let is_of_node = matches!(change, Change::NodeLost | Change::Unreachable);
-        if !is_of_node && pod.lost_until.is_some_and(|until| until > self.now()) {
-            // Nobody is there to do it.
-            self.then(ordinal, change, 900, 1100);
-            return Ok(());
+        let is_of_node = matches!(change, Change::NodeLost { .. } | Change::Unreachable | Change::Vouched { .. });
+        match pod.lost_until.filter(|_| !is_of_node) {
+            Some(until) if until > self.now() => {
+                // Nobody is there to do it.
+                self.then(ordinal, change, 900, 1100);
+                return Ok(());
+            }
+            Some(_) => self.node_is_back(ordinal),
+            None => {}
         }
         match change {
             Change::Start => self.start_pod(ordinal, uid),
             Change::Probe => self.probe(ordinal, uid),
             Change::Terminate => self.terminate(ordinal),
             Change::Stop { deadline } => self.stop(ordinal, deadline),
+            Change::Broken => {
+                self.then(ordinal, Change::Start, 900, 2000);
+                self.servers.kill(World::server(ordinal))
+            }
             Change::Gone => {
                 self.cluster.pod_is_gone(ordinal);
                 Ok(())
             }
-            Change::NodeLost => {
+            Change::NodeLost { is_off } => {
                 self.schedule(
                     self.now() + UNREACHABLE,
                     Event::Pod { ordinal, uid: uid.to_owned(), change: Change::Unreachable },
                 );
+                if !is_off {
+                    return Ok(());
+                }
                 // When the node is back, its kubelet starts what it finds.
                 self.then(ordinal, Change::Start, 900, 1100);
                 self.servers.kill(World::server(ordinal))
             }
             Change::Unreachable => {
-                let now = self.now();
-                self.cluster.update_pod(ordinal, uid, |pod| {
-                    if pod.lost_until.is_some_and(|until| until > now) && std::mem::take(&mut pod.facts.ready) {
-                        pod.facts.ready_turned = Some(stamp(now));
-                    }
-                });
+                self.node_is_unreachable(ordinal, uid);
+                Ok(())
+            }
+            Change::Vouched { comes_back } => {
+                self.vouch(ordinal, comes_back);
                 Ok(())
             }
         }
@@ -134,11 +149,15 @@ impl World {
             self.then(ordinal, Change::Start, 5000, 30_000);
             return Ok(());
         }
-        for claim in [names::data_claim(NAME, ordinal), names::txn_log_claim(NAME, ordinal)] {
-            if let Some(claim) = self.cluster.claims.get_mut(&claim) {
-                claim.bound = true;
-            }
+        if self.is_damaged(ordinal) {
+            self.cluster.update_pod(ordinal, uid, |pod| {
+                (pod.facts.ran, pod.facts.exit_code) = (true, Some(5));
+                pod.facts.trouble = Some("exited with code 5 (its files cannot be trusted)".to_owned());
+            });
+            self.then(ordinal, Change::Start, 5000, 30_000);
+            return Ok(());
         }
+        self.bind(ordinal, !was_probed);
         self.mount(ordinal);
         let server = World::server(ordinal);
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned();
@@ -159,7 +178,6 @@ impl World {
                 self.cluster.update_pod(ordinal, uid, |pod| {
                     (pod.facts.ran, pod.facts.exit_code, pod.facts.trouble) = (true, None, None);
                     pod.facts.ip.get_or_insert(ip);
-                    pod.lost_until = None;
                     pod.volume_id = Some(volume_id);
                     pod.zoo_cfg = text.clone();
                 });

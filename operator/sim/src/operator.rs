@@ -4,17 +4,19 @@
 //! may end the operator before or after it took effect, be refused, or take effect without an answer. Two operators act at once
 //! when one has lost its lease and does not know yet.
 
-use crate::cluster::{Cluster, NAME, Refusal, time};
+use crate::cluster::Refusal;
 use crate::marks::Mark;
 use crate::members;
+use crate::observe::observe;
 use crate::world::{Event, World};
 use ensemble_peer::Reconfiguration as Fate;
 use ensemble_proto::ServerId;
 use ensemble_proto::reconfig::ReconfigRequest;
 use ensemble_sim::trace::Verdict;
+use operator_api::ZooKeeperEnsembleStatus;
 use operator_core::plan::Next;
-use operator_core::{Grant, Identity, Kind, Observed, Plan, Reconfiguration, Step, Token, TokenState, Transfer, plan};
-use std::collections::{BTreeMap, VecDeque};
+use operator_core::{Grant, Identity, Kind, Observed, Plan, Reconfiguration, Step, Token, Transfer, plan};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// When to look again while something is on its way; see `operator-controller`'s `reconcile`.
@@ -125,7 +127,7 @@ impl World {
     fn pass(&mut self, operator: usize) {
         let (now, version) = (self.now(), self.cluster.version);
         let it = &mut self.operators[operator];
-        if now < it.due && it.seen == version {
+        if self.cluster.is_gone || now < it.due && it.seen == version {
             self.next(operator, Duration::from_millis(500), Act::Pass);
             return;
         }
@@ -149,7 +151,8 @@ impl World {
         let server = World::server(ordinal);
         match members::status(self, ordinal) {
             Some(status) => {
-                self.judge.told(status.config.version());
+                let (serves, now) = (self.servers.is_serving(server), self.now());
+                self.judge.told(server, status.config.version(), serves, now);
                 self.answered(operator, ordinal, Ok(status))
             }
             None if self.servers.is_running(server) => {
@@ -226,7 +229,7 @@ impl World {
         let result = match fault {
             Some(Fault::Refused(refusal)) => Err(refusal),
             _ => match &step {
-                Step::Reconfigure(change) => return self.reconfigure(operator, index, change, fault),
+                Step::Reconfigure(change) => return self.reconfigure(operator, index, &observed, change, fault),
                 Step::Transfer(transfer) => return self.transfer(operator, index, transfer, fault),
                 step => self.carry_out(&observed, step)?,
             },
@@ -294,7 +297,11 @@ impl World {
         let now = self.now();
         Ok(match step {
             Step::Record(_, status) | Step::WriteStatus(status) => {
-                self.cluster.write_status(&observed.ensemble, status)
+                let written = self.cluster.write_status(&observed.ensemble, status);
+                if written.is_ok() {
+                    self.recorded(status);
+                }
+                written
             }
             Step::CreateToken(token) => {
                 self.cluster.create_token(token);
@@ -311,13 +318,27 @@ impl World {
             }
             Step::Stamp(mark) => self.cluster.stamp_claim(mark),
             Step::Own(ownership) => self.cluster.own_claim(ownership),
-            Step::DeleteClaim(hold) => self.cluster.delete_claim(hold),
-            Step::Evict(removal) | Step::DeletePod(removal) | Step::ForceDeletePod(removal) => {
-                self.cluster.delete_pod(removal).map(|is_new| self.going(removal.ordinal, is_new))
+            Step::DeleteClaim(hold) => {
+                self.judge.given_up.insert(hold.uid.clone());
+                self.cluster.delete_claim(hold)
             }
+            Step::Evict(removal) | Step::DeletePod(removal) => {
+                self.cluster.delete_pod(removal, now).map(|is_new| self.going(removal.ordinal, is_new))
+            }
+            Step::ForceDeletePod(removal) => self.cluster.force_delete_pod(removal),
+            Step::Expand(expansion) => self.cluster.expand(expansion).map(|()| self.resize(expansion.uid.clone())),
+            Step::Orphan(set) => self.cluster.orphan(set),
             Step::Reconfigure(_) | Step::Transfer(_) | Step::Report(_) | Step::Wait { .. } => Ok(()),
-            Step::Expand(_) | Step::Orphan(_) => unreachable!("the judge refuses them"),
         })
+    }
+
+    /// A status was written.
+    fn recorded(&mut self, status: &ZooKeeperEnsembleStatus) {
+        let Some(rebuild) = &status.rebuild else { return };
+        self.judge.recorded(rebuild);
+        let is_finished = rebuild.finished_at.is_some();
+        self.marks.sometimes(Mark::Rebuilt, is_finished);
+        self.marks.sometimes(Mark::RebuiltUnasked, is_finished && rebuild.request.is_none());
     }
 
     /// A pod is being deleted.
@@ -350,10 +371,12 @@ impl World {
         &mut self,
         operator: usize,
         index: usize,
+        observed: &Observed,
         change: &Reconfiguration,
         fault: Option<Fault>,
     ) -> Verdict {
-        crate::judge::reconfiguration(self, change)?;
+        crate::judge::reconfiguration(self, observed, change)?;
+        self.mark_roles(change);
         let list = |items: &[String]| (!items.is_empty()).then(|| items.join(","));
         let leaving: Vec<String> = change.leaving.iter().map(ToString::to_string).collect();
         let request = ReconfigRequest {
@@ -382,6 +405,19 @@ impl World {
             self.marks.hit(Mark::ReconfigurationRefused);
         }
         self.wait_for(operator, index, server.filter(|_| begun.is_ok()), fault)
+    }
+
+    fn mark_roles(&mut self, change: &Reconfiguration) {
+        let membership = &self.servers.ledger().membership;
+        let id = |line: &String| {
+            let id = line.strip_prefix("server.")?.split('=').next()?.parse().ok()?;
+            Some((ServerId(id), line.contains(":observer")))
+        };
+        let roles: Vec<(ServerId, bool)> = change.joining.iter().filter_map(id).collect();
+        let promoted = roles.iter().any(|(id, observes)| !observes && membership.is_observer(*id));
+        let demoted = roles.iter().any(|(id, observes)| *observes && membership.is_voter(*id));
+        self.marks.sometimes(Mark::Promoted, promoted);
+        self.marks.sometimes(Mark::Demoted, demoted);
     }
 
     /// The admin port of a server waits for the end of a reconfiguration whether its operator lives or not.
@@ -443,26 +479,4 @@ impl World {
 /// Whether a pass ends when the call of this step fails. What servers are asked for is seen by the next pass.
 fn fails(step: &Step) -> bool {
     !matches!(step, Step::Grant(_) | Step::Reconfigure(_) | Step::Transfer(_))
-}
-
-/// What the API server answers at one moment.
-fn observe(cluster: &Cluster, now: Duration, fresh: Identity) -> Observed {
-    let object = |((kind, _), live): (&(Kind, String), &serde_json::Value)| {
-        let mut live = live.clone();
-        live["kind"] = kind.as_str().into();
-        live
-    };
-    Observed {
-        now: time(now),
-        ensemble: cluster.ensemble.clone(),
-        default_image: format!("{NAME}:1"),
-        fresh,
-        objects: cluster.objects.iter().map(object).collect(),
-        token: cluster.token.clone().map_or(TokenState::Absent, TokenState::Present),
-        pods: cluster.pods.iter().map(|(ordinal, pod)| (*ordinal, pod.facts.clone())).collect(),
-        claims: cluster.claims.values().cloned().collect(),
-        nodes: BTreeMap::new(),
-        classes: BTreeMap::new(),
-        members: BTreeMap::new(),
-    }
 }

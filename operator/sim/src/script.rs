@@ -1,16 +1,18 @@
 //! What users do to an ensemble, and what happens to its pods and nodes: drawn from the seed before the run begins.
 
 use crate::marks::Mark;
-use crate::nodes::{BAD_KEY, BAD_TAG, Change};
-use crate::world::{Event, World};
-use ensemble_proto::Zxid;
+use crate::nodes::{BAD_KEY, BAD_TAG};
+use crate::world::World;
 use fastrand::Rng;
-use operator_api::{BootstrapPhase, Reclaim, names};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use operator_api::{Reclaim, names};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Two members are not hurt within this time: whoever was must be whole again first.
-const APART: Duration = Duration::from_secs(20);
+/// The size of the data volumes that the spec begins with, in GiB.
+const FIRST_GIB: u32 = 10;
+/// `spec.repair.nodeLostTimeout`.
+const NODE_LOST_TIMEOUT: &str = "10s";
 
 /// Something that a person does, or that befalls a pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,8 +43,18 @@ pub(crate) enum Deed {
     DeletePod(i32),
     /// A volume is lost with its pod, if the others bear it.
     LoseVolume(i32),
-    /// A node is lost for so long.
-    LoseNode(i32, Duration),
+    /// A node is lost for so long: off, or only out of reach.
+    LoseNode { ordinal: i32, lasts: Duration, is_off: bool },
+    /// A node is lost, and after a while a person says that it is off, and may be mistaken.
+    NodeOff { ordinal: i32, after: Duration, comes_back: bool },
+    /// The files of a member cannot be trusted any more, if the others bear it.
+    Damage(i32),
+    /// The annotation that asks for a rebuild, or no longer does.
+    Rebuild(Option<i32>),
+    /// `repair.autoRebuild`.
+    AutoRebuild(bool),
+    /// Larger volumes, by so many GiB.
+    Grow(u32),
     /// The acting operator loses its lease, and acts on for so long.
     LoseLease(Duration),
     /// The last edit: a spec that can be carried out.
@@ -61,6 +73,12 @@ pub(crate) struct Script {
     first: i32,
     first_voters: Option<i32>,
     min_ready_seconds: i32,
+    /// Whether the storage class allows expansion.
+    pub(crate) is_expandable: bool,
+    /// Whether file systems grow while they are mounted.
+    pub(crate) grows_mounted: bool,
+    /// When the ensemble is deleted after that, instead of being brought to rest.
+    pub(crate) deleted_after: Option<Duration>,
     /// When who does what.
     pub(crate) deeds: Vec<(Duration, Deed)>,
 }
@@ -84,6 +102,9 @@ impl Script {
             first,
             first_voters,
             min_ready_seconds: [0, 0, 5][random.usize(0..3)],
+            is_expandable: random.u8(0..4) > 0,
+            grows_mounted: random.bool(),
+            deleted_after: (random.u8(0..16) == 0).then(|| Duration::from_millis(random.u64(0..30_000))),
             deeds,
         }
     }
@@ -91,8 +112,16 @@ impl Script {
     /// The spec that the ensemble is created with.
     pub(crate) fn first_spec(&self) -> Value {
         let update = json!({ "minReadySeconds": self.min_ready_seconds });
-        json!({ "replicas": self.first, "voters": self.first_voters, "updateStrategy": update })
+        let (storage, repair) =
+            (json!({ "data": { "size": gib(FIRST_GIB) } }), json!({ "nodeLostTimeout": NODE_LOST_TIMEOUT }));
+        json!({
+            "replicas": self.first, "voters": self.first_voters, "updateStrategy": update, "storage": storage, "repair": repair,
+        })
     }
+}
+
+fn gib(number: u32) -> String {
+    format!("{number}Gi")
 }
 
 /// A size, odd or even, and now and then fewer voters than it could have.
@@ -107,23 +136,35 @@ impl Deed {
     fn draw(random: &mut Rng, number: u32) -> Deed {
         let ordinal = random.i32(0..7);
         match random.u8(0..100) {
-            0..32 => {
+            0..26 => {
                 let (replicas, voters) = size(random);
                 Deed::Size { replicas, voters }
             }
-            32..40 => Deed::Image(number),
-            40..44 => Deed::BadImage,
-            44..52 => Deed::Config(random.i32(1000..3000)),
-            52..56 => Deed::BadConfig,
-            56..61 => Deed::Revert,
-            61..67 => Deed::Restart(number),
-            67..70 => Deed::Hibernate(random.bool()),
-            70..73 => Deed::Wake,
-            73..77 => Deed::Pause(random.bool()),
-            77..81 => Deed::Reclaim(random.bool(), random.bool()),
-            81..86 => Deed::DeletePod(ordinal),
-            86..90 => Deed::LoseVolume(ordinal),
-            90..95 => Deed::LoseNode(ordinal, Duration::from_secs(random.u64(10..120))),
+            26..32 => Deed::Image(number),
+            32..35 => Deed::BadImage,
+            35..41 => Deed::Config(random.i32(1000..3000)),
+            41..44 => Deed::BadConfig,
+            44..48 => Deed::Revert,
+            48..52 => Deed::Restart(number),
+            52..55 => Deed::Hibernate(random.bool()),
+            55..58 => Deed::Wake,
+            58..61 => Deed::Pause(random.bool()),
+            61..64 => Deed::Reclaim(random.bool(), random.bool()),
+            64..67 => Deed::DeletePod(ordinal),
+            67..70 => Deed::LoseVolume(ordinal),
+            70..74 => {
+                let lasts = Duration::from_secs(random.u64(10..120));
+                Deed::LoseNode { ordinal, lasts, is_off: random.bool() }
+            }
+            74..79 => {
+                let after = Duration::from_secs(random.u64(10..90));
+                Deed::NodeOff { ordinal, after, comes_back: random.u8(0..4) == 0 }
+            }
+            79..83 => Deed::Damage(ordinal),
+            83..88 => Deed::Rebuild(Some(ordinal)),
+            88..89 => Deed::Rebuild(None),
+            89..91 => Deed::AutoRebuild(random.u8(0..4) > 0),
+            91..95 => Deed::Grow(random.u32(1..20)),
             _ => Deed::LoseLease(Duration::from_millis(random.u64(0..20_000))),
         }
     }
@@ -162,7 +203,16 @@ impl World {
             }),
             Deed::DeletePod(ordinal) => self.delete_pod(ordinal),
             Deed::LoseVolume(ordinal) => self.lose_volume(ordinal),
-            Deed::LoseNode(ordinal, lasts) => self.lose_node(ordinal, lasts),
+            Deed::LoseNode { ordinal, lasts, is_off } => self.lose_node(ordinal, lasts, is_off),
+            Deed::NodeOff { ordinal, after, comes_back } => self.lose_node_for_good(ordinal, after, comes_back),
+            Deed::Damage(ordinal) => self.damage(ordinal),
+            Deed::Rebuild(ordinal) => self.ask_for_rebuild(ordinal),
+            Deed::AutoRebuild(on) => self.cluster.edit(|e| e.spec.repair.auto_rebuild = on),
+            Deed::Grow(more) => self.cluster.edit(|e| {
+                let size = &mut e.spec.storage.data.size;
+                let now: u32 = size.0.trim_end_matches("Gi").parse().unwrap_or(FIRST_GIB);
+                *size = Quantity(gib(now + more));
+            }),
             Deed::LoseLease(lasts) => self.lose_lease(lasts),
             Deed::Heal => {
                 self.revert();
@@ -194,46 +244,6 @@ impl World {
         });
     }
 
-    fn delete_pod(&mut self, ordinal: i32) {
-        if let Some(pod) = self.cluster.pods.get_mut(&ordinal) {
-            let is_new = !std::mem::replace(&mut pod.facts.deleting, true);
-            self.cluster.version += 1;
-            self.judge.disturbed = self.now();
-            self.marks.hit(Mark::PodDeleted);
-            self.going(ordinal, is_new);
-        }
-    }
-
-    /// The others hold everything, are a quorum without it, and nobody else has lost a volume.
-    fn lose_volume(&mut self, ordinal: i32) {
-        let ledger = self.servers.ledger();
-        let voters: Vec<usize> = ledger.voters().into_iter().collect();
-        let whole = |server: &usize| self.servers.is_serving(*server) && !ledger.servers[*server].is_wiped;
-        let phase = self.cluster.ensemble.status.as_ref().and_then(|status| status.bootstrap.as_ref());
-        let bears = phase.is_some_and(|bootstrap| bootstrap.phase == BootstrapPhase::Complete)
-            && voters.len() >= 3
-            && voters.iter().all(whole)
-            && ledger.last_committed() > Zxid::ZERO
-            && self.now().saturating_sub(self.judge.last_trouble(&self.servers)) > APART;
-        if bears && self.is_member(ordinal) && self.cluster.pods.contains_key(&ordinal) {
-            for claim in [names::data_claim("zk", ordinal), names::txn_log_claim("zk", ordinal)] {
-                self.cluster.remove_claim(&claim);
-            }
-            self.delete_pod(ordinal);
-        }
-    }
-
-    fn lose_node(&mut self, ordinal: i32, lasts: Duration) {
-        let now = self.now();
-        let until = now + lasts;
-        let Some(pod) = self.cluster.pods.get_mut(&ordinal).filter(|pod| pod.lost_until.is_none()) else { return };
-        pod.lost_until = Some(until);
-        self.judge.disturbed = now;
-        self.marks.hit(Mark::NodeLost);
-        let uid = pod.facts.uid.clone();
-        self.schedule(self.now(), Event::Pod { ordinal, uid, change: Change::NodeLost });
-    }
-
     fn lose_lease(&mut self, lasts: Duration) {
         let Some(now) = self.operators.iter().position(|operator| operator.is_alive) else { return };
         let next = 1 - now;
@@ -243,22 +253,5 @@ impl World {
         self.marks.hit(Mark::TwoOperators);
         self.start_operator(next, Duration::ZERO);
         self.next(now, lasts, crate::operator::Act::End);
-    }
-
-    /// A person does what only a person can: the claims of servers that could not confirm their removal are given up.
-    pub(crate) fn help(&mut self) {
-        let doubtful = |claim: &operator_core::Claim| {
-            let ordinal = crate::cluster::ordinal_of(&claim.name).unwrap_or_default();
-            claim.retired.as_ref().is_some_and(|mark| mark.starts_with("unconfirmed"))
-                && !self.is_member(ordinal)
-                && !self.cluster.pods.contains_key(&ordinal)
-        };
-        let names: Vec<String> =
-            self.cluster.claims.values().filter(|claim| doubtful(claim)).map(|c| c.name.clone()).collect();
-        for name in names {
-            self.tale(|| format!("a person deletes {name}"));
-            self.marks.hit(Mark::ClaimGivenUp);
-            self.cluster.remove_claim(&name);
-        }
     }
 }

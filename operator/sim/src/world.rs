@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   storm (edits, faults)  ->  the last edit, no faults  ->  convergence  ->  quiet  ->  final checks of the ensemble
+//!                                                       \->  deletion  ->  what is left
 //! ```
 
 use crate::cluster::{Cluster, NAME};
@@ -11,6 +12,7 @@ use crate::mutants::Mutant;
 use crate::nodes::Change;
 use crate::operator::{Act, Operator};
 use crate::script::{Deed, Script};
+use crate::volumes::Growth;
 use ensemble_proto::ServerId;
 use ensemble_sim::operated::{Operated, Surroundings};
 use ensemble_sim::trace::{Tell, Verdict, Violation};
@@ -38,6 +40,10 @@ pub(crate) enum Event {
     Controller,
     /// Something happens to a pod.
     Pod { ordinal: i32, uid: String, change: Change },
+    /// Something happens to a claim.
+    Volume { uid: String, growth: Growth },
+    /// The garbage collector looks.
+    Collect,
     /// An operator goes on; `life` is whose.
     Operator { operator: usize, life: u64, act: Act },
     /// The part with faults is over.
@@ -111,7 +117,7 @@ impl World {
         let surroundings = Surroundings { servers: SERVERS, storm: script.storm, has_faults: script.has_server_faults };
         let mut world = World {
             servers: Operated::new(seed, surroundings, tell),
-            cluster: Cluster::new(&script.first_spec()),
+            cluster: Cluster::new(&script.first_spec(), script.is_expandable),
             operators: (0..2).map(|_| Operator::default()).collect(),
             judge: Judge::default(),
             marks: Marks::default(),
@@ -145,6 +151,9 @@ impl World {
     /// The first promise found broken.
     pub fn run(&mut self) -> Result<Outcome, Violation> {
         self.run_until(self.script.storm)?;
+        if let Some(after) = self.script.deleted_after {
+            return self.end(after);
+        }
         let converged_in = self.converge()?;
         let writes = self.cluster.writes;
         self.run_until(self.now() + QUIET)?;
@@ -205,7 +214,7 @@ impl World {
         self.servers.tale(|| format!("{NAME}: {}", line()));
     }
 
-    fn run_until(&mut self, end: Duration) -> Verdict {
+    pub(crate) fn run_until(&mut self, end: Duration) -> Verdict {
         while let Some(Reverse(next)) = self.queue.peek() {
             if next.at > end {
                 break;
@@ -229,6 +238,14 @@ impl World {
                 Ok(())
             }
             Event::Pod { ordinal, uid, change } => self.change_pod(ordinal, &uid, change),
+            Event::Volume { uid, growth } => {
+                self.grow(uid, growth);
+                Ok(())
+            }
+            Event::Collect => {
+                self.collect();
+                Ok(())
+            }
             Event::Operator { operator, life, act } => {
                 if self.operators[operator].life == life {
                     self.operate(operator, act)
@@ -248,10 +265,6 @@ impl World {
         self.is_stormy = false;
         self.tale(|| "the storm is over".to_string());
         self.act(Deed::Heal);
-        for pod in self.cluster.pods.values_mut() {
-            if pod.lost_until.take().is_some() {
-                self.judge.disturbed = self.servers.now();
-            }
-        }
+        self.nodes_come_back();
     }
 }

@@ -25,7 +25,7 @@ fn the_production_planner_keeps_every_promise() {
 
 #[test]
 fn a_broken_operator_is_noticed() {
-    for mutant in [Mutant::DeletesClaimsEarly, Mutant::RestartsTwo] {
+    for mutant in [Mutant::DeletesClaimsEarly, Mutant::RestartsTwo, Mutant::RebuildsAtOnce] {
         let is_noticed = |seed| run(seed, mutant, Tell::Nothing).is_err();
         assert!((0..6).any(is_noticed), "{}", mutant.name());
     }
