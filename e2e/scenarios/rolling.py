@@ -53,12 +53,12 @@ def patch(ensemble: Ensemble, spec: dict[str, Any], annotations: dict[str, str] 
     ensemble.cluster.kubectl("patch", "zke", ensemble.name, "-n", ensemble.namespace, "--type=merge", "-p", body)
 
 
-def is_done(ensemble: Ensemble) -> bool:
+def is_done(ensemble: Ensemble, size: int = 3) -> bool:
     """Whether the operator has answered the last edit and nothing is left to do."""
     resource = ensemble.resource()
     seen = resource["status"].get("observedGeneration") == resource["metadata"]["generation"]
     settled = ensemble.condition("Progressing").get("status") == "False"
-    return seen and settled and ensemble.is_true("ConfigApplied") and ensemble.is_true("Ready") and len(ensemble.ready_pods()) == 3
+    return seen and settled and ensemble.is_true("ConfigApplied") and ensemble.is_true("Ready") and len(ensemble.ready_pods()) == size
 
 
 def rolled_once(ensemble: Ensemble, edit: Any) -> str:
@@ -93,6 +93,48 @@ def configuration(world: World) -> str:
         agreement = ensemble.agree(3)
         assert summary.longest_stall_seconds < STALL_SECONDS_MAX, f"a write stalled: {summary}"
         return f"{seen}; {summary}; {agreement}"
+
+
+@case("E11 by swap")
+def by_swap(world: World) -> str:
+    """An observer takes the place of each voter before its restart: three vote whenever somebody looks, and nobody who votes is restarted."""
+    strategy = {"updateStrategy": {**STRATEGY["updateStrategy"], "mode": "Swap"}}
+    with world.ensemble("e11-swap", 4, strategy) as ensemble:
+        ensemble.wait_ready()
+        before = ensemble.pod_uids()
+        with world.load(ensemble) as load:
+            load.wait_for_writes(100, 60)
+            patch(ensemble, {"config": {"snapCount": 90000}})
+            traded = swapped(ensemble, before)
+            load.wait_for_writes(100, 60)
+            summary = load.finish()
+        members = {member["ordinal"]: member["member"] for member in ensemble.resource()["status"]["members"]}
+        assert members == {0: "voter", 1: "voter", 2: "voter", 3: "observer"}, f"in the end {members}"
+        agreement = ensemble.agree(4)
+        return f"{traded} configurations; {summary}; {agreement}"
+
+
+def swapped(ensemble: Ensemble, before: dict[str, str]) -> int:
+    """Looks until every pod was replaced and nothing is left to do, and returns how many configurations were seen. Three vote in each, and nobody who votes goes."""
+    seen: set[str] = set()
+    deadline = time.monotonic() + 2 * ROLL_SECONDS
+    while True:
+        pods = ensemble.pods()
+        going = [name for name, pod in pods.items() if pod["metadata"].get("deletionTimestamp")]
+        # Read after the pods: whoever goes had no vote then, and gets none before it is back.
+        configurations = [answer["config"] for answer in ensemble.servers().values() if answer]
+        for configuration in configurations:
+            assert sum(":participant" in line for line in configuration["servers"]) == 3, f"not three vote: {configuration}"
+        newest = max(configurations, key=lambda configuration: int(configuration["version"], 16))
+        seen.add(newest["version"])
+        voting = [name for name in going if any(f"={name}." in line and ":participant" in line for line in newest["servers"])]
+        assert not voting, f"{voting} vote and go: {newest}"
+        anew = [name for name, pod in pods.items() if before.get(name) != pod["metadata"]["uid"]]
+        if len(anew) == len(before) and is_done(ensemble, len(before)):
+            return len(seen)
+        said = [ensemble.condition(kind) for kind in ("ConfigApplied", "ReplicasApplied", "Progressing")]
+        assert time.monotonic() < deadline, f"made anew {anew}; {said}"
+        time.sleep(0.3)
 
 
 @case("E12 a bad image stops after one pod and heals")

@@ -170,6 +170,23 @@ fn restarts() {
     for mode in ["LeaderLast", "Supervised", "OnDelete"] {
         check("zk", json!({ "updateStrategy": { "mode": mode } }), "");
     }
+    for (replicas, voters, fits) in
+        [(3, None, false), (4, None, true), (5, None, false), (6, None, true), (7, None, true)].into_iter().chain([
+            (0, None, true),
+            (2, None, false),
+            (5, Some(3), true),
+            (3, Some(3), false),
+            (4, Some(1), false),
+        ])
+    {
+        let mut spec = json!({ "replicas": replicas, "updateStrategy": { "mode": "Swap" } });
+        if let Some(voters) = voters {
+            spec["voters"] = json!(voters);
+        }
+        let spare = ensemble("zk", &spec).spec.has_spare_observer();
+        assert_eq!(spare || replicas == 0, fits, "{spec}");
+        check("zk", spec, if fits { "" } else { "Swap needs three voters or more and an observer" });
+    }
     check("zk", json!({ "repair": { "nodeLostTimeout": "90s" } }), "");
     check("zk", json!({ "updateStrategy": { "minReadySeconds": 899, "allowDowntime": true } }), "");
     check("zk", json!({ "updateStrategy": { "minReadySeconds": 900 } }), "raise it, or lower minReadySeconds");

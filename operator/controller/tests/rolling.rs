@@ -234,3 +234,74 @@ async fn a_version_that_skips_is_refused_before_anything_is_touched() {
     applied(&fake, "the next version");
     assert_eq!(fake.world().replaced, [2, 1, 0]);
 }
+
+async fn swapping(replicas: i32, voters: i32) -> Fake {
+    let strategy = json!({ "mode": "Swap", "minReadySeconds": 0 });
+    let fake = Fake::new(&json!({ "replicas": replicas, "voters": voters, "updateStrategy": strategy }));
+    fake.settle().await;
+    fake
+}
+
+/// Asserts that all were restarted once, and that the lowest ordinals vote again.
+fn swapped(fake: &Fake, case: &str) {
+    applied(fake, case);
+    let (voters, replicas) = {
+        let world = fake.world();
+        let spec = &world.objects[ENSEMBLE]["spec"];
+        (spec["voters"].as_i64().expect("a number"), spec["replicas"].as_i64().expect("a number"))
+    };
+    let world = fake.world();
+    let mut replaced: Vec<i64> = world.replaced.iter().copied().map(i64::from).collect();
+    replaced.sort_unstable();
+    assert_eq!(replaced, (0..replicas).collect::<Vec<_>>(), "{case}: each once");
+    let votes: Vec<i64> = world.configuration.voters.iter().copied().map(i64::from).collect();
+    assert_eq!(votes, (0..voters).collect::<Vec<_>>(), "{case}: the lowest vote again");
+    drop(world);
+    assert_eq!(fake.condition("ReplicasApplied")["status"], "True", "{case}");
+}
+
+/// The fake asserts that nobody is evicted who votes and serves, and that an odd number votes.
+#[tokio::test]
+async fn in_swap_mode_nobody_is_restarted_who_votes() {
+    for (replicas, voters, leader, order) in [
+        (4, 3, 0, vec![3, 2, 1, 0]),
+        (4, 3, 2, vec![3, 1, 0, 2]),
+        (5, 3, 1, vec![4, 3, 2, 0, 1]),
+        (6, 5, 4, vec![5, 3, 2, 1, 0, 4]),
+    ] {
+        let fake = swapping(replicas, voters).await;
+        fake.world().leader = Some(leader);
+        let calls = fake.world().calls.len();
+        edit(&fake, "/spec/config/snapCount", json!(5000));
+        fake.settle().await;
+        let case = format!("{replicas} servers, {voters} vote, and {leader} leads");
+        swapped(&fake, &case);
+        let world = fake.world();
+        assert_eq!(world.replaced, order, "{case}");
+        let count = |wanted: &str| world.calls[calls..].iter().filter(|call| *call == wanted).count();
+        assert!(count("reconfigure") > usize::try_from(voters).expect("few"), "{case}: {:?}", world.calls);
+        assert!((1..=2).contains(&count("transfer")), "{case}: {:?}", world.calls);
+        assert!(world.events.iter().any(|reason| reason == "VoteTraded"));
+    }
+}
+
+#[tokio::test]
+async fn a_fault_at_any_call_of_a_swap_is_harmless() {
+    async fn roll(fault: Option<(usize, Fault)>) -> (Fake, usize) {
+        let fake = swapping(4, 3).await;
+        let before = fake.world().calls.len();
+        fake.world().fault = fault.map(|(n, fault)| (before + n, fault));
+        edit(&fake, "/spec/config/snapCount", json!(5000));
+        fake.settle().await;
+        swapped(&fake, &format!("{fault:?}"));
+        (fake, before)
+    }
+    let (undisturbed, before) = roll(None).await;
+    let calls = undisturbed.world().calls[before..].to_vec();
+    for (n, call) in calls.iter().enumerate() {
+        for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::Answer(409)] {
+            let (fake, _) = roll(Some((n, fault))).await;
+            assert!(fake.world().fault.is_none(), "{fault:?} at call {n} ({call}): it did not happen");
+        }
+    }
+}

@@ -296,7 +296,7 @@ fn config_applied(
     let mut misread = Vec::new();
     let mut unknown = Vec::new();
     let by_operator = match ensemble.spec.update_strategy.mode {
-        UpdateMode::LeaderLast | UpdateMode::Supervised => true,
+        UpdateMode::LeaderLast | UpdateMode::Swap | UpdateMode::Supervised => true,
         UpdateMode::OnDelete => false,
     };
     // In the order in which a person should move them: the highest first, the leader last, so that it moves once.
@@ -366,6 +366,18 @@ fn replicas_applied(list: &mut Conditions<'_>, ensemble: Option<&ValidEnsemble>,
     }
     match scale::way(ensemble, founded) {
         scale::Way::Stays => list.set(TYPE, true, "AllMembersPresent", format!("the ensemble has {has}{foreign}")),
+        scale::Way::Trades => {
+            let (instead, of) = scale::misplaced(ensemble, founded);
+            let names = |ordinals: Vec<i32>| {
+                ordinals.into_iter().map(|ordinal| names::pod(&ensemble.name, ordinal)).collect::<Vec<_>>().join(", ")
+            };
+            let message = format!(
+                "the ensemble has {has}; {} votes instead of {} for a while{foreign}",
+                names(instead),
+                names(of)
+            );
+            list.set(TYPE, false, "TradingVotes", message);
+        }
         scale::Way::Up => {
             list.set(TYPE, false, "ScalingUp", format!("the ensemble has {has}, and is to have {wanted}{foreign}"))
         }

@@ -1,7 +1,7 @@
 //! A spec that can be built. The schema refuses most of what is refused here; this holds when an older schema is
 //! installed, and for what no rule of a schema can say.
 
-use operator_api::{FourLetterWord, StorageType, ZooKeeperEnsembleSpec, names};
+use operator_api::{FourLetterWord, StorageType, UpdateMode, ZooKeeperEnsembleSpec, names};
 
 use crate::observed::Observed;
 use crate::window::Window;
@@ -141,6 +141,13 @@ fn update_strategy(spec: &ZooKeeperEnsembleSpec, faults: &mut Vec<String>) -> Ve
             "spec.updateStrategy: progressDeadlineSeconds is {deadline} and must exceed minReadySeconds, which is {ready} and must \
              not be negative"
         ));
+    }
+    if spec.update_strategy.mode == UpdateMode::Swap && !spec.is_hibernated() && !spec.has_spare_observer() {
+        faults.push(
+            "spec.updateStrategy.mode is Swap, which needs three voters or more and an observer: write spec.replicas 4, or spec.voters below \
+             spec.replicas, or mode LeaderLast"
+                .to_owned(),
+        );
     }
     let mut windows = Vec::new();
     for (index, window) in spec.update_strategy.maintenance_windows.iter().enumerate() {

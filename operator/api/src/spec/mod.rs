@@ -63,6 +63,8 @@ pub use update_strategy::{MaintenanceWindow, UpdateMode, UpdateStrategy, Weekday
         .message("replicas must not be 0 with storage of type Ephemeral, which goes away with the pods: delete the ensemble, if its data may go"),
     validation = Rule::new("!self.hibernate || self.storage.type != 'Ephemeral'")
         .message("hibernate must not be true with storage of type Ephemeral, which goes away with the pods: delete the ensemble, if its data may go"),
+    validation = Rule::new("self.updateStrategy.mode != 'Swap' || self.replicas == 0 || (has(self.voters) ? self.voters >= 3 && self.replicas > self.voters : self.replicas >= 4 && (self.replicas % 2 == 0 || self.replicas > 5))")
+        .message("updateStrategy.mode Swap needs three voters or more and an observer: write replicas 4, or voters below replicas, or mode LeaderLast"),
     validation = Rule::new("has(self.clusterDomain) == has(oldSelf.clusterDomain) && (!has(self.clusterDomain) || self.clusterDomain == oldSelf.clusterDomain)")
         .message("clusterDomain is immutable, since the servers know each other by these names: leave it as it was, or create another ensemble"),
 )]
@@ -160,6 +162,12 @@ impl ZooKeeperEnsembleSpec {
     /// Whether the servers are to be stopped, and the ensemble to be kept.
     pub fn is_hibernated(&self) -> bool {
         self.hibernate || self.replicas == 0
+    }
+
+    /// Whether an observer can take the place of a voter, as `updateStrategy.mode: Swap` asks for.
+    pub fn has_spare_observer(&self) -> bool {
+        let voters = self.voter_count();
+        voters >= 3 && self.replicas > voters
     }
 
     /// How many of the servers vote.

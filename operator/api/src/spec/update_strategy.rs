@@ -80,6 +80,10 @@ pub enum UpdateMode {
     /// The operator, as with LeaderLast, but the leader only when a person agrees: by the annotation `zookeeper.ensemble.rs/restart-leader`,
     /// whose value is the revision that the condition Progressing names, or by having the leader hand its office over.
     Supervised,
+    /// The operator, as with LeaderLast, but nobody who votes is restarted: an observer takes a voter's place before its restart, and at the end the lowest
+    /// ordinals vote again. As many voters may fail meanwhile as ever, at the price of two reconfigurations for each voter. Needs three voters or more and an
+    /// observer.
+    Swap,
     /// A person, by deleting pods. The condition ConfigApplied says which.
     OnDelete,
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Value, json};
 
-use super::World;
+use super::{ENSEMBLE, World};
 
 /// What a pod was made from.
 #[derive(Clone, Debug)]
@@ -134,6 +134,8 @@ impl World {
         if self.configuration.voters.contains(&ordinal) && serves(&ordinal) {
             let rest: Vec<i32> = self.configuration.voters.iter().copied().filter(|other| *other != ordinal).collect();
             assert!(rest.iter().all(&serves), "zk-{ordinal} is evicted while not all of {rest:?} serve");
+            let strategy = &self.objects[ENSEMBLE]["spec"]["updateStrategy"];
+            assert!(strategy["mode"] != "Swap", "zk-{ordinal} votes and serves, and is evicted");
             assert!(rest.len() != 2 || rest.iter().any(|other| Some(*other) == self.leader), "the leader is evicted");
         }
         if serves(&ordinal) && !self.servers.keys().all(serves) {

@@ -166,7 +166,7 @@ pub(crate) fn health(observed: &Observed, ensemble: &ValidEnsemble, founded: &Fo
     let pending = of(FILE_SYSTEM_PENDING);
     if !pending.is_empty() {
         let who = match ensemble.spec.update_strategy.mode {
-            UpdateMode::LeaderLast | UpdateMode::Supervised => {
+            UpdateMode::LeaderLast | UpdateMode::Swap | UpdateMode::Supervised => {
                 "a server whose file system does not grow while it is mounted is restarted"
             }
             UpdateMode::OnDelete => "if it does not grow while it is mounted, delete the pod, one at a time",

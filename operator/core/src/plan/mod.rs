@@ -8,6 +8,7 @@ mod objects;
 pub mod repair;
 pub mod roll;
 pub mod scale;
+pub mod swap;
 
 use operator_api::{ZooKeeperEnsembleStatus, names};
 
@@ -193,7 +194,6 @@ fn size(
     }
     let is_applied = steps.is_empty();
     let way = scale::way(ensemble, founded);
-    let mut roll = roll::Move::None;
     let (mut rebuilding, mut is_held) = (None, false);
     match repair::pass(observed, ensemble, founded, assessment) {
         repair::Pass::Nothing => {}
@@ -202,20 +202,32 @@ fn size(
         repair::Pass::Acts(plan) if is_applied => return plan,
         repair::Pass::Acts(_) => is_held = true,
     }
-    let size = if is_held { scale::Move::None } else { scale::next(observed, ensemble, founded, assessment) };
-    if is_applied {
-        roll = roll::next(observed, ensemble, founded, assessment);
-        if restarts_first(&roll, way, &size) {
-            return restart(observed, ensemble, founded, assessment, roll);
+    // Who is outdated is known only by what is in place.
+    let roll = match if is_applied { roll::next(observed, ensemble, founded, assessment) } else { roll::Move::Unseen } {
+        // Whose volumes are on their way out must not become a voter.
+        roll::Move::Trade(_) if is_held => {
+            roll::Move::Wait("a member is being rebuilt, and the members stay as they are meanwhile".to_owned())
         }
+        roll => roll,
+    };
+    // A place that was taken for a restart is not given back before it is known that the restart is over.
+    let is_traded = way == scale::Way::Trades && roll == roll::Move::Unseen;
+    let size = match is_held || is_traded {
+        true => scale::Move::None,
+        false => scale::next(observed, ensemble, founded, assessment),
+    };
+    if restarts_first(&roll, way, &size) {
+        return restart(observed, ensemble, founded, assessment, roll);
     }
     let reason = match way {
         scale::Way::Down => "ScalingDown",
+        scale::Way::Trades => "TradingVotes",
         scale::Way::Up | scale::Way::Stays => "ScalingUp",
     };
     let moving = |message: String| Verdict { progress: Progress::Moving(reason, message), ..Verdict::default() };
     let verdict = match size {
         scale::Move::None => match rebuilding {
+            None if is_traded => moving("who votes is looked at when the newest pod template is in place".to_owned()),
             None => Verdict::default(),
             Some(why) => {
                 steps.push(Step::Wait { reason: why.clone() });
@@ -234,7 +246,10 @@ fn size(
             steps.push(Step::Reconfigure(reconfiguration));
             moving(note)
         }
-        scale::Move::Transfer(transfer) => moving(hand_off(observed, transfer, "is to leave", &mut steps)),
+        scale::Move::Transfer(transfer) => {
+            let why = if way == scale::Way::Trades { "is to vote no more" } else { "is to leave" };
+            moving(hand_off(observed, transfer, why, &mut steps))
+        }
         scale::Move::Stamp(stamps) => {
             let text = match stamps.iter().any(|stamp| stamp.value.is_some()) {
                 true => "the claims of servers that were removed are marked",
@@ -260,7 +275,7 @@ fn size(
         }
     };
     let pods_follow = i32::try_from(observed.pods.len()) == Ok(founded.pods);
-    let is_seen = is_applied && roll != roll::Move::Unseen;
+    let is_seen = roll != roll::Move::Unseen;
     let sized =
         matches!(expansion::next(observed, ensemble, founded), expansion::Move::None | expansion::Move::Blocked);
     let still =
@@ -299,7 +314,7 @@ fn restarts_first(roll: &roll::Move, way: scale::Way, size: &scale::Move) -> boo
             | scale::Move::Stamp(_)
             | scale::Move::Delete(_) => false,
         },
-        (_, scale::Way::Up | scale::Way::Stays) => true,
+        (_, scale::Way::Up | scale::Way::Trades | scale::Way::Stays) => true,
     }
 }
 
@@ -329,6 +344,12 @@ fn restart(
         }
         roll::Move::Transfer(transfer) => {
             Progress::Moving(REASON, hand_off(observed, transfer, "is the last to be restarted", &mut steps))
+        }
+        roll::Move::Trade(reconfiguration) => {
+            let note = format!("before a voter is restarted {}", told(&reconfiguration));
+            steps.push(Step::Report(normal("VoteTraded", note.clone())));
+            steps.push(Step::Reconfigure(reconfiguration));
+            Progress::Moving(REASON, note)
         }
         roll::Move::Wait(why) => {
             steps.push(Step::Wait { reason: why.clone() });
@@ -365,6 +386,7 @@ fn replaces(roll: roll::Move) -> Option<Step> {
         roll::Move::None
         | roll::Move::Unseen
         | roll::Move::Transfer(_)
+        | roll::Move::Trade(_)
         | roll::Move::Wait(_)
         | roll::Move::Stalled(_)
         | roll::Move::Blocked { .. } => None,
@@ -393,6 +415,7 @@ fn record_configuration(observed: &Observed, ensemble: &ValidEnsemble, recorded:
     let event = normal("ConfigurationChanged", note.clone());
     let verdict = match scale::way(ensemble, &recorded) {
         scale::Way::Stays => Verdict::default(),
+        scale::Way::Trades => Verdict { progress: Progress::Moving("TradingVotes", note), ..Verdict::default() },
         scale::Way::Up => Verdict { progress: Progress::Moving("ScalingUp", note), ..Verdict::default() },
         scale::Way::Down => Verdict { progress: Progress::Moving("ScalingDown", note), ..Verdict::default() },
     };

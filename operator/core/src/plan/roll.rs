@@ -31,6 +31,8 @@
 //! date. Whoever led before is a follower like any other, so that a hand-off by hand is an approval, too. The size does not wait for
 //! it, and neither does what is broken.
 //!
+//! *In Swap mode* (`mode: Swap`) nobody is restarted who votes: an observer takes the place first, see `swap.rs`.
+//!
 //! *Outside the maintenance windows* nobody who works is restarted, and no office is handed over. A restart that has begun ends: the pod that is
 //! down comes back by itself. What is broken is replaced at any time.
 //!
@@ -51,8 +53,9 @@ use crate::member::Role;
 use crate::observed::Observed;
 use crate::outdated::{Outdated, outdated};
 use crate::plan::expansion;
+use crate::plan::swap::{self, Trade};
 use crate::pod::PodFacts;
-use crate::step::{Removal, Transfer};
+use crate::step::{Reconfiguration, Removal, Transfer};
 use crate::validate::ValidEnsemble;
 use crate::version;
 use crate::window;
@@ -75,6 +78,8 @@ pub(crate) enum Move {
     Evict(Removal),
     /// The leader is next, and hands its office over first.
     Transfer(Transfer),
+    /// An observer votes instead of the voter that is next.
+    Trade(Reconfiguration),
     /// It is not yet safe to go on.
     Wait(String),
     /// A pod of the newest template is not well after its time: a person has to look.
@@ -205,6 +210,9 @@ impl Pass<'_> {
         if ordinal == leader && self.founded.voter_count() > 1 {
             return self.hand_over(leader);
         }
+        if voters.contains(&ordinal) && self.trades() {
+            return self.trade(ordinal);
+        }
         let spares = !voters.contains(&ordinal) || self.founded.voter_count() <= VOTERS_WITHOUT_SPARE;
         match self.observed.pods.get(&ordinal) {
             Some(pod) if spares || self.rest_is_quorum(ordinal) => Move::Evict(self.removal(ordinal, pod)),
@@ -334,6 +342,21 @@ impl Pass<'_> {
                 "{} leads, and no follower on the newest pod template can take over",
                 self.pod(leader)
             )),
+        }
+    }
+
+    /// Whether a voter observes while it is restarted.
+    fn trades(&self) -> bool {
+        self.ensemble.spec.update_strategy.mode == UpdateMode::Swap && self.founded.voter_count() >= swap::VOTERS_MIN
+    }
+
+    fn trade(&self, voter: i32) -> Move {
+        let Self { observed, ensemble, founded, assessment, .. } = self;
+        let is_spare = |ordinal| founded.is_ours(ordinal) && self.is_whole(ordinal) && !self.outdated.has(ordinal);
+        match swap::trade(observed, ensemble, founded, assessment, voter, is_spare) {
+            Trade::Asked(reconfiguration) => Move::Trade(reconfiguration),
+            Trade::Unreachable => Move::Wait("the leader has no address".to_owned()),
+            Trade::Impossible { reason, message } => Move::Blocked { reason, message },
         }
     }
 

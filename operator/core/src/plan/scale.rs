@@ -70,14 +70,16 @@ pub(crate) enum Move {
     Blocked { reason: &'static str, message: String },
 }
 
-/// Which way the ensemble goes, for the status.
+/// Which way the ensemble goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// Servers are to join, or to vote.
     Up,
     /// Servers are to leave, or to vote no more.
     Down,
-    /// It has the size that the spec asks for.
+    /// It has the size that the spec asks for, and not the lowest ordinals vote, as after a restart in Swap mode.
+    Trades,
+    /// It has the size that the spec asks for, and the lowest ordinals vote.
     Stays,
 }
 
@@ -103,6 +105,10 @@ struct Members {
 }
 
 impl Members {
+    fn all(&self) -> BTreeSet<i32> {
+        self.voters.union(&self.observers).copied().collect()
+    }
+
     fn has(&self, ordinal: i32) -> bool {
         self.voters.contains(&ordinal) || self.observers.contains(&ordinal)
     }
@@ -121,10 +127,13 @@ struct Pass<'a> {
 /// Which way the size of the ensemble differs from the goal.
 pub(crate) fn way(ensemble: &ValidEnsemble, founded: &Founded) -> Way {
     let (now, goal) = (present(founded), goal(ensemble));
-    if now == goal && founded.pods == ensemble.spec.replicas {
+    let has_all_pods = founded.pods == ensemble.spec.replicas;
+    if now == goal && has_all_pods {
         Way::Stays
+    } else if has_all_pods && now.voters.len() == goal.voters.len() && now.all() == goal.all() {
+        Way::Trades
     } else if now.voters.len() > goal.voters.len()
-        || now.voters.union(&now.observers).any(|ordinal| !goal.has(*ordinal))
+        || now.all().iter().any(|ordinal| !goal.has(*ordinal))
         || founded.pods > ensemble.spec.replicas
     {
         Way::Down
@@ -151,7 +160,7 @@ pub(crate) fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Foun
     if founded.pods > pods {
         return pass.drop_pods(pods);
     }
-    if let Some(message) = pass.foreign_voters() {
+    if let Some(message) = foreign_voters(founded) {
         return Move::Blocked { reason: "ForeignVoters", message };
     }
     if let Some(why) = pass.unsafe_now() {
@@ -182,6 +191,44 @@ fn goal(ensemble: &ValidEnsemble) -> Members {
     Members { voters: (0..voters).collect(), observers: (voters..ensemble.spec.replicas).collect() }
 }
 
+/// The ordinals that vote and are to observe, and those that take their places.
+pub(crate) fn misplaced(ensemble: &ValidEnsemble, founded: &Founded) -> (Vec<i32>, Vec<i32>) {
+    let (now, goal) = (present(founded).voters, goal(ensemble).voters);
+    (now.difference(&goal).copied().collect(), goal.difference(&now).copied().collect())
+}
+
+/// Why the members may not change: whoever made servers that are no pods of ours voters decides about the number of voters, and
+/// nothing is known of what they hold.
+pub(super) fn foreign_voters(founded: &Founded) -> Option<String> {
+    let foreign = founded.voters().into_iter().filter(|ordinal| !founded.is_ours(*ordinal));
+    let names: Vec<String> = foreign.map(|ordinal| format!("server.{}", founded.myid(ordinal))).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} votes and is no pod of this ensemble: remove it by a reconfiguration, or let it observe, and the size follows \
+             spec.replicas again",
+            names.join(", ")
+        )
+    })
+}
+
+/// The reconfiguration in which an observer of ours votes instead of a voter, which observes; none while the leader has no address.
+pub(super) fn traded(
+    observed: &Observed,
+    ensemble: &ValidEnsemble,
+    founded: &Founded,
+    assessment: &Assessment,
+    voter: i32,
+    observer: i32,
+) -> Option<Reconfiguration> {
+    let now = present(founded);
+    let mut next = now.clone();
+    next.voters.remove(&voter);
+    next.observers.remove(&observer);
+    next.voters.insert(observer);
+    next.observers.insert(voter);
+    Pass { observed, ensemble, founded, assessment, goal: next.clone(), now }.request(&next)
+}
+
 impl Pass<'_> {
     /// Why the members may not change now: every voter that stays must be well.
     fn unsafe_now(&self) -> Option<String> {
@@ -192,21 +239,6 @@ impl Pass<'_> {
             .filter(|p| goal.has(p.ordinal) && self.now.voters.contains(&p.ordinal))
             .collect();
         (!staying.is_empty()).then(|| texts(staying))
-    }
-
-    /// Why the members may not change: whoever made servers that are no pods of ours voters decides about the number of voters, and
-    /// nothing is known of what they hold.
-    fn foreign_voters(&self) -> Option<String> {
-        let founded = self.founded;
-        let foreign = founded.voters().into_iter().filter(|ordinal| !founded.is_ours(*ordinal));
-        let names: Vec<String> = foreign.map(|ordinal| format!("server.{}", founded.myid(ordinal))).collect();
-        (!names.is_empty()).then(|| {
-            format!(
-                "{} votes and is no pod of this ensemble: remove it by a reconfiguration, or let it observe, and the size follows \
-                 spec.replicas again",
-                names.join(", ")
-            )
-        })
     }
 
     /// The configuration after the next step down, or exchange; none when nothing has to go.
@@ -229,9 +261,9 @@ impl Pass<'_> {
 
     /// The configuration after the next step up; none when nobody has to come.
     fn more(&self) -> Result<Option<Members>, String> {
-        let Self { now, goal, assessment, .. } = self;
+        let Self { observed, now, goal, assessment, .. } = self;
         let mut next = now.clone();
-        let whole = |ordinal: &&i32| assessment.is_whole(**ordinal);
+        let whole = |ordinal: &&i32| assessment.stays_whole(observed, **ordinal);
         let missing: Vec<i32> = goal.voters.difference(&now.voters).copied().collect();
         let add = match (missing.len(), now.voters.len() % 2) {
             (0, _) => 0,
@@ -282,28 +314,38 @@ impl Pass<'_> {
 
     /// Asks for a configuration; the leader hands its office over first if it would have no vote in it.
     fn reconfigure(&self, next: &Members) -> Move {
-        let Self { observed, ensemble, founded, assessment, now, .. } = self;
+        let Self { observed, founded, assessment, now, .. } = self;
         let leader = assessment.leader.expect("a majority follows a leader, or nothing changes");
-        let Some(ip) = observed.pods.get(&leader).and_then(|pod| pod.ip.clone()) else {
+        let Some(reconfiguration) = self.request(next) else {
             return Move::Wait(format!("{} leads and has no address", self.pod(leader)));
         };
         if !next.voters.contains(&leader) {
             return match next
                 .voters
                 .iter()
-                .find(|ordinal| assessment.is_whole(**ordinal) && now.voters.contains(ordinal))
+                .find(|ordinal| assessment.stays_whole(observed, **ordinal) && now.voters.contains(ordinal))
             {
-                Some(to) => Move::Transfer(Transfer { from: leader, to: *to, ip, myid: founded.myid(*to) }),
+                Some(to) => {
+                    Move::Transfer(Transfer { from: leader, to: *to, ip: reconfiguration.ip, myid: founded.myid(*to) })
+                }
                 None => Move::Wait(format!("{} leads and nobody who stays can take over", self.pod(leader))),
             };
         }
+        Move::Reconfigure(reconfiguration)
+    }
+
+    /// What the leader is asked for; none while it has no address.
+    fn request(&self, next: &Members) -> Option<Reconfiguration> {
+        let Self { observed, ensemble, founded, assessment, now, .. } = self;
+        let leader = assessment.leader?;
+        let ip = observed.pods.get(&leader).and_then(|pod| pod.ip.clone())?;
         let line = |ordinal: &i32, role: &str| {
             format!("server.{}={}", founded.myid(*ordinal), build::server(ensemble, &ordinal.to_string(), role))
         };
         let voters = next.voters.difference(&now.voters).map(|ordinal| line(ordinal, "participant"));
         let observers = next.observers.difference(&now.observers).map(|ordinal| line(ordinal, "observer"));
         let all = now.voters.union(&now.observers);
-        Move::Reconfigure(Reconfiguration {
+        Some(Reconfiguration {
             leader,
             ip,
             version: founded.configuration.version.clone(),
