@@ -78,6 +78,8 @@ pub(crate) struct Pod {
     pub(crate) image: String,
     /// The `zoo.cfg` that its server loaded.
     pub(crate) zoo_cfg: String,
+    /// Its [`config_hash`].
+    pub(crate) loaded_hash: String,
     /// The volume that its server runs on.
     pub(crate) volume_id: Option<String>,
     /// Readiness probes that failed since the last one that did not.
@@ -251,11 +253,13 @@ impl Cluster {
     /// The controller of StatefulSets has seen the newest template. Returns its revision and how many pods it asks for.
     pub(crate) fn observe_stateful_set(&mut self) -> Option<(String, i32)> {
         let set = self.objects.get_mut(&(Kind::StatefulSet, names::stateful_set(NAME)))?;
-        let revision = format!("{NAME}-{}", &sha256(&set["spec"]["template"].to_string())[..10]);
         let replicas = set["spec"]["replicas"].as_i64().and_then(|replicas| i32::try_from(replicas).ok())?;
-        let seen = json!({ "observedGeneration": set["metadata"]["generation"], "updateRevision": revision });
-        if set["status"] != seen {
-            set["status"] = seen;
+        let is_seen = set["status"]["observedGeneration"] == set["metadata"]["generation"];
+        let seen = set["status"]["updateRevision"].as_str().filter(|_| is_seen).map(str::to_owned);
+        let revision =
+            seen.unwrap_or_else(|| format!("{NAME}-{}", &sha256(&set["spec"]["template"].to_string())[..10]));
+        if !is_seen {
+            set["status"] = json!({ "observedGeneration": set["metadata"]["generation"], "updateRevision": revision });
             let version = self.next_version();
             let set = self.objects.get_mut(&(Kind::StatefulSet, names::stateful_set(NAME)))?;
             set["metadata"]["resourceVersion"] = version.into();
@@ -307,8 +311,9 @@ impl Cluster {
             ready_turned: Some(stamp(now)),
             ..PodFacts::default()
         };
-        let (zoo_cfg, volume_id) = (String::new(), None);
-        self.pods.insert(ordinal, Pod { facts, image, zoo_cfg, volume_id, failed_probes: 0, lost_until: None });
+        let (zoo_cfg, loaded_hash, volume_id) = (String::new(), String::new(), None);
+        let pod = Pod { facts, image, zoo_cfg, loaded_hash, volume_id, failed_probes: 0, lost_until: None };
+        self.pods.insert(ordinal, pod);
         self.next_version();
     }
 

@@ -179,6 +179,7 @@ impl World {
                     (pod.facts.ran, pod.facts.exit_code, pod.facts.trouble) = (true, None, None);
                     pod.facts.ip.get_or_insert(ip);
                     pod.volume_id = Some(volume_id);
+                    pod.loaded_hash = config_hash(&text);
                     pod.zoo_cfg = text.clone();
                 });
                 if !was_probed {
@@ -260,6 +261,6 @@ impl World {
 
     /// The hash of the configuration that the server of a pod loaded.
     pub(crate) fn loaded_hash(&self, ordinal: i32) -> Option<String> {
-        self.cluster.pods.get(&ordinal).map(|pod| config_hash(&pod.zoo_cfg))
+        self.cluster.pods.get(&ordinal).map(|pod| pod.loaded_hash.clone())
     }
 }

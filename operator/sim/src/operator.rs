@@ -7,6 +7,7 @@
 use crate::cluster::Refusal;
 use crate::marks::Mark;
 use crate::members;
+use crate::mutants::Mutant;
 use crate::observe::observe;
 use crate::world::{Event, World};
 use ensemble_peer::Reconfiguration as Fate;
@@ -17,6 +18,7 @@ use operator_api::ZooKeeperEnsembleStatus;
 use operator_core::plan::Next;
 use operator_core::{Grant, Identity, Kind, Observed, Plan, Reconfiguration, Step, Token, Transfer, plan};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// When to look again while something is on its way; see `operator-controller`'s `reconcile`.
@@ -62,7 +64,10 @@ pub(crate) struct Operator {
     pub(crate) life: u64,
     /// Whether there is one.
     pub(crate) is_alive: bool,
-    observed: Option<Observed>,
+    /// What the pass has seen so far.
+    asking: Option<Observed>,
+    /// What it is planned from.
+    observed: Option<Rc<Observed>>,
     waiting: usize,
     plan: Option<Plan>,
     /// The version of the cluster when it looked last.
@@ -137,7 +142,7 @@ impl World {
         let asked: Vec<i32> =
             observed.pods.iter().filter(|(_, pod)| pod.ip.is_some()).map(|(ordinal, _)| *ordinal).collect();
         self.operators[operator].waiting = asked.len();
-        self.operators[operator].observed = Some(observed);
+        self.operators[operator].asking = Some(observed);
         if asked.is_empty() {
             self.decide(operator);
         }
@@ -170,7 +175,7 @@ impl World {
         answer: Result<operator_core::MemberStatus, String>,
     ) -> Verdict {
         let it = &mut self.operators[operator];
-        if let Some(observed) = &mut it.observed {
+        if let Some(observed) = &mut it.asking {
             observed.members.insert(ordinal, answer);
         }
         it.waiting -= 1;
@@ -181,9 +186,12 @@ impl World {
     }
 
     fn decide(&mut self, operator: usize) {
-        let Some(seen) = self.operators[operator].observed.take() else { return };
+        let Some(seen) = self.operators[operator].asking.take() else { return };
         let past = &mut self.operators[operator].past;
-        past.push_back(seen.clone());
+        // Only a broken operator looks back.
+        if self.mutant != Mutant::None {
+            past.push_back(seen.clone());
+        }
         if past.len() > STALE_PASSES {
             past.pop_front();
         }
@@ -194,7 +202,7 @@ impl World {
         }
         let it = &mut self.operators[operator];
         it.is_idle = plan.next == Next::Later && !plan.steps.iter().any(Step::mutates);
-        it.observed = Some(observed);
+        it.observed = Some(Rc::new(observed));
         it.plan = Some(plan);
         let after = self.latency();
         self.next(operator, after, Act::Step(0));

@@ -53,6 +53,10 @@ fn owners(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -> V
 
 /// The objects whose names we need and that are not ours, each in a sentence. They are never taken over.
 pub(super) fn taken(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -> Vec<String> {
+    // In most passes there is nothing to build for.
+    if observed.objects.iter().all(|live| holder(live, ensemble).is_none()) {
+        return Vec::new();
+    }
     let wanted = build::build(ensemble, founded);
     let foreign = wanted.iter().filter_map(|object| {
         let live = observed.object(object.kind.as_str(), &object.name)?;
