@@ -154,6 +154,12 @@ impl World {
         self.set_node_ready(node, true);
     }
 
+    /// Whether the node of a pod is lost, and a person says that it is off.
+    pub(crate) fn is_out_of_service(&self, ordinal: i32) -> bool {
+        let node = self.cluster.pods.get(&ordinal).and_then(|pod| pod.facts.node.as_ref());
+        node.and_then(|node| self.cluster.nodes.get(node)).is_some_and(|node| node.out_of_service && !node.ready)
+    }
+
     fn set_node_ready(&mut self, node: Option<String>, ready: bool) {
         if let Some(facts) = node.and_then(|node| self.cluster.nodes.get_mut(&node)) {
             facts.ready = ready;
@@ -163,11 +169,11 @@ impl World {
 
     /// Nodes that nobody said to be off come back.
     pub(crate) fn nodes_come_back(&mut self) {
-        let nodes = &self.cluster.nodes;
-        let is_off = |node: &Option<String>| node.as_ref().and_then(|n| nodes.get(n)).is_some_and(|n| n.out_of_service);
-        let lost = self.cluster.pods.iter().filter(|(_, pod)| pod.lost_until.is_some() && !is_off(&pod.facts.node));
+        let lost = self.cluster.pods.iter().filter(|(_, pod)| pod.lost_until.is_some());
         for ordinal in lost.map(|(ordinal, _)| *ordinal).collect::<Vec<_>>() {
-            self.node_is_back(ordinal);
+            if !self.is_out_of_service(ordinal) {
+                self.node_is_back(ordinal);
+            }
         }
     }
 

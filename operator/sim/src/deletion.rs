@@ -55,13 +55,16 @@ impl World {
         claims.map(|claim| claim.uid.clone()).collect()
     }
 
-    /// The garbage collector's turn.
+    /// The garbage collector's turn, and that of the one of pods, which forgets those on nodes that a person says to be off.
     pub(crate) fn collect(&mut self) {
         self.schedule_in(300, 3000, Event::Collect);
         self.cluster.collect();
         for ordinal in self.cluster.pods.keys().copied().collect::<Vec<_>>() {
             let is_new = self.cluster.end_pod(ordinal, self.now());
             self.going(ordinal, is_new);
+            if self.is_out_of_service(ordinal) {
+                self.cluster.pod_is_gone(ordinal);
+            }
         }
         self.cluster.is_gone |= self.cluster.objects.is_empty() && self.cluster.pods.is_empty();
     }
