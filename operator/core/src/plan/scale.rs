@@ -30,6 +30,7 @@
 //! Each pass begins from what is observed. The version of the configuration goes with the request, so that two operators, or an
 //! operator and a person, cannot both change it from the same state.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use operator_api::{Reclaim, names};
@@ -243,13 +244,15 @@ impl Pass<'_> {
 
     /// The configuration after the next step down, or exchange; none when nothing has to go.
     fn fewer(&self) -> Option<Members> {
-        let Self { now, goal, .. } = self;
+        let Self { now, goal, assessment, .. } = self;
         let mut next = now.clone();
         let surplus = now.voters.len().saturating_sub(goal.voters.len());
         // From an even number, which only somebody else can have made, to the odd one below it.
         let drop = if now.voters.len() % 2 == 0 { surplus.min(1) } else { surplus.min(2) };
-        let wrong = now.voters.iter().rev().filter(|ordinal| !goal.voters.contains(ordinal)).take(drop);
-        for ordinal in wrong {
+        // Who does not hold everything goes first: so the voters that are left do, those of the goal being well.
+        let mut wrong: Vec<&i32> = now.voters.difference(&goal.voters).collect();
+        wrong.sort_by_key(|ordinal| (assessment.synced.contains(ordinal), Reverse(**ordinal)));
+        for ordinal in wrong.into_iter().take(drop) {
             next.voters.remove(ordinal);
             if goal.observers.contains(ordinal) {
                 next.observers.insert(*ordinal);
