@@ -20,13 +20,13 @@ mod status;
 
 pub use spec::{
     AccessMode, AntiAffinity, Autopurge, Config, EnvVar, FourLetterWord, Image, MaintenanceWindow, PodTemplate,
-    PullPolicy, Reclaim, ReclaimPolicy, Repair, Resources, Scheduling, Storage, StorageType, TopologySpread,
+    PullPolicy, Reclaim, ReclaimPolicy, Recovery, Repair, Resources, Scheduling, Storage, StorageType, TopologySpread,
     TxnLogVolume, UpdateMode, UpdateStrategy, Volume, Weekday, WhenUnsatisfiable, ZooKeeperEnsemble,
     ZooKeeperEnsembleSpec,
 };
 pub use status::{
-    Bootstrap, BootstrapPhase, Configuration, Endpoints, Member, Rebuild, RebuildClaim, VolumeStatus,
-    ZooKeeperEnsembleStatus, version_number,
+    Bootstrap, BootstrapPhase, Configuration, Endpoints, Member, Rebuild, RebuildClaim, RecoveryPhase, RecoveryStatus,
+    VolumeStatus, ZooKeeperEnsembleStatus, version_number,
 };
 
 /// The API group of every resource of this project.

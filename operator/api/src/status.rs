@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the operator knows of an ensemble.
 ///
-/// `ensembleId`, `bootstrap`, `configuration`, `pods` and `rebuild` are recorded facts: they are written under the resource version they
+/// `ensembleId`, `bootstrap`, `configuration`, `pods`, `rebuild` and `recovery` are recorded facts: they are written under the resource version they
 /// were read at, and everything else follows from them. The rest is recomputed from what is observed and may be lost.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -19,12 +19,12 @@ pub struct ZooKeeperEnsembleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Available`, `Degraded`, `QuorumLost`, `FaultTolerant`, `ConfigApplied`, `ReplicasApplied`, `StorageHealthy`, `Progressing`, `ReconcileSucceeded`;
-    /// `Rebuilt` once a rebuild was asked for.
+    /// `Rebuilt` once a rebuild was asked for, `Recovered` once a recovery was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The identity of the ensemble (a UUID), on every volume of it. Never changes.
+    /// The identity of the ensemble (a UUID), on every volume of it. Only a recovery changes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub ensemble_id: Option<String>,
@@ -41,6 +41,9 @@ pub struct ZooKeeperEnsembleStatus {
     /// The last rebuild of a member. Recorded before anything of the member is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<Rebuild>,
+    /// The last recovery from a lost majority. Recorded before anything is stopped, together with the new `ensembleId`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryStatus>,
     /// Pods that exist.
     #[serde(default)]
     pub replicas: i32,
@@ -189,6 +192,55 @@ pub struct RebuildClaim {
     /// Its UID.
     #[schemars(length(max = 64))]
     pub uid: String,
+}
+
+/// A recovery from a lost majority: one member's history goes on as a new ensemble. See `operator-core`'s module `plan::recovery`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryStatus {
+    /// How far it has come. Never goes back.
+    pub phase: RecoveryPhase,
+    /// The ordinal of the member whose history goes on.
+    pub member: i32,
+    /// The volume that holds it.
+    #[schemars(length(max = 64))]
+    pub volume_id: String,
+    /// The ensemble that lost its majority, and is given up.
+    #[schemars(length(max = 64))]
+    pub former_ensemble_id: String,
+    /// The ensemble that takes its place.
+    #[schemars(length(max = 64))]
+    pub ensemble_id: String,
+    /// The highest epoch that was known when it began. The new ensemble begins in a later one.
+    pub epoch: i64,
+    /// The claims of the other members, which go when the new ensemble serves, and no others of the same names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub claims: Vec<RebuildClaim>,
+    /// When the last of these claims was gone; none while the recovery is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+/// How far a recovery has come.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecoveryPhase {
+    /// Every server is being stopped.
+    Stopping,
+    /// The member whose history goes on is to serve, alone.
+    Starting,
+    /// It serves, and the other members' volumes are being deleted.
+    Emptying,
+    /// That is done. The others join as in any ensemble.
+    Finished,
+}
+
+impl RecoveryStatus {
+    /// Whether it is under way.
+    pub fn is_under_way(&self) -> bool {
+        self.phase != RecoveryPhase::Finished
+    }
 }
 
 /// What is known of one server.

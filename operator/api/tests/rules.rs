@@ -65,6 +65,15 @@ fn hibernation() {
 }
 
 #[test]
+fn a_recovery_names_an_ensemble() {
+    let recovery = |confirm: &str| json!({ "recovery": { "fromMember": 0, "confirm": confirm } });
+    check("zk", recovery("0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10"), "");
+    for confirm in ["", "yes", "zk", "0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a100"] {
+        check("zk", recovery(confirm), "confirm must be status.ensembleId, a UUID of 36 characters");
+    }
+}
+
+#[test]
 fn an_odd_number_votes_unless_told_otherwise() {
     let voters = |spec: Value| ensemble("zk", &spec).spec.voter_count();
     let counts: Vec<i32> = (1..=8).map(|replicas| voters(json!({ "replicas": replicas }))).collect();

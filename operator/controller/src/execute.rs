@@ -4,10 +4,10 @@ use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Se
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::runtime::events::{self, Recorder};
 use kube::{Api, Client, Resource};
-use operator_api::{ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
+use operator_api::{RecoveryPhase, RecoveryStatus, ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
 use operator_core::{
-    Event, EventType, Expansion, Fact, Grant, Hold, Kind, Object, Observed, Ownership, Plan, Reconfiguration, Removal,
-    Stamp, Step, Token, TokenState, Transfer, build, validate,
+    Adoption, Event, EventType, Expansion, Fact, Grant, Hold, Kind, Object, Observed, Ownership, Plan, Reconfiguration,
+    Removal, Stamp, Step, Token, TokenState, Transfer, build, validate,
 };
 use serde_json::{Value, json};
 
@@ -114,6 +114,7 @@ impl<A: Admin> Executor<'_, A> {
                 Ok(())
             }
             Step::Stamp(stamp) => self.stamp(observed, stamp).await.map_err(failed),
+            Step::Adopt(adoption) => self.adopt(observed, adoption).await.map_err(failed),
             Step::DeleteClaim(claim) => self.delete_claim(observed, claim).await.map_err(failed),
             Step::Expand(expansion) => self.expand(observed, expansion).await.map_err(failed),
             Step::Orphan(set) => self.orphan(observed, set).await.map_err(failed),
@@ -142,7 +143,7 @@ impl<A: Admin> Executor<'_, A> {
         match fact {
             Fact::Identity => Failpoint::AfterEnsembleId.pass(self.failpoint),
             Fact::Volumes => Failpoint::AfterVolumesRecorded.pass(self.failpoint),
-            Fact::Complete | Fact::Configuration | Fact::Pods | Fact::Rebuild => {}
+            Fact::Complete | Fact::Configuration | Fact::Pods | Fact::Rebuild | Fact::Recovery => {}
         }
         Ok(())
     }
@@ -251,6 +252,14 @@ impl<A: Admin> Executor<'_, A> {
         } });
         let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace(observed));
         api.patch(&stamp.claim, &PatchParams::default(), &Patch::Merge(&patch)).await.map(|_| ())
+    }
+
+    async fn adopt(&self, observed: &Observed, adoption: &Adoption) -> Result<(), kube::Error> {
+        let patch = json!({ "metadata": {
+            "uid": adoption.uid, "annotations": { names::ensemble_id_annotation(): adoption.ensemble_id },
+        } });
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace(observed));
+        api.patch(&adoption.claim, &PatchParams::default(), &Patch::Merge(&patch)).await.map(|_| ())
     }
 
     async fn delete_claim(&self, observed: &Observed, claim: &Hold) -> Result<(), kube::Error> {
@@ -392,7 +401,7 @@ fn namespace(observed: &Observed) -> &str {
 /// server, and it stays shut when a plan is wrong.
 fn keeps_the_facts(old: Option<&ZooKeeperEnsembleStatus>, new: &ZooKeeperEnsembleStatus) -> Result<(), String> {
     let Some(old) = old else { return Ok(()) };
-    if old.ensemble_id.is_some() && old.ensemble_id != new.ensemble_id {
+    if old.ensemble_id.is_some() && old.ensemble_id != new.ensemble_id && !is_recovery(old, new) {
         return Err(format!("ensembleId {:?} would become {:?}", old.ensemble_id, new.ensemble_id));
     }
     match (&old.bootstrap, &new.bootstrap) {
@@ -400,4 +409,15 @@ fn keeps_the_facts(old: Option<&ZooKeeperEnsembleStatus>, new: &ZooKeeperEnsembl
         (None, _) => Ok(()),
         (Some(old), new) => Err(format!("bootstrap {old:?} would become {new:?}")),
     }
+}
+
+/// Whether a recovery begins, by which an ensemble is given up for another one.
+fn is_recovery(old: &ZooKeeperEnsembleStatus, new: &ZooKeeperEnsembleStatus) -> bool {
+    let is_under_way = old.recovery.as_ref().is_some_and(RecoveryStatus::is_under_way);
+    new.recovery.as_ref().is_some_and(|recovery| {
+        !is_under_way
+            && recovery.phase == RecoveryPhase::Stopping
+            && old.ensemble_id.as_ref() == Some(&recovery.former_ensemble_id)
+            && new.ensemble_id.as_ref() == Some(&recovery.ensemble_id)
+    })
 }

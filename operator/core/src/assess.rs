@@ -226,6 +226,9 @@ fn problem(observed: &Observed, founded: &Founded, synced: &BTreeSet<i32>, ordin
     match observed.members.get(&ordinal) {
         None => some(ProblemKind::MemberDown, "has no address yet".to_owned()),
         Some(Err(error)) => some(ProblemKind::MemberDown, format!("does not answer on its admin port: {error}")),
+        Some(Ok(status)) if is_formers(founded, status.ensemble_id.as_ref()) => {
+            some(ProblemKind::MemberDown, "still runs as a server of the former ensemble".to_owned())
+        }
         Some(Ok(status)) if answer(observed, founded, ordinal).is_none() => {
             let id = status.ensemble_id.as_deref().unwrap_or("none");
             some(ProblemKind::StaleVolume, format!("answers as server {} of ensemble {id}", status.myid))
@@ -241,6 +244,13 @@ fn problem(observed: &Observed, founded: &Founded, synced: &BTreeSet<i32>, ordin
 fn rebuild_asked(observed: &Observed, ordinal: i32) -> String {
     let annotation = names::rebuild_annotation();
     format!("ask for new volumes: kubectl annotate zke {} {annotation}={ordinal}", observed.name())
+}
+
+/// What is to be said of a pod whose end nobody confirms, because its node is lost.
+pub(crate) fn lost_node(observed: &Observed, ordinal: i32, pod: &PodFacts) -> Option<String> {
+    let (kind, text) = being_deleted(observed, pod);
+    let is_lost = pod.deleting && kind == ProblemKind::NodeLost;
+    is_lost.then(|| format!("{} {text}", names::pod(observed.name(), ordinal)))
 }
 
 /// A pod that is to be gone, and its node if its end was due.
@@ -268,12 +278,19 @@ fn being_deleted(observed: &Observed, pod: &PodFacts) -> (ProblemKind, String) {
     }
 }
 
+/// Whether this is the ensemble that a recovery under way gives up. What is left of it is what the recovery is about.
+fn is_formers(founded: &Founded, id: Option<&String>) -> bool {
+    let recovery = founded.recovery.as_ref().filter(|recovery| recovery.is_under_way());
+    recovery.is_some_and(|recovery| id == Some(&recovery.former_ensemble_id))
+}
+
 /// A volume claim of this ordinal that was made for another ensemble, for one of the same name that was deleted.
 fn foreign_claim(observed: &Observed, founded: &Founded, ordinal: i32) -> Option<String> {
     let name = observed.name();
     let ours = [names::data_claim(name, ordinal), names::txn_log_claim(name, ordinal)];
     let claim = observed.claims.iter().find(|claim| {
-        ours.contains(&claim.name) && claim.ensemble_id.as_ref().is_some_and(|id| *id != founded.ensemble_id)
+        let id = claim.ensemble_id.as_ref();
+        ours.contains(&claim.name) && id.is_some_and(|id| *id != founded.ensemble_id) && !is_formers(founded, id)
     })?;
     let id = claim.ensemble_id.as_deref().unwrap_or_default();
     Some(format!(

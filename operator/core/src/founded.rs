@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use operator_api::{Bootstrap, BootstrapPhase, Configuration, Rebuild, ZooKeeperEnsembleStatus};
+use operator_api::{Bootstrap, BootstrapPhase, Configuration, Rebuild, RecoveryStatus, ZooKeeperEnsembleStatus};
 
 /// An ensemble whose identity and voters are recorded. Only this can be built, and only from a status that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Founded {
     pub pods: i32,
     /// The last rebuild of a member.
     pub rebuild: Option<Rebuild>,
+    /// The last recovery from a lost majority.
+    pub recovery: Option<RecoveryStatus>,
 }
 
 impl Founded {
@@ -25,7 +27,7 @@ impl Founded {
         let configuration =
             Configuration { version: "0x0".to_owned(), voters: bootstrap.voters.clone(), observers: Vec::new() };
         let pods = i32::try_from(bootstrap.voters.len()).expect("the schema allows at most 7 voters");
-        Self { ensemble_id, bootstrap, configuration, pods, rebuild: None }
+        Self { ensemble_id, bootstrap, configuration, pods, rebuild: None, recovery: None }
     }
 
     /// The facts in a status; none before they are recorded.
@@ -56,6 +58,7 @@ impl Founded {
         }
         founded.pods = status.pods.unwrap_or(founded.pods);
         founded.rebuild = status.rebuild.clone();
+        founded.recovery = status.recovery.clone();
         Ok(Some(founded))
     }
 

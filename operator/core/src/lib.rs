@@ -22,10 +22,12 @@
 //! * Objects are built from [`Founded`], so none exists before the identity is recorded. The type makes it so.
 //! * The number of pods and the `server.N` lines come from what is recorded, never from the spec.
 //! * A grant goes only to the volume that is recorded for its ordinal, and only while the phase is `InProgress`.
-//! * A recorded fact of the founding never changes; a phase never goes back.
+//! * A recorded fact of the founding never changes, but for the identity, by a recovery; a phase never goes back.
 //! * Nobody is asked to vote who is not synced, nothing of a member is taken away, and no claim is deleted that a server might need
 //!   (`tests/scaling.rs`).
 //! * A claim is never asked for less, nor its StatefulSet deleted before every volume has its size (`tests/expansion.rs`).
+//! * An ensemble is given up only by `spec.recovery`, never while a majority answers, and no claim of it before the one that takes its place
+//!   serves (`tests/recovery.rs`). [`plan::recovery`] argues it.
 //! * At most one healthy voter is down by our doing, and only when the others alone are a synced quorum. [`plan::roll`] argues it.
 //!
 //! "Not yet safe" is no error but [`Step::Wait`] with a reason.
@@ -59,8 +61,8 @@ pub use plan::expansion::is_to_grow;
 pub use plan::{Plan, plan, refuse};
 pub use pod::PodFacts;
 pub use step::{
-    Event, EventType, Expansion, Fact, Grant, Hold, Kind, Object, Ownership, Reconfiguration, Removal, Stamp, Step,
-    Transfer,
+    Adoption, Event, EventType, Expansion, Fact, Grant, Hold, Kind, Object, Ownership, Reconfiguration, Removal, Stamp,
+    Step, Transfer,
 };
 pub use unreadable::unreadable;
 pub use validate::{ValidEnsemble, validate};

@@ -25,6 +25,9 @@ pub struct MemberStatus {
     /// Its current epoch.
     #[serde(default)]
     pub epoch: i64,
+    /// The end of its log: `0x` and hexadecimal digits. None of a server that is too old to tell, and to take over a volume.
+    #[serde(default)]
+    pub logged_zxid: Option<String>,
     /// Whether its store holds the leader's history.
     pub store_state: StoreState,
     /// What it says of the files on its volumes.
@@ -47,6 +50,18 @@ pub struct StoreFacts {
     /// Their format. None from a server that does not say it.
     #[serde(default)]
     pub format_version: Option<u32>,
+    /// Where damaged ones are kept, and why: the server holds less than it once acknowledged.
+    #[serde(default)]
+    pub set_aside: Option<String>,
+}
+
+impl MemberStatus {
+    /// The epoch and the end of a history that the server trusts; none when it has none, or does not tell.
+    pub fn history(&self) -> Option<(i64, i64)> {
+        let zxid = operator_api::version_number(self.logged_zxid.as_deref()?)?;
+        let is_trusted = self.store_state != StoreState::Uninitialized && self.store.set_aside.is_none();
+        (is_trusted && zxid > 0).then_some((self.epoch, zxid))
+    }
 }
 
 /// The committed configuration that a server knows.

@@ -10,12 +10,12 @@ use crate::conditions::{Conditions, Holds, find};
 use crate::founded::Founded;
 use crate::member::StoreState;
 use crate::observed::Observed;
-use crate::plan::{expansion, repair, scale};
+use crate::plan::{expansion, recovery, repair, scale};
 use crate::step::{Event, EventType};
 use crate::validate::ValidEnsemble;
 
 /// How long a majority may be missing before it is called lost, in seconds. An election takes a second or two.
-const QUORUM_LOST_SECONDS: i64 = 30;
+pub(crate) const QUORUM_LOST_SECONDS: i64 = 30;
 
 /// What a pass found out besides the members' state.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +87,7 @@ pub(crate) fn founded(
         configuration: (founded.version() > 0).then(|| founded.configuration.clone()),
         pods: Some(founded.pods),
         rebuild: founded.rebuild.clone(),
+        recovery: founded.recovery.clone(),
         replicas: count(observed.pods.len()),
         ready_replicas: count(observed.pods.values().filter(|pod| pod.ready).count()),
         voters: founded.voter_count(),
@@ -149,6 +150,7 @@ fn turned(old: Option<&Condition>, new: &Condition) -> Option<Event> {
     let type_ = match (new.type_.as_str(), new.status.as_str()) {
         ("Ready", "True") => EventType::Normal,
         ("Rebuilt", "False") if new.reason == "RebuildRefused" => EventType::Warning,
+        ("Recovered", "False") if new.reason == "RecoveryRefused" => EventType::Warning,
         ("Rebuilt", "False") if new.reason == "RebuildWaits" => EventType::Normal,
         ("Progressing", "False") if matches!(new.reason.as_str(), "LeaderNotApproved" | "OutsideMaintenanceWindow") => {
             EventType::Normal
@@ -233,6 +235,9 @@ fn founded_conditions(
     if let Some((holds, reason, message)) = repair::told(observed, ensemble, founded, assessment) {
         list.set("Rebuilt", holds, reason, message);
     }
+    if let Some((holds, reason, message)) = recovery::told(observed, ensemble, founded, assessment) {
+        list.set("Recovered", holds, reason, message);
+    }
     list.list
 }
 
@@ -263,7 +268,7 @@ fn ready(
 }
 
 /// Whether a majority has been missing for [`QUORUM_LOST_SECONDS`], counted from when `Available` turned.
-fn quorum_lost(observed: &Observed, founded: &Founded, available: bool, old: &[Condition]) -> bool {
+pub(crate) fn quorum_lost(observed: &Observed, founded: &Founded, available: bool, old: &[Condition]) -> bool {
     let since = find(old, "Available").filter(|condition| condition.status == "False");
     founded.is_complete()
         && !observed.ensemble.spec.is_hibernated()

@@ -27,7 +27,9 @@ pub enum Step {
     Transfer(Transfer),
     /// A claim is retired, or in use again. Writes the annotation, on the object with this UID only.
     Stamp(Stamp),
-    /// The claim of a server that was removed, or that is rebuilt, goes. Deletes the object with this UID only.
+    /// A claim goes on as that of another ensemble, after a recovery. Writes the annotation, on the object with this UID only.
+    Adopt(Adoption),
+    /// The claim of a server that was removed, that is rebuilt, or that a recovery gives up, goes. Deletes the object with this UID only.
     DeleteClaim(Hold),
     /// What becomes of a claim when the ensemble is deleted has changed. Makes the ensemble an owner of the object with this UID, or no
     /// owner any more; other owners stay.
@@ -39,7 +41,7 @@ pub enum Step {
     /// A pod is to be restarted. Asks for its eviction, of the pod with this UID only; a refusal for the sake of a
     /// `PodDisruptionBudget` is no error, and asked again later.
     Evict(Removal),
-    /// A pod whose container never ran is replaced. Deletes the object with this UID only.
+    /// A pod whose container never ran is replaced, or a recovery stops its server. Deletes the object with this UID only.
     DeletePod(Removal),
     /// The node of a pod is off, by a person's word. Deletes the object with this UID only, without a grace period.
     ForceDeletePod(Removal),
@@ -69,6 +71,8 @@ pub enum Fact {
     Pods,
     /// A member is to be rebuilt, or was; or its rebuild is not asked for any more.
     Rebuild,
+    /// One member's history is to go on as a new ensemble, or has come so far.
+    Recovery,
 }
 
 /// A change of the configuration.
@@ -108,6 +112,17 @@ pub struct Stamp {
     pub uid: String,
     /// The version of the configuration that its server is not in; none to take the mark away.
     pub value: Option<String>,
+}
+
+/// The ensemble that a claim goes on for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// The claim.
+    pub claim: String,
+    /// Its UID.
+    pub uid: String,
+    /// The ensemble.
+    pub ensemble_id: String,
 }
 
 /// Whether the ensemble owns a claim, so that the garbage collector removes the claim after it.
@@ -262,9 +277,11 @@ impl Step {
             Self::Record(Fact::Configuration, _) => "record-configuration",
             Self::Record(Fact::Pods, _) => "record-pods",
             Self::Record(Fact::Rebuild, _) => "record-rebuild",
+            Self::Record(Fact::Recovery, _) => "record-recovery",
             Self::Reconfigure(_) => "reconfigure",
             Self::Transfer(_) => "transfer",
             Self::Stamp(_) => "stamp",
+            Self::Adopt(_) => "adopt",
             Self::DeleteClaim(_) => "delete-claim",
             Self::Own(_) => "own",
             Self::Expand(_) => "expand",
@@ -291,6 +308,7 @@ impl Step {
             | Self::Reconfigure(_)
             | Self::Transfer(_)
             | Self::Stamp(_)
+            | Self::Adopt(_)
             | Self::DeleteClaim(_)
             | Self::Own(_)
             | Self::Expand(_)
@@ -319,6 +337,15 @@ impl fmt::Display for Step {
                     let claims: Vec<&str> = rebuild.claims.iter().map(|claim| claim.name.as_str()).collect();
                     let done = rebuild.finished_at.is_some();
                     write!(f, " ordinal={} claims={claims:?} finished={done}", rebuild.ordinal)
+                }
+                None => f.write_str(" none"),
+            },
+            Self::Record(Fact::Recovery, status) => match &status.recovery {
+                Some(recovery) => {
+                    let claims: Vec<&str> = recovery.claims.iter().map(|claim| claim.name.as_str()).collect();
+                    let (phase, member, epoch) = (recovery.phase, recovery.member, recovery.epoch);
+                    write!(f, " phase={phase:?} member={member} volume={} epoch={epoch}", recovery.volume_id)?;
+                    write!(f, " from={} to={} claims={claims:?}", recovery.former_ensemble_id, recovery.ensemble_id)
                 }
                 None => f.write_str(" none"),
             },
@@ -355,6 +382,7 @@ impl fmt::Display for Step {
             }
             Self::Transfer(Transfer { from, to, .. }) => write!(f, " from={from} to={to}"),
             Self::Stamp(Stamp { claim, value, .. }) => write!(f, " {claim} {}", value.as_deref().unwrap_or("none")),
+            Self::Adopt(Adoption { claim, ensemble_id, .. }) => write!(f, " {claim} {ensemble_id}"),
             Self::Evict(removal) | Self::DeletePod(removal) | Self::ForceDeletePod(removal) => {
                 write!(f, " {}: {}", removal.pod, removal.why)
             }

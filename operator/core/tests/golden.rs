@@ -167,6 +167,8 @@ fn every_field_of_the_spec_shows() {
     covered.push("updateStrategy.maintenanceWindows");
     // When a pod is deleted by force, and volumes are given up.
     covered.extend(["repair.nodeLostTimeout", "repair.autoRebuild"]);
+    // An ensemble is given up by what is recorded of it, not by the request.
+    covered.extend(["recovery.fromMember", "recovery.confirm"]);
     covered.sort_unstable();
     assert_eq!(leaves(), covered);
 }

@@ -32,6 +32,7 @@ fn server(ordinal: i32, leader: i32, recorded: String) -> impl Strategy<Value = 
         role: if ordinal == leader { Role::Leading } else { Role::Following },
         leader: Some(leader + 1),
         epoch: 1,
+        logged_zxid: Some("0x100000009".to_owned()),
         store_state: if synced { StoreState::Synced } else { StoreState::Syncing },
         store: StoreFacts::default(),
         config_hash: None,

@@ -9,8 +9,8 @@ use crate::server::{Server, servers};
 
 /// The advice, as a sentence or two.
 pub fn advice(seen: &Seen) -> String {
-    let all: [fn(&Seen) -> Option<String>; 8] =
-        [unanswered, refused, stale_volume, quorum_lost, paused, stuck, member_down, moving];
+    let all: [fn(&Seen) -> Option<String>; 9] =
+        [unanswered, refused, recovering, stale_volume, quorum_lost, paused, stuck, member_down, moving];
     all.iter().find_map(|one| one(seen)).unwrap_or_else(|| "Nothing: all is as it should be.".to_owned())
 }
 
@@ -40,6 +40,24 @@ fn refused(seen: &Seen) -> Option<String> {
         _ => "See not-ready.md.".to_owned(),
     };
     Some(advice)
+}
+
+/// A recovery from a lost majority is under way, or asked for in vain.
+fn recovering(seen: &Seen) -> Option<String> {
+    let name = seen.name();
+    if let Some(recovered) = seen.condition("Recovered").filter(|recovered| recovered.reason == "RecoveryRefused") {
+        return Some(format!(
+            "Nothing was done: {}. Or take the request away: kubectl patch zke {name} --type merge -p '{{\"spec\":{{\"recovery\":null}}}}' \
+             (quorum-lost.md).",
+            recovered.message
+        ));
+    }
+    let recovery = seen.status()?.recovery.as_ref().filter(|recovery| recovery.is_under_way())?;
+    let told = seen.condition("Recovered").map_or("", |recovered| recovered.message.as_str());
+    Some(format!(
+        "Wait: the history of {} is to go on as a new ensemble. Delete no volume meanwhile. Now: {told} (quorum-lost.md).",
+        operator_api::names::pod(name, recovery.member)
+    ))
 }
 
 fn stale_volume(seen: &Seen) -> Option<String> {
@@ -72,8 +90,10 @@ fn quorum_lost(seen: &Seen) -> Option<String> {
     }
     Some(format!(
         "Bring {missing} of {} back: their pods, nodes and volumes as they were; nothing else is needed, and the operator removes nobody \
-         meanwhile. Delete no volume: a majority of empty servers stays without a leader for good (not-ready.md, server-lost.md).",
-        down.join(", ")
+         meanwhile. Delete no volume (not-ready.md, server-lost.md). Only if their volumes are gone for good, and with them what nobody else \
+         holds: kubectl zke recover {} --from-member N (quorum-lost.md).",
+        down.join(", "),
+        seen.name()
     ))
 }
 

@@ -21,6 +21,7 @@ pub mod forward;
 pub mod leader;
 pub mod list;
 pub mod read;
+pub mod recover;
 pub mod screen;
 pub mod seen;
 pub mod server;

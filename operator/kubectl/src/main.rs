@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use k8s_openapi::jiff::Timestamp;
 use operator_kubectl::change::{self, Change};
 use operator_kubectl::cluster::{Cluster, Place};
-use operator_kubectl::{leader, list, read, screen, shell};
+use operator_kubectl::{leader, list, read, recover, screen, shell};
 
 /// How often a watched screen is read anew.
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
@@ -49,6 +49,15 @@ enum Command {
     /// server takes everything from the leader before it votes again.
     #[command(after_help = "Examples:\n  kubectl zke rebuild zk 2\n  kubectl zke rebuild zk zk-2 --dry-run")]
     Rebuild(Rebuild),
+    /// Lets the history of one member go on when the majority is lost for good. What only others hold is LOST.
+    ///
+    /// For an ensemble whose volumes are gone on a majority of its voters. The operator stops every server, starts the one that you name as the
+    /// first of a new ensemble, deletes the volumes of all others when it serves, and lets them join. Shows what goes on and what is lost, and
+    /// asks for the id of the ensemble.
+    #[command(
+        after_help = "Examples:\n  kubectl zke recover zk --from-member 0 --dry-run\n  kubectl zke recover zk --from-member zk-0\n  kubectl zke recover zk --from-member 0 --confirm 0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10"
+    )]
+    Recover(Recover),
     /// Has the leader hand its office to another server.
     ///
     /// The leader stops taking writes for a moment, waits until its successor has everything, and steps back. It is asked at its admin port,
@@ -94,6 +103,18 @@ struct Rebuild {
     one: OneChange,
     /// The ordinal of the server, or its pod.
     ordinal: String,
+}
+
+#[derive(Args)]
+struct Recover {
+    #[command(flatten)]
+    one: OneChange,
+    /// The member whose history goes on: its ordinal, or its pod.
+    #[arg(long, value_name = "POD")]
+    from_member: String,
+    /// The id of the ensemble that is given up, status.ensembleId; you are asked for it without this.
+    #[arg(long, value_name = "ID")]
+    confirm: Option<String>,
 }
 
 #[derive(Args)]
@@ -155,6 +176,17 @@ async fn run(cli: Cli) -> Result<()> {
             let ensemble = cluster.ensemble(&one.name).await?;
             carry_out(&cluster, &one, change::rebuild(&ensemble, &ordinal)).await
         }
+        Command::Recover(Recover { one, from_member, confirm }) => {
+            let recovery = recover::recovery(&read::seen(&cluster, &one.name).await?, &from_member);
+            let recovery = recovery.map_err(|why| anyhow!(why))?;
+            print(&recovery.text)?;
+            let typed = match confirm {
+                Some(confirm) => confirm,
+                None if one.dry_run => recovery.ensemble_id.clone(),
+                None => asked_for(&recovery.ensemble_id)?,
+            };
+            carry_out(&cluster, &one, recovery.confirmed(&typed)).await
+        }
         Command::TransferLeader(one) => {
             let said = leader::transfer(&cluster, &one.name, one.to.as_deref(), one.dry_run).await?;
             print(&format!("{said}\n"))
@@ -193,6 +225,17 @@ async fn watch(cluster: &Cluster, status: &Status) -> Result<()> {
             interrupted = tokio::signal::ctrl_c() => return interrupted.context("Ctrl-C cannot be waited for"),
         }
     }
+}
+
+/// What a person types when asked for the id.
+fn asked_for(id: &str) -> Result<String> {
+    if !std::io::stdin().is_terminal() {
+        bail!("nobody can be asked here: give --confirm {id}, if this is what you want");
+    }
+    print("Type the id of the ensemble that is given up, to go on: ")?;
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed).context("standard input cannot be read")?;
+    Ok(typed.trim().to_owned())
 }
 
 async fn carry_out(cluster: &Cluster, one: &OneChange, change: Result<Change, String>) -> Result<()> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use operator_kubectl::leader::{HandOff, hand_off};
 use operator_kubectl::list::list;
+use operator_kubectl::recover::recovery;
 use operator_kubectl::screen::screen;
 use operator_kubectl::seen::{Answer, Seen};
 use serde::Deserialize;
@@ -167,4 +168,36 @@ fn an_office_goes_to_a_voter_in_sync() {
     check_hand_off("forbidden-to-ask", None, "you may not create pods/portforward");
     check_hand_off("foreign-leader", None, "server 9 leads, which is no pod of zk");
     check_hand_off("new", None, "zk does not exist yet");
+}
+
+#[test]
+fn a_recovery_shows_what_goes_on_and_what_is_lost_and_takes_one_id() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens");
+    let seen = read(&root.join("no-quorum"));
+    for member in ["0", "zk-0"] {
+        let recovery = recovery(&seen, member).expect("it answers with its history");
+        let file = root.join("no-quorum/recover.txt");
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&file, &recovery.text).expect("it can be written");
+        }
+        assert_eq!(recovery.text, fs::read_to_string(&file).unwrap_or_default());
+        let refused = recovery.confirmed("F").expect_err("another id");
+        assert!(refused.contains("\"F\" is not the id of zk, which is E: nothing was changed"), "{refused}");
+        let change = recovery.confirmed("E").expect("its id");
+        assert_eq!(change.patch, json!({ "spec": { "recovery": { "fromMember": 0, "confirm": "E" } } }));
+    }
+    let refused = |seen: &Seen, member: &str, why: &str| {
+        let found = recovery(seen, member);
+        assert!(found.as_ref().is_err_and(|error| error.contains(why)), "{member}: {found:?} is not refused: {why}");
+    };
+    refused(&seen, "1", "zk-1 does not answer with a history that could go on: does not answer: connection refused");
+    refused(&seen, "7", "7 is no member of zk; choose one of zk-0, zk-1, zk-2");
+    refused(&read(&root.join("healthy")), "0", "the majority of zk is not lost");
+    refused(&read(&root.join("recovering")), "0", "the history of zk-0 is already to go on");
+    let mut ahead = read(&root.join("no-quorum"));
+    let history = |zxid: &str| said(1, json!({ "role": "looking", "storeState": "syncing", "loggedZxid": zxid }));
+    ahead.answers.insert(1, history("0x400000a13"));
+    refused(&ahead, "0", "zk-1 answers too, and holds more than zk-0: choose it");
+    ahead.answers.insert(1, history("0x400000a11"));
+    assert!(recovery(&ahead, "0").is_ok_and(|recovery| recovery.text.contains("it holds nothing that is later")));
 }

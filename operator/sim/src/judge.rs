@@ -120,6 +120,8 @@ pub(crate) fn step(world: &mut World, observed: &Observed, step: &Step) -> Verdi
         Step::ForceDeletePod(removal) => forced(world, removal),
         Step::Apply(object) => fewer_pods(world, observed, object),
         Step::Expand(expansion) => larger(world, expansion),
+        // Nobody gives an ensemble up here.
+        Step::Adopt(_) => fail("O-6", format!("nobody asked for a recovery: {step}")),
         Step::CreateToken(_)
         | Step::Orphan(_)
         | Step::Grant(_)

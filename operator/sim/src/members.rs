@@ -37,6 +37,7 @@ pub(crate) fn status(world: &World, ordinal: i32) -> Option<MemberStatus> {
         },
         leader: report.status.leader.and_then(|leader| i32::try_from(leader.0).ok()),
         epoch: report.status.epoch.0,
+        logged_zxid: Some(report.status.last_logged.to_string()),
         store_state: match (report.status.serving, bootstrap) {
             (true, _) => StoreState::Synced,
             (false, BootstrapState::AwaitingGrant) => StoreState::Uninitialized,

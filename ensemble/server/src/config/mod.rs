@@ -290,6 +290,7 @@ mod tests {
             (&format!("{OPERATED}\nserver.1=h:1:2"), ALONE),
             (&format!("{OPERATED}\nserver.1=h:1:2\nstandaloneEnabled=false\ninitLimit=5\nsyncLimit=2"), "fine"),
             ("dataDir=/d\nensemble.member=zk-{ordinal}:1:2", "ensemble.member (line 2): needs ensemble.id"),
+            ("dataDir=/d\nensemble.recovery.epoch=1", "ensemble.recovery.epoch: needs ensemble.id"),
             (
                 &format!("{OPERATED}\nensemble.recovery.from={ID}\nensemble.recovery.epoch=1"),
                 "ensemble.recovery.from: needs ensemble.recovery.from, ensemble.recovery.volume, ensemble.recovery.epoch too",

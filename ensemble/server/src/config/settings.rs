@@ -457,7 +457,12 @@ fn pause_monitor(values: &Values) -> Result<Option<PauseMonitor>, ConfigError> {
 }
 
 fn operator(values: &Values) -> Result<Option<Operator>, ConfigError> {
-    let Some(id) = values.text("ensemble.id") else { return Ok(None) };
+    let Some(id) = values.text("ensemble.id") else {
+        return match RECOVERY.into_iter().find(|key| values.text(key).is_some()) {
+            Some(key) => Err(ConfigError::Conflict(format!("{key}: needs ensemble.id"))),
+            None => Ok(None),
+        };
+    };
     if !is_uuid(id) {
         return Err(values.wrong("ensemble.id", "a UUID"));
     }
@@ -515,4 +520,16 @@ fn config_hash(text: &str) -> String {
 /// Lower-case hexadecimal digits.
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_start_needs_is_not_in_the_hash() {
+        let text = "dataDir=/d\nensemble.id=x\n";
+        assert_eq!(config_hash(&format!("{text}ensemble.recovery.from=y\nserver.1=a:1:2\n")), config_hash(text));
+        assert_ne!(config_hash(&format!("{text}ensemble.member=y\n")), config_hash(text));
+    }
 }

@@ -4,6 +4,7 @@
 mod config;
 mod image;
 mod pod_template;
+mod recovery;
 mod repair;
 mod resources;
 mod scheduling;
@@ -18,6 +19,7 @@ use crate::status::ZooKeeperEnsembleStatus;
 pub use config::{Autopurge, Config, FourLetterWord};
 pub use image::{Image, PullPolicy};
 pub use pod_template::{EnvVar, PodTemplate};
+pub use recovery::Recovery;
 pub use repair::Repair;
 pub use resources::Resources;
 pub use scheduling::{AntiAffinity, Scheduling, TopologySpread, WhenUnsatisfiable};
@@ -122,6 +124,11 @@ pub struct ZooKeeperEnsembleSpec {
     #[serde(default)]
     pub repair: Repair,
 
+    /// Only for an ensemble that lost the volumes of a majority for good: the history of one member goes on, and whatever only others
+    /// hold is lost. It is carried out once, and cannot be called off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
+
     /// The id of a server is its ordinal plus this number, so that ensembles which will be joined have distinct ids.
     #[serde(default = "default_myid_offset")]
     #[schemars(range(min = 1, max = 240))]
@@ -190,6 +197,7 @@ impl Default for ZooKeeperEnsembleSpec {
             pod_template: PodTemplate::default(),
             update_strategy: UpdateStrategy::default(),
             repair: Repair::default(),
+            recovery: None,
             myid_offset: default_myid_offset(),
             cluster_domain: None,
             hibernate: false,

@@ -22,6 +22,10 @@ pub struct Server {
     pub up: bool,
     /// The configuration that it has active.
     pub configuration: Configuration,
+    /// Whose volume it is.
+    pub ensemble: String,
+    /// The end of its history, where a test is about that; 0 otherwise.
+    pub logged: u64,
 }
 
 /// A committed configuration, by ordinals.
@@ -104,15 +108,15 @@ fn ordinal_of(ip: &str) -> i32 {
 impl World {
     /// The pods follow the StatefulSet; their claims and servers are made with them.
     pub fn pods(&mut self) -> Vec<Value> {
-        let set = self.objects.get("statefulsets/zk").map(|set| set["spec"]["replicas"].as_i64().expect("a number"));
         // Without a StatefulSet nobody makes pods or takes them away.
-        let there_are = i64::try_from(self.servers.len()).expect("few");
-        let replicas = i32::try_from(set.unwrap_or(there_are)).expect("few");
-        for ordinal in 0..replicas {
+        let set = self.objects.get("statefulsets/zk").map(|set| set["spec"]["replicas"].as_i64().expect("a number"));
+        let replicas = set.map(|set| i32::try_from(set).expect("few"));
+        for ordinal in 0..replicas.unwrap_or(0) {
             self.start_server(ordinal);
         }
         // The pods that are too many go, and their claims stay.
-        let gone: Vec<i32> = self.servers.keys().copied().filter(|ordinal| *ordinal >= replicas).collect();
+        let is_too_many = |ordinal: &i32| replicas.is_some_and(|replicas| *ordinal >= replicas);
+        let gone: Vec<i32> = self.servers.keys().copied().filter(is_too_many).collect();
         for ordinal in gone {
             let spec = &self.objects[ENSEMBLE]["spec"];
             let hibernates = spec["replicas"] == 0 || spec["hibernate"] == true;
@@ -126,7 +130,7 @@ impl World {
         }
         let pod = |(ordinal, server): (&i32, &Server)| {
             let ready = server.synced && server.up;
-            let trouble = self.troubled.contains(ordinal).then(|| {
+            let trouble = (self.troubled.contains(ordinal) || self.is_stranger(server)).then(|| {
                 json!([{
                     "name": "zookeeper", "image": "", "imageID": "", "ready": false, "restartCount": 1,
                     "state": { "waiting": { "reason": "CrashLoopBackOff" } },
@@ -163,6 +167,7 @@ impl World {
             }
             _ => self.new_volume(ordinal),
         }
+        self.take_over(ordinal);
         for claim in claims {
             if !self.objects.contains_key(&claim) {
                 let name = claim.split('/').next_back().unwrap_or_default();
@@ -185,7 +190,7 @@ impl World {
         }
     }
 
-    fn ensemble_id(&self) -> String {
+    pub fn ensemble_id(&self) -> String {
         let config = self.objects["configmaps/zk-config"]["data"]["zoo.cfg"].as_str().expect("text");
         config.lines().find_map(|line| line.strip_prefix("ensemble.id=")).expect("an id").to_owned()
     }
@@ -199,8 +204,71 @@ impl World {
             let id = |line: &str| line.strip_prefix("server.")?.split('=').next()?.parse::<i32>().ok();
             self.configuration.voters = config.lines().filter_map(id).map(|id| id - 1).collect();
         }
-        let configuration = Configuration::default();
-        self.servers.insert(ordinal, Server { volume, granted: false, synced: false, up: true, configuration });
+        let (configuration, ensemble) = (Configuration::default(), self.ensemble_id());
+        let server = Server { volume, granted: false, synced: false, up: true, configuration, ensemble, logged: 0 };
+        self.servers.insert(ordinal, server);
+    }
+
+    /// Whether a server refuses to start in the ensemble of its `zoo.cfg`.
+    fn is_stranger(&self, server: &Server) -> bool {
+        server.ensemble != self.ensemble_id()
+    }
+
+    /// A server starts: on the volume that its `zoo.cfg` names, it begins the new ensemble.
+    fn take_over(&mut self, ordinal: i32) {
+        let config = self.objects["configmaps/zk-config"]["data"]["zoo.cfg"].as_str().expect("text").to_owned();
+        let key = |key: &str| config.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let server = &self.servers[&ordinal];
+        if !self.is_stranger(server) {
+            return;
+        }
+        let is_named = key("ensemble.recovery.from") == Some(&server.ensemble)
+            && key("ensemble.recovery.volume") == Some(&server.volume);
+        if !is_named {
+            let server = self.servers.get_mut(&ordinal).expect("it is there");
+            (server.up, server.synced, server.granted) = (false, false, false);
+            return;
+        }
+        let others = self.servers.iter().filter(|(other, server)| **other != ordinal && server.up);
+        let running: Vec<i32> =
+            others.filter(|(_, server)| self.is_stranger(server)).map(|(other, _)| *other).collect();
+        assert!(running.is_empty(), "{running:?} still run in the former ensemble");
+        assert!(server.logged > 0, "a history that is empty goes on");
+        let known: u64 = key("ensemble.recovery.epoch").and_then(|epoch| epoch.parse().ok()).expect("an epoch");
+        let version = (known.max(self.configuration.version >> 32).max(server.logged >> 32) + 1) << 32 | 1;
+        self.configuration = Configuration { version, voters: BTreeSet::from([ordinal]), observers: BTreeSet::new() };
+        self.leader = None;
+        let (ensemble, configuration) = (self.ensemble_id(), self.configuration.clone());
+        let server = self.servers.get_mut(&ordinal).expect("it is there");
+        // It has a vote.
+        (server.granted, server.ensemble, server.configuration) = (true, ensemble, configuration);
+        self.taken_over.push(ordinal);
+    }
+
+    /// The volumes of these are gone for good, and their pods come back on new ones. Nobody leads.
+    pub fn lose(&mut self, lost: &[i32], logged: u64) {
+        for ordinal in lost {
+            for claim in ["data", "txnlog"].map(|volume| format!("persistentvolumeclaims/{volume}-zk-{ordinal}")) {
+                self.volumes_drawn += 1;
+                let uid = json!(format!("{claim}-{}", self.volumes_drawn));
+                self.edit(&claim, |claim| claim["metadata"]["uid"] = uid);
+            }
+            self.new_volume(*ordinal);
+        }
+        self.leader = None;
+        for server in self.servers.values_mut().filter(|server| server.synced) {
+            (server.synced, server.granted, server.logged) = (false, false, logged);
+        }
+    }
+
+    /// How far it says that a recovery has come.
+    pub fn phase(&self) -> String {
+        self.recovery()["phase"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What the ensemble's status says of a recovery.
+    pub fn recovery(&self) -> &Value {
+        &self.objects[ENSEMBLE]["status"]["recovery"]
     }
 
     /// Granted servers elect a leader when they are a majority of the voters; everybody takes its history, and the
@@ -211,8 +279,9 @@ impl World {
         };
         if self.configuration.voters.iter().filter(votes).count() > self.configuration.voters.len() / 2 {
             let configuration = self.configuration.clone();
+            let logged = self.servers.values().map(|server| server.logged).max().unwrap_or_default();
             for server in self.servers.values_mut().filter(|server| server.up) {
-                server.synced = true;
+                (server.synced, server.logged) = (true, logged);
                 server.configuration = configuration.clone();
             }
         }
@@ -263,7 +332,7 @@ impl World {
         Ok(MemberStatus {
             version: "1.0.0".to_owned(),
             myid: ordinal + 1,
-            ensemble_id: Some(self.ensemble_id()),
+            ensemble_id: Some(server.ensemble.clone()),
             volume_id: Some(server.volume.clone()),
             role: match (server.synced, leads) {
                 (true, true) => Role::Leading,
@@ -272,12 +341,17 @@ impl World {
                 (false, _) => Role::Looking,
             },
             leader: leader.filter(|_| server.synced),
-            epoch: 1,
-            store_state: if server.synced { StoreState::Synced } else { StoreState::Uninitialized },
+            epoch: i64::try_from(server.logged >> 32).expect("an epoch").max(1),
+            logged_zxid: Some(format!("{:#x}", server.logged)),
             store: StoreFacts::default(),
+            store_state: match (server.synced, server.logged) {
+                (true, _) => StoreState::Synced,
+                (false, 0) => StoreState::Uninitialized,
+                (false, _) => StoreState::Syncing,
+            },
             config_hash: None,
             config: server.configuration.reported(),
-            bootstrap: match (server.synced, server.granted) {
+            bootstrap: match (server.synced || server.logged > 0, server.granted) {
                 (true, _) => BootstrapState::Closed,
                 (false, true) => BootstrapState::Granted,
                 (false, false) => BootstrapState::AwaitingGrant,

@@ -93,6 +93,10 @@ pub struct World {
     pub offline: bool,
     /// Servers whose pods are gone, as their volumes hold them.
     pub idle: BTreeMap<i32, Server>,
+    /// Servers whose volumes became the first of a new ensemble, in order.
+    pub taken_over: Vec<i32>,
+    /// Claims that a recovery gave up, in order.
+    pub given_up: Vec<String>,
     /// Pods that do not run.
     pub troubled: BTreeSet<i32>,
     /// Pods whose end nobody confirms, and when it was due.

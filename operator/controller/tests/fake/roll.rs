@@ -156,15 +156,42 @@ impl World {
                 && node["status"]["conditions"][0]["status"] != "True";
             assert!(is_off, "zk-{ordinal} is deleted by force, and {node} may run it");
             self.stuck.remove(&ordinal).expect("its end was asked for");
+        } else if !self.objects.contains_key(SET) && ["Stopping", "Starting"].contains(&&*self.phase()) {
+            let mut server = self.servers.remove(&ordinal).expect("it is there");
+            (server.synced, server.granted) = (false, false);
+            self.idle.insert(ordinal, server);
+            return (200, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }));
         } else {
-            assert!(self.made[&ordinal].bad, "zk-{ordinal} ran, and is deleted");
+            let refuses = !self.servers[&ordinal].up && self.phase() == "Emptying";
+            assert!(self.made[&ordinal].bad || refuses, "zk-{ordinal} ran, and is deleted");
         }
         self.replace(ordinal);
         (200, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }))
     }
 
     /// A claim goes at once, or when its pod does. That of a member goes only while all other voters serve, and one of them leads.
+    ///
+    /// During a recovery those of the others go when the first member of the new ensemble serves, and only those that are recorded.
     pub fn delete_claim(&mut self, path: &str, ordinal: i32) {
+        let recovery = self.recovery();
+        if recovery["phase"].is_string() && recovery["phase"] != "Finished" {
+            assert_eq!(recovery["phase"], "Emptying", "{path} is deleted");
+            let member = recovery["member"].as_i64().and_then(|member| i32::try_from(member).ok()).expect("an ordinal");
+            let uid = &self.objects[path]["metadata"]["uid"];
+            let is_recorded = recovery["claims"].as_array().into_iter().flatten().any(|claim| claim["uid"] == *uid);
+            assert!(is_recorded && ordinal != member, "{path} ({uid}) is deleted: {recovery}");
+            assert!(
+                self.serves(member) && self.leader == Some(member),
+                "{path} is deleted, and zk-{member} does not serve"
+            );
+            self.given_up.push(path.to_owned());
+            if self.servers.contains_key(&ordinal) {
+                self.edit(path, |claim| claim["metadata"]["deletionTimestamp"] = json!("2020-01-02T00:00:00Z"));
+            } else {
+                self.objects.remove(path);
+            }
+            return;
+        }
         if !self.servers.contains_key(&ordinal) {
             self.objects.remove(path);
             return;
@@ -192,6 +219,7 @@ impl World {
                 let mut anew = self.objects[&claim].clone();
                 self.volumes_drawn += 1;
                 anew["metadata"]["uid"] = json!(format!("{claim}-{}", self.volumes_drawn));
+                anew["metadata"]["annotations"]["zookeeper.ensemble.rs/ensemble-id"] = json!(self.ensemble_id());
                 anew["metadata"].as_object_mut().expect("metadata").remove("deletionTimestamp");
                 self.put(&claim, anew);
             }

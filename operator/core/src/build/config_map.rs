@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use operator_api::{FourLetterWord, names};
+use operator_api::{FourLetterWord, RecoveryPhase, names};
 use serde_json::{Value, json};
 
 use crate::founded::Founded;
@@ -17,6 +17,8 @@ pub(super) fn body(zoo_cfg: &str) -> Value {
 /// The `server.N` lines are the committed configuration, before the first reconfiguration the frozen voters, and never
 /// `spec.replicas`: an edited spec must not make two lists of voters. They are for servers that have nothing better: one that has
 /// kept a later configuration goes by that, and one without a line finds its own by the pattern `ensemble.member`.
+///
+/// During a recovery it names the one volume of the former ensemble that this one begins with.
 pub fn zoo_cfg(ensemble: &ValidEnsemble, founded: &Founded) -> String {
     let config = &ensemble.spec.config;
     let txn_log_dir = if ensemble.spec.storage.txn_log.enabled { names::TXN_LOG_DIR } else { names::DATA_DIR };
@@ -55,6 +57,11 @@ pub fn zoo_cfg(ensemble: &ValidEnsemble, founded: &Founded) -> String {
     line("ensemble.adminTokenFile", &format!("{}/{}", names::TOKEN_DIR, names::TOKEN_KEY));
     line("ensemble.myidOffset", &ensemble.spec.myid_offset);
     line("ensemble.member", &server(ensemble, "{ordinal}", "participant"));
+    if let Some(recovery) = founded.recovery.as_ref().filter(|recovery| recovery.phase <= RecoveryPhase::Starting) {
+        line("ensemble.recovery.from", &recovery.former_ensemble_id);
+        line("ensemble.recovery.volume", &recovery.volume_id);
+        line("ensemble.recovery.epoch", &recovery.epoch);
+    }
     let members = [(founded.voters(), "participant"), (founded.observers(), "observer")];
     for (ordinals, role) in members {
         for ordinal in ordinals.into_iter().filter(|ordinal| founded.is_ours(*ordinal)) {

@@ -58,9 +58,11 @@ pub fn config_hash(ensemble: &ValidEnsemble, founded: &Founded) -> String {
     hash(&zoo_cfg(ensemble, founded))
 }
 
-/// The SHA-256 of a `zoo.cfg` without its `server.N` lines, which change with the ensemble and are no reason to restart a server.
+/// The SHA-256 of a `zoo.cfg` without its `server.N` lines, which change with the ensemble, and those about a recovery, which matter at one
+/// start: they are no reason to restart a server.
 fn hash(zoo_cfg: &str) -> String {
-    let settings: String = zoo_cfg.split_inclusive('\n').filter(|line| !line.starts_with("server.")).collect();
+    let passing = |line: &&str| line.starts_with("server.") || line.starts_with("ensemble.recovery.");
+    let settings: String = zoo_cfg.split_inclusive('\n').filter(|line| !passing(line)).collect();
     sha256(settings.as_bytes())
 }
 

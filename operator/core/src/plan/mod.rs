@@ -5,6 +5,7 @@ pub mod expansion;
 pub mod hibernate;
 mod lost_node;
 mod objects;
+pub mod recovery;
 pub mod repair;
 pub mod roll;
 pub mod scale;
@@ -45,7 +46,7 @@ pub enum Next {
 /// Plans one pass.
 ///
 /// Order: refuse what cannot be carried out; record the identity; record the configuration if it changed; bring the objects into
-/// place; found the ensemble, or rebuild a member, restart its pods and bring it to its size; report. A pass ends at the first record, and changes the ensemble in one way.
+/// place; recover from a lost majority, if that was decided; found the ensemble, or rebuild a member, restart its pods and bring it to its size; report. A pass ends at the first record, and changes the ensemble in one way.
 pub fn plan(observed: &Observed) -> Plan {
     if observed.ensemble.metadata.deletion_timestamp.is_some() {
         // The garbage collector removes the objects. Creating one now would outlive the ensemble.
@@ -115,6 +116,9 @@ fn reconcile(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -
     if let Some(removal) = lost_node::next(observed, ensemble) {
         let status = status::founded(observed, Some(ensemble), founded, &assessment, &Verdict::default());
         return report(observed, status, vec![Step::ForceDeletePod(removal)], Next::Soon);
+    }
+    if let Some(plan) = recovery::pass(observed, ensemble, founded, &assessment) {
+        return plan;
     }
     if ensemble.spec.is_hibernated() {
         return hibernate(observed, ensemble, founded, &assessment);

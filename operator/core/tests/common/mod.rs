@@ -61,7 +61,7 @@ pub struct Situation {
     #[serde(default)]
     pub classes: BTreeMap<String, bool>,
     /// Answers by ordinal: a state and words `version=v`, `format=n` (of its files), `volume=v`, `leader=n`, `myid=n`, `ensemble=e`, `config=c`,
-    /// `members=version/voters/observers`, `pending=version`; or `error: text`.
+    /// `members=version/voters/observers`, `pending=version`, `epoch=n`, `logged=zxid` (the end of its log), `aside=files`; or `error: text`.
     #[serde(default)]
     pub members: BTreeMap<i32, String>,
 }
@@ -271,6 +271,7 @@ fn member(ordinal: i32, words: &str, config_hash: &str) -> Result<MemberStatus, 
         role,
         leader: (role == Role::Leading).then_some(ordinal + 1),
         epoch: 1,
+        logged_zxid: Some(if store_state == StoreState::Uninitialized { "0x0" } else { "0x100000009" }.to_owned()),
         store_state,
         store: StoreFacts::default(),
         config_hash: Some(config_hash.to_owned()),
@@ -287,6 +288,10 @@ fn member(ordinal: i32, words: &str, config_hash: &str) -> Result<MemberStatus, 
             ("ensemble", id) => status.ensemble_id = Some(id.to_owned()),
             ("members", text) => status.config = members(text),
             ("pending", version) => status.config.pending = Some(version.to_owned()),
+            ("epoch", epoch) => status.epoch = epoch.parse().expect("an epoch"),
+            ("logged", "none") => status.logged_zxid = None,
+            ("logged", zxid) => status.logged_zxid = Some(zxid.to_owned()),
+            ("aside", files) => status.store.set_aside = Some(files.to_owned()),
             ("config", hash) => status.config_hash = Some(hash.to_owned()),
             _ => panic!("a member has no {word:?}"),
         }
