@@ -73,6 +73,7 @@ pub(crate) struct Script {
     first: i32,
     first_voters: Option<i32>,
     min_ready_seconds: i32,
+    auto_rebuild: bool,
     /// Whether the storage class allows expansion.
     pub(crate) is_expandable: bool,
     /// Whether file systems grow while they are mounted.
@@ -102,6 +103,7 @@ impl Script {
             first,
             first_voters,
             min_ready_seconds: [0, 0, 5][random.usize(0..3)],
+            auto_rebuild: random.u8(0..3) == 0,
             is_expandable: random.u8(0..4) > 0,
             grows_mounted: random.bool(),
             deleted_after: (random.u8(0..16) == 0).then(|| Duration::from_millis(random.u64(0..30_000))),
@@ -112,8 +114,8 @@ impl Script {
     /// The spec that the ensemble is created with.
     pub(crate) fn first_spec(&self) -> Value {
         let update = json!({ "minReadySeconds": self.min_ready_seconds });
-        let (storage, repair) =
-            (json!({ "data": { "size": gib(FIRST_GIB) } }), json!({ "nodeLostTimeout": NODE_LOST_TIMEOUT }));
+        let storage = json!({ "data": { "size": gib(FIRST_GIB) } });
+        let repair = json!({ "nodeLostTimeout": NODE_LOST_TIMEOUT, "autoRebuild": self.auto_rebuild });
         json!({
             "replicas": self.first, "voters": self.first_voters, "updateStrategy": update, "storage": storage, "repair": repair,
         })
