@@ -7,7 +7,7 @@ use kube::{Api, Client, Resource};
 use operator_api::{RecoveryPhase, RecoveryStatus, ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
 use operator_core::{
     Adoption, Event, EventType, Expansion, Fact, Grant, Hold, Kind, Object, Observed, Ownership, Plan, Reconfiguration,
-    Removal, Stamp, Step, Token, TokenState, Transfer, build, validate,
+    Removal, Stamp, Step, Token, TokenState, Transfer, build, validate, with_refusal,
 };
 use serde_json::{Value, json};
 
@@ -73,13 +73,18 @@ impl<A: Admin> Executor<'_, A> {
     /// The first step that fails; the steps after it were not tried. A grant that fails does not count as one.
     pub async fn carry_out(&self, observed: &Observed, plan: &Plan) -> Result<(), ExecuteError> {
         let mut grants = 0;
+        let mut refusal: Option<String> = None;
         for step in &plan.steps {
             if step.mutates() {
                 tracing::info!(ensemble = observed.name(), step = %step, "carrying out");
             } else {
                 tracing::debug!(ensemble = observed.name(), step = %step, "noting");
             }
-            self.step(observed, step).await?;
+            match (step, refusal.take()) {
+                // A pass that asked and was refused says so, in one status with everything else.
+                (Step::WriteStatus(status), Some(words)) => self.write_refusal(observed, status, &words).await?,
+                (step, words) => refusal = self.step(observed, step).await?.or(words),
+            }
             self.metrics.step(step.name());
             if matches!(step, Step::Grant(_)) {
                 grants += 1;
@@ -91,12 +96,28 @@ impl<A: Admin> Executor<'_, A> {
         if grants > 0 {
             Failpoint::AfterGrants.pass(self.failpoint);
         }
-        Ok(())
+        match (&observed.ensemble.status, refusal) {
+            // Nothing else changed, and the last pass was not refused.
+            (Some(status), Some(words)) => self.write_refusal(observed, status, &words).await,
+            _ => Ok(()),
+        }
     }
 
-    async fn step(&self, observed: &Observed, step: &Step) -> Result<(), ExecuteError> {
+    /// Writes a status with the leader's words, if it does not stand there already.
+    async fn write_refusal(
+        &self,
+        observed: &Observed,
+        status: &ZooKeeperEnsembleStatus,
+        refusal: &str,
+    ) -> Result<(), ExecuteError> {
+        let told = with_refusal(status, refusal);
+        if observed.ensemble.status.as_ref() == Some(&told) { Ok(()) } else { self.write_status(observed, &told).await }
+    }
+
+    /// Carries out a step, and returns the leader's words when it refused what it was asked for.
+    async fn step(&self, observed: &Observed, step: &Step) -> Result<Option<String>, ExecuteError> {
         let failed = |source| ExecuteError::Api { step: step.name().to_owned(), source: Box::new(source) };
-        match step {
+        let done = match step {
             Step::Record(fact, status) => self.record(observed, *fact, status).await,
             Step::WriteStatus(status) => self.write_status(observed, status).await,
             Step::CreateToken(token) => self.create_token(observed, token).await.map_err(failed),
@@ -105,14 +126,8 @@ impl<A: Admin> Executor<'_, A> {
                 self.grant(observed, grant).await;
                 Ok(())
             }
-            Step::Reconfigure(change) => {
-                self.reconfigure(observed, change).await;
-                Ok(())
-            }
-            Step::Transfer(transfer) => {
-                self.transfer(observed, transfer).await;
-                Ok(())
-            }
+            Step::Reconfigure(change) => return Ok(self.reconfigure(observed, change).await),
+            Step::Transfer(transfer) => return Ok(self.transfer(observed, transfer).await),
             Step::Stamp(stamp) => self.stamp(observed, stamp).await.map_err(failed),
             Step::Adopt(adoption) => self.adopt(observed, adoption).await.map_err(failed),
             Step::DeleteClaim(claim) => self.delete_claim(observed, claim).await.map_err(failed),
@@ -127,7 +142,8 @@ impl<A: Admin> Executor<'_, A> {
                 Ok(())
             }
             Step::Wait { .. } => Ok(()),
-        }
+        };
+        done.map(|()| None)
     }
 
     async fn record(
@@ -215,34 +231,40 @@ impl<A: Admin> Executor<'_, A> {
     }
 
     /// What came of it is seen by the next pass, in what the servers report. A refusal is told in the server's words.
-    async fn reconfigure(&self, observed: &Observed, change: &Reconfiguration) {
-        let TokenState::Present(token) = &observed.token else { return };
+    async fn reconfigure(&self, observed: &Observed, change: &Reconfiguration) -> Option<String> {
+        let TokenState::Present(token) = &observed.token else { return None };
         let ensemble = observed.name();
         match self.admin.reconfigure(token, change).await {
             Ok(()) => tracing::info!(ensemble, version = change.version, "reconfigured"),
             Err(AdminError::Refused { status, reason }) => {
                 let leader = names::pod(ensemble, change.leader);
                 let note = format!("{leader} refuses the configuration ({status}): {reason}");
-                let event = Event { type_: EventType::Warning, reason: "ReconfigurationRefused".to_owned(), note };
-                self.report(observed, &event).await;
+                return Some(self.refused(observed, "ReconfigurationRefused", note).await);
             }
             Err(error) => tracing::warn!(ensemble, %error, "a reconfiguration was not confirmed"),
         }
+        None
+    }
+
+    async fn refused(&self, observed: &Observed, reason: &str, note: String) -> String {
+        let event = Event { type_: EventType::Warning, reason: reason.to_owned(), note: note.clone() };
+        self.report(observed, &event).await;
+        note
     }
 
     /// A hand-off that is not confirmed is asked for again by a later pass, if the leader still leads.
-    async fn transfer(&self, observed: &Observed, transfer: &Transfer) {
-        let TokenState::Present(token) = &observed.token else { return };
+    async fn transfer(&self, observed: &Observed, transfer: &Transfer) -> Option<String> {
+        let TokenState::Present(token) = &observed.token else { return None };
         let (ensemble, from, to) = (observed.name(), transfer.from, transfer.to);
         match self.admin.transfer(token, transfer).await {
             Ok(()) => tracing::info!(ensemble, from, to, "the office was handed over"),
             Err(AdminError::Refused { status, reason }) => {
                 let note = format!("{} does not hand its office over ({status}): {reason}", names::pod(ensemble, from));
-                let event = Event { type_: EventType::Warning, reason: "HandOffRefused".to_owned(), note };
-                self.report(observed, &event).await;
+                return Some(self.refused(observed, "HandOffRefused", note).await);
             }
             Err(error) => tracing::warn!(ensemble, from, to, %error, "a hand-off was not confirmed"),
         }
+        None
     }
 
     async fn stamp(&self, observed: &Observed, stamp: &Stamp) -> Result<(), kube::Error> {

@@ -5,6 +5,7 @@
 mod fake;
 
 use fake::{ENSEMBLE, FAULTS, Fake, Fault};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 const AT_ONCE: &str = r#"{ "minReadySeconds": 0 }"#;
@@ -304,4 +305,49 @@ async fn a_fault_at_any_call_of_a_swap_is_harmless() {
             assert!(fake.world().fault.is_none(), "{fault:?} at call {n} ({call}): it did not happen");
         }
     }
+}
+
+/// What a leader answers to a request that it does not carry out stands in the condition, once, and goes when it is not refused any more.
+#[tokio::test]
+async fn a_refusal_of_the_leader_stands_in_the_condition() {
+    let fake = founded(3).await;
+    edit(&fake, "/spec/config/snapCount", json!(5000));
+    fake.world().deaf = true;
+    let said = |fake: &Fake| fake.condition("Progressing")["message"].as_str().unwrap_or_default().to_owned();
+    for _ in 0..20 {
+        fake.pass().await.expect("alive").expect("no fault");
+        fake.world().servers_turn();
+    }
+    assert_eq!(fake.world().replaced, [2, 1], "the leader is not restarted without a hand-off");
+    let words = "zk-0 does not hand its office over (409): the server's words";
+    assert!(said(&fake).ends_with(words), "{}", said(&fake));
+    assert_eq!(said(&fake).matches(words).count(), 1, "{}", said(&fake));
+    let calls = fake.world().calls.len();
+    fake.pass().await.expect("alive").expect("no fault");
+    assert!(fake.world().calls[calls..].iter().all(|call| call == "transfer"), "it is written once");
+    fake.world().deaf = false;
+    fake.settle().await;
+    applied(&fake, "the leader hands over");
+    assert_eq!(fake.world().replaced, [2, 1, 0]);
+    assert!(!said(&fake).contains(words), "{}", said(&fake));
+}
+
+/// Servers that work are restarted while a window is open, and not before.
+#[tokio::test]
+async fn a_restart_waits_for_its_window() {
+    let fake = founded(3).await;
+    let window = |hours: i64| {
+        let begins = Timestamp::now() + SignedDuration::from_hours(hours);
+        json!([{ "start": &begins.to_string()[11..16], "durationMinutes": 180 }])
+    };
+    fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["updateStrategy"]["maintenanceWindows"] = window(6));
+    edit(&fake, "/spec/config/snapCount", json!(5000));
+    fake.settle().await;
+    assert!(fake.world().replaced.is_empty());
+    assert_eq!(fake.condition("Progressing")["reason"], "OutsideMaintenanceWindow");
+    assert!(fake.world().events.iter().any(|reason| reason == "OutsideMaintenanceWindow"));
+    edit(&fake, "/spec/updateStrategy/maintenanceWindows", window(-1));
+    fake.settle().await;
+    applied(&fake, "the window is open");
+    assert_eq!(fake.world().replaced, [2, 1, 0]);
 }

@@ -8,7 +8,7 @@ use crate::founded::Founded;
 use crate::member::{BootstrapState, MemberStatus, Role, StoreState};
 use crate::node::{NodeFacts, OUT_OF_SERVICE};
 use crate::observed::Observed;
-use crate::pod::{EXIT_IDENTITY, EXIT_UNTRUSTED, PodFacts};
+use crate::pod::{EXIT_IDENTITY, EXIT_UNTRUSTED, PodFacts, shorten};
 use operator_api::{Configuration, names};
 
 /// What the members' answers mean together.
@@ -93,6 +93,20 @@ impl Assessment {
     pub(crate) fn is_whole(&self, ordinal: i32) -> bool {
         let troubled = self.problems.iter().chain(&self.joining).any(|problem| problem.ordinal == ordinal);
         self.synced.contains(&ordinal) && !troubled
+    }
+
+    /// What is wrong with these servers, in words.
+    pub(crate) fn troubles(&self, observed: &Observed, ordinals: &[i32]) -> String {
+        let all = || self.problems.iter().chain(&self.joining);
+        let text = |ordinal: &i32| match all().find(|problem| problem.ordinal == *ordinal) {
+            Some(problem) => problem.text.clone(),
+            None => {
+                let is_deleted = observed.pods.get(ordinal).is_some_and(|pod| pod.deleting);
+                let what = if is_deleted { "is being deleted" } else { "is no pod of this ensemble" };
+                format!("{} {what}", names::pod(observed.name(), *ordinal))
+            }
+        };
+        ordinals.iter().map(text).collect::<Vec<_>>().join("; ")
     }
 
     /// Whether a server of ours is synced, and its pod ready and to stay: it can be counted on while another one is away.
@@ -236,7 +250,7 @@ fn problem(observed: &Observed, founded: &Founded, synced: &BTreeSet<i32>, ordin
         Some(Ok(_)) if synced.contains(&ordinal) => {
             some(ProblemKind::MemberOutOfSync, "is synced and not ready".to_owned())
         }
-        Some(Ok(status)) => some(ProblemKind::MemberOutOfSync, out_of_sync(founded, ordinal, status).to_owned()),
+        Some(Ok(status)) => some(ProblemKind::MemberOutOfSync, out_of_sync(founded, ordinal, status)),
     }
 }
 
@@ -299,7 +313,19 @@ fn foreign_claim(observed: &Observed, founded: &Founded, ordinal: i32) -> Option
     ))
 }
 
-fn out_of_sync(founded: &Founded, ordinal: i32, status: &MemberStatus) -> &'static str {
+fn out_of_sync(founded: &Founded, ordinal: i32, status: &MemberStatus) -> String {
+    if let (Some(aside), StoreState::Uninitialized | StoreState::Syncing) =
+        (&status.store.set_aside, status.store_state)
+    {
+        return format!(
+            "found its store damaged and set it aside ({}); it begins anew, and does not vote until it holds its leader's history",
+            shorten(aside)
+        );
+    }
+    unsynced(founded, ordinal, status).to_owned()
+}
+
+fn unsynced(founded: &Founded, ordinal: i32, status: &MemberStatus) -> &'static str {
     let granted = founded.bootstrap.volume(ordinal);
     let replaced = granted.is_some() && granted != status.volume_id.as_deref();
     match (status.role, status.store_state) {

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// Longest message, in characters; the API allows 32768.
-const MESSAGE_CHARS_MAX: usize = 2048;
+pub(crate) const MESSAGE_CHARS_MAX: usize = 2048;
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

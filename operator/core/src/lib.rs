@@ -60,6 +60,7 @@ pub use observed::{Claim, Identity, Observed, Resize, Token, TokenState};
 pub use plan::expansion::is_to_grow;
 pub use plan::{Plan, plan, refuse};
 pub use pod::PodFacts;
+pub use status::with_refusal;
 pub use step::{
     Adoption, Event, EventType, Expansion, Fact, Grant, Hold, Kind, Object, Ownership, Reconfiguration, Removal, Stamp,
     Step, Transfer,

@@ -6,7 +6,7 @@ use operator_api::{Endpoints, Member, UpdateMode, ZooKeeperEnsembleStatus, names
 
 use crate::assess::{Assessment, ProblemKind, answer};
 use crate::build;
-use crate::conditions::{Conditions, Holds, find};
+use crate::conditions::{Conditions, Holds, MESSAGE_CHARS_MAX, find};
 use crate::founded::Founded;
 use crate::member::StoreState;
 use crate::observed::Observed;
@@ -114,6 +114,17 @@ fn leader_name(observed: &Observed, founded: &Founded, ordinal: i32) -> String {
         true => names::pod(observed.name(), ordinal),
         false => format!("server.{}", founded.myid(ordinal)),
     }
+}
+
+/// The status with what the leader said to a request of this pass: it stands in the message of `Progressing`, until a pass is not refused.
+pub fn with_refusal(status: &ZooKeeperEnsembleStatus, refusal: &str) -> ZooKeeperEnsembleStatus {
+    let mut told = status.clone();
+    for condition in told.conditions.iter_mut().filter(|condition| condition.type_ == "Progressing") {
+        let room = MESSAGE_CHARS_MAX.saturating_sub(refusal.chars().count() + 2);
+        let message: String = condition.message.chars().take(room).collect();
+        condition.message = format!("{message}; {refusal}").chars().take(MESSAGE_CHARS_MAX).collect();
+    }
+    told
 }
 
 /// Events for what changed between the old status and the new: a condition turned, a member came back on a new volume.

@@ -401,7 +401,11 @@ impl World {
 
     fn transfer(&mut self, token: &Token, transfer: &Transfer) -> Result<(), u16> {
         self.check_token(token)?;
-        if self.leader != Some(transfer.from) || transfer.myid != transfer.to + 1 || !self.serves(transfer.to) {
+        if self.deaf
+            || self.leader != Some(transfer.from)
+            || transfer.myid != transfer.to + 1
+            || !self.serves(transfer.to)
+        {
             return Err(409);
         }
         self.leader = Some(transfer.to);

@@ -115,6 +115,8 @@ pub struct World {
     pub fault: Option<(usize, Fault)>,
     /// A status that every mutating call on this path is answered with.
     pub refusal: Option<(String, u16)>,
+    /// The leader refuses to hand its office over.
+    pub deaf: bool,
     /// An object that nobody may read.
     pub unreadable: Option<String>,
     /// Processes that the API server is out of reach for: nothing is answered, nothing arrives.

@@ -33,7 +33,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_api::{Rebuild, RebuildClaim, StorageType, names};
 
-use super::{Next, Plan, hand_off, normal, record, report};
+use super::{Next, Plan, hand_off, normal, record, report, roll};
 use crate::assess::Assessment;
 use crate::conditions::Holds;
 use crate::founded::Founded;
@@ -316,11 +316,11 @@ impl Member<'_> {
                 "{pod} is on new volumes, and another request may take the place of this one"
             ));
         }
-        let trouble = self.troubles(&[self.ordinal]);
+        let trouble = self.assessment.troubles(self.observed, &[self.ordinal]);
         Move::Wait(format!("{pod} comes back on empty volumes: {trouble}"))
     }
 
-    /// Why the member's volumes may not go now: every other voter must be well, on volumes that stay.
+    /// Why the member's volumes may not go now: every other voter must be well, for as long as a restart would wait for, on volumes that stay.
     ///
     /// The budget takes a healthy pod only when all others are ready, whoever they are. It is asked for nothing that it would
     /// refuse, since the claims would be on their way out meanwhile.
@@ -336,10 +336,13 @@ impl Member<'_> {
         others.remove(ordinal);
         let troubled: Vec<i32> = others.iter().copied().filter(|other| !self.is_whole(*other)).collect();
         if !troubled.is_empty() {
-            return Some(self.troubles(&troubled));
+            return Some(assessment.troubles(self.observed, &troubled));
         }
-        let going = others.iter().flat_map(|other| self.claims_of(*other)).find(|claim| claim.deleting)?;
-        Some(format!("claim {} of another server is being deleted", going.name))
+        let mut claims = others.iter().flat_map(|other| self.claims_of(*other));
+        if let Some(going) = claims.find(|claim| claim.deleting) {
+            return Some(format!("claim {} of another server is being deleted", going.name));
+        }
+        roll::restless(self.observed, self.ensemble, others.into_iter())
     }
 
     /// The office goes to another voter first.
@@ -358,16 +361,6 @@ impl Member<'_> {
 
     fn is_whole(&self, ordinal: i32) -> bool {
         self.assessment.stays_whole(self.observed, ordinal)
-    }
-
-    /// What is wrong with these, in words.
-    fn troubles(&self, ordinals: &[i32]) -> String {
-        let all = || self.assessment.problems.iter().chain(&self.assessment.joining);
-        let text = |ordinal: &i32| match all().find(|problem| problem.ordinal == *ordinal) {
-            Some(problem) => problem.text.clone(),
-            None => format!("{} is being deleted, or is no pod of this ensemble", self.pod(*ordinal)),
-        };
-        ordinals.iter().map(text).collect::<Vec<_>>().join("; ")
     }
 
     /// The claims of the member that exist.

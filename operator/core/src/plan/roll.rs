@@ -137,6 +137,21 @@ pub(crate) fn dead(
     Pass { observed, ensemble, founded, assessment, outdated, next }.dead()
 }
 
+/// Which of these servers has not been ready for `minReadySeconds`.
+pub(super) fn restless(
+    observed: &Observed,
+    ensemble: &ValidEnsemble,
+    servers: impl Iterator<Item = i32>,
+) -> Option<String> {
+    let wanted = i64::from(ensemble.spec.update_strategy.min_ready_seconds);
+    let young = |pod: &&PodFacts| {
+        pod.ready_turned.as_ref().is_none_or(|since| observed.now.0.duration_since(since.0).as_secs() < wanted)
+    };
+    let pods = servers.filter_map(|ordinal| observed.pods.get(&ordinal));
+    let young: Vec<&str> = pods.filter(young).map(|pod| pod.name.as_str()).collect();
+    (wanted > 0 && !young.is_empty()).then(|| format!("{} is not ready for {wanted} s yet", young.join(", ")))
+}
+
 impl Pass<'_> {
     /// A pod whose container does not run.
     fn dead(&self) -> Option<Move> {
@@ -238,7 +253,7 @@ impl Pass<'_> {
                 format!(
                     "{}: not ready within {deadline} s on the newest pod template. No other pod is restarted before it is: edit the \
                      spec, or take the edit back, and it is replaced",
-                    self.troubles(&late)
+                    assessment.troubles(observed, &late)
                 ),
                 true,
             ));
@@ -246,17 +261,7 @@ impl Pass<'_> {
         if let Some(why) = assessment.unsettled(founded) {
             return Some((why, false));
         }
-        (!troubled.is_empty()).then(|| (self.troubles(&troubled), false))
-    }
-
-    /// What is wrong with these, in words.
-    fn troubles(&self, ordinals: &[i32]) -> String {
-        let all = || self.assessment.problems.iter().chain(&self.assessment.joining);
-        let text = |ordinal: &i32| match all().find(|problem| problem.ordinal == *ordinal) {
-            Some(problem) => problem.text.clone(),
-            None => format!("{} is being deleted", self.pod(*ordinal)),
-        };
-        ordinals.iter().map(text).collect::<Vec<_>>().join("; ")
+        (!troubled.is_empty()).then(|| (assessment.troubles(observed, &troubled), false))
     }
 
     /// How long a pod has not been ready: since it was made, or since it ceased to be.
@@ -320,11 +325,7 @@ impl Pass<'_> {
 
     /// Which server has not been ready long enough.
     fn restless(&self) -> Option<String> {
-        let wanted = i64::from(self.ensemble.spec.update_strategy.min_ready_seconds);
-        let young = |pod: &&PodFacts| pod.ready_turned.as_ref().is_none_or(|since| self.seconds_since(since) < wanted);
-        let ours = self.observed.pods.range(0..self.founded.pods).map(|(_, pod)| pod);
-        let young: Vec<&str> = ours.filter(young).map(|pod| pod.name.as_str()).collect();
-        (wanted > 0 && !young.is_empty()).then(|| format!("{} is not ready for {wanted} s yet", young.join(", ")))
+        restless(self.observed, self.ensemble, 0..self.founded.pods)
     }
 
     /// The leader is the last one that is outdated: a follower that is not takes its office.
