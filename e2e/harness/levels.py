@@ -25,7 +25,8 @@ PACKAGES = ("process", "mixed", "chaos", "scenarios")
 MIXED_CORE = ["JRJ", "RJR", "migration"]
 # Of the scenarios on a cluster, what runs only when it is named, or with --all.
 CLUSTER_SLOW = (
-    *("E4", "E6 ten rounds", "E6 up and down, claims deleted", "E7", "E10", "E11 by swap", "E13", "E14", "E15", "E16", "E20", "E21", "E22", "E24", "E30 hibernated by spec.hibernate"),
+    *("E4", "E6 ten rounds", "E6 up and down, claims deleted", "E7", "E10", "E11 by swap", "E12 more memory", "E12 a node", "E13", "E14", "E15", "E16"),
+    *("E20", "E21", "E22", "E24", "E30 hibernated by spec.hibernate"),
     *("E31", "E32", "E34", "E35", "accidents", "charts:", "node out of service", "plugin:", "teeth:"),
 )
 SEEDS = 10_000_000

@@ -140,18 +140,37 @@ def swapped(ensemble: Ensemble, before: dict[str, str]) -> int:
 @case("E12 a bad image stops after one pod and heals")
 def bad_image(world: World) -> str:
     """An image that does not exist: one pod is lost to it, the others serve; the revert brings it back."""
-    with world.ensemble("e12", 3, STRATEGY) as ensemble:
+    return stalls_and_heals(world, "e12", {"image": {"repository": "localhost/nowhere", "tag": "none"}}, {"image": None})
+
+
+@case("E12 more memory than any node has stops after one pod and heals")
+def impossible_memory(world: World) -> str:
+    """The same for a pod that no node can take."""
+    much, enough = ({"resources": {"requests": {"memory": asked}, "limits": {"memory": most}}} for asked, most in (("900Gi", "900Gi"), ("128Mi", "512Mi")))
+    return stalls_and_heals(world, "e12-memory", much, enough)
+
+
+@case("E12 a node that does not exist stops after one pod and heals")
+def impossible_node(world: World) -> str:
+    """And for one that no node is for."""
+    nowhere = {"scheduling": {"nodeSelector": {"kubernetes.io/hostname": "nowhere"}}}
+    return stalls_and_heals(world, "e12-node", nowhere, {"scheduling": {"nodeSelector": None}})
+
+
+def stalls_and_heals(world: World, name: str, edit: dict[str, Any], back: dict[str, Any]) -> str:
+    """An edit with which no pod starts takes one pod of three, and the way back mends it."""
+    with world.ensemble(name, 3, STRATEGY) as ensemble:
         ensemble.wait_ready()
         roll = Roll(ensemble)
         roll.look()
         with world.load(ensemble) as load:
             load.wait_for_writes(100, 60)
-            patch(ensemble, {"image": {"repository": "localhost/nowhere", "tag": "none"}})
+            patch(ensemble, edit)
             roll.until("the roll to be stalled", lambda: ensemble.condition("Progressing").get("reason") == "RolloutStalled")
             said = ensemble.condition("Progressing")["message"]
-            assert len(roll.replaced) == 1, f"a bad image took {roll.replaced}"
+            assert len(roll.replaced) == 1, f"{edit} took {roll.replaced}"
             load.wait_for_writes(100, 60)
-            patch(ensemble, {"image": None})
+            patch(ensemble, back)
             roll.until("the ensemble to heal", lambda: is_done(ensemble))
             assert set(roll.replaced) == {roll.replaced[0]}, f"replaced {roll.replaced}"
             load.wait_for_writes(100, 60)
