@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import apache, build, engine, matrix, network, node_image, places, runner, rust_image
+from . import apache, build, engine, helm, matrix, network, node_image, places, runner, rust_image
 from .cluster import Cluster
 from .chaos import World as ChaosWorld
 from .mixed import World as MixedWorld
@@ -152,11 +152,21 @@ def cluster(names: list[str], artifacts: Path, chosen: engine.Engine, *, from_so
     cluster = start_engine(chosen, "zke-test", log)
     try:
         bring_up(cluster, log, from_source=from_source)
+        _make_tools(names, log)
         return _inside(cluster, names, artifacts)
     finally:
         if not keep:
             with step("removing the cluster"):
                 tear_down(cluster)
+
+
+def _make_tools(names: list[str], log: Path) -> None:
+    """Makes what scenarios run beside the cluster. They are run where only the cluster can be reached, and no registry."""
+    selected = runner.select(runner.find("scenarios"), names)
+    for prefix, make in {"charts:": helm.program, "plugin:": build.plugin}.items():
+        if any(case.name.startswith(prefix) for case in selected):
+            with step(f"building what {prefix} needs"):
+                make(log)
 
 
 def start_engine(chosen: engine.Engine, name: str, log: Path) -> Cluster:
