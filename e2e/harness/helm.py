@@ -37,10 +37,14 @@ class Helm:
         options = [word for setting in settings for word in ("--set", setting)]
         return run([*self.cluster.engine.enter, self.program, *map(str, words), *options], env=self.cluster.env, timeout=WAIT_SECONDS + 30)
 
+    def template(self, name: str, chart: Path, *words: str, settings: Sequence[str] = ()) -> str:
+        """What a chart makes. A helm that go has installed does not know for which Kubernetes it was made."""
+        return self.run("template", name, chart, "--kube-version", versions.KUBERNETES, *words, settings=settings)
+
     def refuses(self, chart: Path, setting: str) -> str:
         """Checks that a chart does not take a value; returns why."""
         try:
-            self.run("template", "refused", chart, settings=[setting])
+            self.template("refused", chart, settings=[setting])
         except CommandFailed as error:
             return str(error)
         raise AssertionError(f"{chart.name} takes {setting}")

@@ -68,9 +68,9 @@ def check(cluster: Cluster, program: Helm) -> int:
     for chart in (helm.OPERATOR, helm.ENSEMBLE):
         program.run("lint", "--strict", chart)
     count = sum(dry_run(cluster, program, "operator", *variant) for variant in VARIANTS)
-    monitored = program.run("template", "operator", helm.OPERATOR, settings=["monitoring.podMonitor.enabled=true"])
+    monitored = program.template("operator", helm.OPERATOR, settings=["monitoring.podMonitor.enabled=true"])
     assert "kind: PodMonitor" in monitored
-    ensemble = program.run("template", "zk", helm.ENSEMBLE)
+    ensemble = program.template("zk", helm.ENSEMBLE)
     cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=ensemble.encode())
     for chart, setting, word in REFUSED:
         said = program.refuses(chart, setting)
@@ -80,7 +80,7 @@ def check(cluster: Cluster, program: Helm) -> int:
 
 def dry_run(cluster: Cluster, program: Helm, name: str, *settings: str) -> int:
     """What the operator's chart makes with these values, as the API server would take it."""
-    text = program.run("template", name, helm.OPERATOR, "-n", "default", settings=settings)
+    text = program.template(name, helm.OPERATOR, "-n", "default", settings=settings)
     cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "--server-side", "--force-conflicts", "-f", "-", stdin=text.encode())
     return text.count("\nkind: ")
 
