@@ -18,8 +18,8 @@ class Operator:
         self.cluster = cluster
 
     def install(self) -> None:
-        """Applies manifests/ and waits until the operator is ready."""
-        self.cluster.kubectl("apply", "--server-side", "-k", str(places.REPOSITORY / "manifests"))
+        """Applies manifests/, whoever else has set what they say, and waits until the operator is ready."""
+        self.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(places.REPOSITORY / "manifests"))
         self.wait_ready()
 
     def wait_ready(self) -> None:

@@ -55,7 +55,6 @@ def charts(world: World) -> str:
         left = cluster.kubectl("get", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/managed-by=Helm", "-o", "name")
         assert not left.strip(), f"left behind: {left}"
     finally:
-        world.operator.scale(1)
         world.operator.install()
     agreement = ensemble.agree(5)
     ensemble.delete()
