@@ -11,7 +11,9 @@ from .shell import run
 IMAGE = "zookeeper-ensemble:dev"
 BROKEN_IMAGE = "zookeeper-ensemble:broken"
 TARGET = "x86_64-unknown-linux-gnu"
+# What is in the image, and beside it the plugin, which runs on a person's machine: each program's package.
 PROGRAMS = {"ensemble": "ensemble-server", "operator": "operator-controller"}
+PACKAGES = {**PROGRAMS, "kubectl-zke": "operator-kubectl"}
 IMAGE_BYTES_MAX = 30_000_000
 
 
@@ -27,7 +29,7 @@ def static_env() -> dict[str, str]:
 
 def binary(program: str, log: Path) -> Path:
     """Builds a static release binary and returns its path."""
-    arguments = ["build", "--release", "--locked", "--target", TARGET, "--package", PROGRAMS[program], "--bin", program]
+    arguments = ["build", "--release", "--locked", "--target", TARGET, "--package", PACKAGES[program], "--bin", program]
     run(["cargo", *arguments], cwd=places.REPOSITORY, env=static_env(), log=log)
     return places.TARGET / TARGET / "release" / program
 
@@ -39,9 +41,8 @@ def dynamic_binary(program: str, log: Path) -> Path:
 
 
 def plugin(log: Path) -> Path:
-    """Builds `kubectl-zke` and returns its path. It runs on a person's machine, and is not in the image."""
-    run(["cargo", "build", "--release", "--locked", "--target", TARGET, "--package", "operator-kubectl", "--bin", "kubectl-zke"], cwd=places.REPOSITORY, env=static_env(), log=log)
-    return places.TARGET / TARGET / "release" / "kubectl-zke"
+    """Builds `kubectl-zke` and returns its path."""
+    return binary("kubectl-zke", log)
 
 
 def binaries(log: Path) -> dict[str, Path]:

@@ -46,15 +46,18 @@ class Ensemble:
         """Whether a condition is True."""
         return self.condition(kind).get("status") == "True"
 
+    def is_answered(self) -> bool:
+        """Whether the status is the operator's answer to the last edit."""
+        resource = self.resource()
+        return resource.get("status", {}).get("observedGeneration") == resource["metadata"]["generation"]
+
     def wait_ready(self, seconds: float = READY_SECONDS) -> float:
         """Waits until the operator has answered the last edit, the resource is Ready and every pod is, and returns how long that took."""
         start = time.monotonic()
         replicas = self.resource()["spec"]["replicas"]
 
         def ready() -> bool:
-            resource = self.resource()
-            seen = resource.get("status", {}).get("observedGeneration") == resource["metadata"]["generation"]
-            return seen and self.is_true("Ready") and len(self.ready_pods()) == replicas
+            return self.is_answered() and self.is_true("Ready") and len(self.ready_pods()) == replicas
 
         try:
             wait_for(f"{self.name} to be Ready", seconds, ready, every=1)

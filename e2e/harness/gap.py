@@ -62,14 +62,21 @@ class Writers:
     @contextlib.contextmanager
     def running(self) -> Iterator["Writers"]:
         """Writes as long as the block lasts."""
-        for thread in self._threads:
-            thread.start()
-        try:
+        with until(self._stop, self._threads):
             yield self
-        finally:
-            self._stop.set()
-            for thread in self._threads:
-                thread.join()
+
+
+@contextlib.contextmanager
+def until(stop: threading.Event, threads: Sequence[threading.Thread]) -> Iterator[None]:
+    """Threads that run as long as the block lasts, and then until they see that they are to stop."""
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import places, versions
 from .cluster import Cluster
-from .node_image import cached
+from .node_image import go_install
 from .shell import CommandFailed, run
 
 CHARTS = places.REPOSITORY / "charts"
@@ -15,15 +15,7 @@ WAIT_SECONDS = 240
 
 def program(log: Path) -> Path:
     """Builds helm, once."""
-
-    def make(out: Path) -> None:
-        folder = out.with_suffix(".install")
-        module = f"helm.sh/helm/v3/cmd/helm@v{versions.HELM}"
-        run(["go", "install", "-trimpath", "-ldflags=-s", module], env={"CGO_ENABLED": "0", "GOBIN": str(folder)}, log=log)
-        (folder / "helm").rename(out)
-        folder.rmdir()
-
-    return cached(f"helm-{versions.HELM}", make)
+    return go_install("helm.sh/helm/v3/cmd/helm", versions.HELM, log)
 
 
 class Helm:

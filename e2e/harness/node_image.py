@@ -91,7 +91,7 @@ def build(engine: PrivateEngine, log: Path) -> str:
 
 def kind(log: Path) -> Path:
     """The program `kind`."""
-    return _go_install("sigs.k8s.io/kind", versions.KIND, log)
+    return go_install("sigs.k8s.io/kind", versions.KIND, log)
 
 
 def kubectl(log: Path) -> Path:
@@ -125,14 +125,15 @@ def _kubernetes(log: Path) -> Path:
 
 
 def _coredns(log: Path) -> Path:
-    return _go_install("github.com/coredns/coredns", versions.COREDNS, log)
+    return go_install("github.com/coredns/coredns", versions.COREDNS, log)
 
 
 def _local_path_provisioner(log: Path) -> Path:
-    return _go_install("github.com/rancher/local-path-provisioner", versions.LOCAL_PATH_PROVISIONER, log)
+    return go_install("github.com/rancher/local-path-provisioner", versions.LOCAL_PATH_PROVISIONER, log)
 
 
-def _go_install(module: str, version: str, log: Path) -> Path:
+def go_install(module: str, version: str, log: Path) -> Path:
+    """A program that go installs from its module, once."""
     name = module.rsplit("/", 1)[-1]
 
     def make(out: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness import admin
+from harness.gap import until
 from harness.load import close, connect
 from harness.processes import Processes, Server
 from harness.raw_session import OK, RawSession
@@ -49,14 +50,8 @@ class Writer:
     @contextlib.contextmanager
     def running(self) -> Iterator["Writer"]:
         """Writes as long as the block lasts."""
-        for thread in self._threads:
-            thread.start()
-        try:
+        with until(self._stop, self._threads):
             yield self
-        finally:
-            self._stop.set()
-            for thread in self._threads:
-                thread.join()
 
     def p99(self) -> float:
         """In seconds."""

@@ -145,6 +145,11 @@ static int path_fails(const char *path, const char *kind) {
     return failed;
 }
 
+static int fd_fails(int fd, const char *kind) {
+    char path[PATH_MAX];
+    return *root && watched_path(fd, path) && path_fails(path, kind);
+}
+
 static void touch(struct file *file, off_t from, off_t to) {
     if (file->dirty_from == file->dirty_to) {
         file->dirty_from = from;
@@ -314,12 +319,9 @@ static ssize_t written(int fd, ssize_t count, off_t at) {
 
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {
     resolve();
-    char path[PATH_MAX];
-    pthread_mutex_lock(&lock);
-    if (*root && watched_path(fd, path) && fails("write")) {
-        pthread_mutex_unlock(&lock);
+    if (fd_fails(fd, "write"))
         return -1;
-    }
+    pthread_mutex_lock(&lock);
     unsigned long number = ++writes;
     ssize_t done = -1;
     if (number % 3) {
@@ -339,12 +341,9 @@ ssize_t write(int fd, const void *bytes, size_t count) {
     resolve();
     if (fd <= 2 || !*root)
         return real_write(fd, bytes, count);
-    char path[PATH_MAX];
-    pthread_mutex_lock(&lock);
-    if (watched_path(fd, path) && fails("write")) {
-        pthread_mutex_unlock(&lock);
+    if (fd_fails(fd, "write"))
         return -1;
-    }
+    pthread_mutex_lock(&lock);
     ssize_t done = written(fd, real_write(fd, bytes, count), -1);
     pthread_mutex_unlock(&lock);
     return done;
@@ -370,11 +369,9 @@ static int sync_to(int fd, int (**otherwise)(int)) {
     char path[PATH_MAX];
     if (!*root || fstat(fd, &stat) || !watched_path(fd, path))
         return (*otherwise)(fd);
-    pthread_mutex_lock(&lock);
-    if (fails("sync")) {
-        pthread_mutex_unlock(&lock);
+    if (path_fails(path, "sync"))
         return -1;
-    }
+    pthread_mutex_lock(&lock);
     if (!forgets && S_ISREG(stat.st_mode)) {
         struct file *file = find(stat.st_ino);
         keep_file(fd, file ? file : add(stat.st_ino), stat.st_size);

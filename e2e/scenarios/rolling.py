@@ -55,10 +55,8 @@ def patch(ensemble: Ensemble, spec: dict[str, Any], annotations: dict[str, str] 
 
 def is_done(ensemble: Ensemble, size: int = 3) -> bool:
     """Whether the operator has answered the last edit and nothing is left to do."""
-    resource = ensemble.resource()
-    seen = resource["status"].get("observedGeneration") == resource["metadata"]["generation"]
-    settled = ensemble.condition("Progressing").get("status") == "False"
-    return seen and settled and ensemble.is_true("ConfigApplied") and ensemble.is_true("Ready") and len(ensemble.ready_pods()) == size
+    settled = ensemble.is_answered() and ensemble.condition("Progressing").get("status") == "False"
+    return settled and ensemble.is_true("ConfigApplied") and ensemble.is_true("Ready") and len(ensemble.ready_pods()) == size
 
 
 def rolled_once(ensemble: Ensemble, edit: Any) -> str:

@@ -24,11 +24,11 @@ def scale(ensemble: Ensemble, replicas: int, voters: int | None = None) -> float
             if answer and answer["config"]["servers"]:
                 count = len(voters_of(answer))
                 assert count % 2 == 1, f"{name} has a configuration with {count} voters: {answer['config']}"
-        resource = ensemble.resource()
-        status = resource["status"]
+        if not ensemble.is_answered():
+            return False
+        status = ensemble.status()
         return (
-            status["observedGeneration"] == resource["metadata"]["generation"]
-            and (status["voters"], status["observers"], status["replicas"]) == (voters, replicas - voters, replicas)
+            (status["voters"], status["observers"], status["replicas"]) == (voters, replicas - voters, replicas)
             and ensemble.is_true("ReplicasApplied")
             and ensemble.is_true("Ready")
             and len(ensemble.ready_pods()) == replicas
