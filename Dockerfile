@@ -17,6 +17,7 @@ COPY ensemble operator /
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 COPY . .
+ARG ENSEMBLE_COMMIT
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 RUN cargo build --release --locked --target x86_64-unknown-linux-gnu -p ensemble-server --bin ensemble \
  && cargo build --release --locked --target x86_64-unknown-linux-gnu -p operator-controller --bin operator \

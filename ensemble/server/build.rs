@@ -1,14 +1,17 @@
-//! Stamps the day of the build, or of `SOURCE_DATE_EPOCH`, into the version text.
+//! Stamps the day of the build, or of `SOURCE_DATE_EPOCH`, into the version text, and the commit that `ENSEMBLE_COMMIT` names.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 fn main() {
     println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    println!("cargo:rerun-if-env-changed=ENSEMBLE_COMMIT");
     println!("cargo:rerun-if-changed=build.rs");
     let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
     let seconds =
         given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
     println!("cargo:rustc-env=ENSEMBLE_BUILT_ON={}", utc(seconds));
+    let commit = std::env::var("ENSEMBLE_COMMIT").ok().filter(|commit| !commit.is_empty());
+    println!("cargo:rustc-env=ENSEMBLE_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
 }
 
 /// `yyyy-MM-dd HH:mm UTC` (days to civil date after Howard Hinnant's `civil_from_days`).

@@ -48,6 +48,7 @@ pub use acl::Access;
 pub use apply::{DigestMismatch, Event, EventKind, Outcome};
 pub use path::CONFIG as CONFIG_PATH;
 pub use pending::Pending;
+pub use quota::NamespaceQuota;
 pub use read::NodeRef;
 pub use snapshot::{Loader, Walk};
 pub use tree::DataTree;

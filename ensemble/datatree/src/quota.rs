@@ -52,7 +52,52 @@ impl Quotas {
     }
 }
 
+/// What the quotas of one namespace, a child of the root, allow and have counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NamespaceQuota {
+    /// Znodes; `None` without a limit.
+    pub count_limit: Option<i64>,
+    /// Bytes of data; `None` without a limit.
+    pub bytes_limit: Option<i64>,
+    /// Znodes counted.
+    pub count: i64,
+    /// Bytes counted.
+    pub bytes: i64,
+}
+
 impl DataTree {
+    /// Quotas by namespace, the sums where it has several (`QuotaMetricsUtils`). A hard limit counts before a soft one. As many as
+    /// clients have created limits for; limits that do not parse are none.
+    pub fn namespace_quotas(&self) -> BTreeMap<String, NamespaceQuota> {
+        let none = NamespaceQuota { count_limit: None, bytes_limit: None, count: 0, bytes: 0 };
+        let mut quotas = BTreeMap::new();
+        for limited in &self.quotas.0 {
+            let stats = |path: &str| {
+                let position = self.find(path)?;
+                Stats::parse(self.slab[position].data().unwrap_or_default())
+            };
+            let Some(namespace) = limited.split('/').nth(1).filter(|name| !name.is_empty()) else { continue };
+            let quota: &mut NamespaceQuota = quotas.entry(namespace.to_string()).or_insert(none);
+            if let Some(limits) = stats(&format!("{QUOTA}{limited}/{LIMITS}")) {
+                let limit = |hard: &str, soft: i64| {
+                    let hard = limits.rest.get(hard).copied().filter(|limit| *limit >= 0);
+                    hard.or((soft >= 0).then_some(soft))
+                };
+                let add = |sum: Option<i64>, more: Option<i64>| match (sum, more) {
+                    (Some(sum), Some(more)) => Some(sum.saturating_add(more)),
+                    (sum, more) => sum.or(more),
+                };
+                quota.count_limit = add(quota.count_limit, limit("countHardLimit", limits.count));
+                quota.bytes_limit = add(quota.bytes_limit, limit("byteHardLimit", limits.bytes));
+            }
+            if let Some(usage) = stats(&stats_path(limited)) {
+                quota.count = quota.count.saturating_add(usage.count);
+                quota.bytes = quota.bytes.saturating_add(usage.bytes);
+            }
+        }
+        quotas
+    }
+
     /// A znode was created, and is there.
     pub(crate) fn quota_after_create(&mut self, path: &str, position: Position) {
         if let Some((limited, name)) = quota_znode(path) {

@@ -46,7 +46,7 @@ impl Peer {
             Zab::ReceiveSnapshot { conn, zxid } => self.loading = Some((conn, Loader::new(self.seed, zxid))),
             Zab::Install { zxid } => self.install(zxid),
             Zab::Role(role) => self.take_office(now, role),
-            Zab::Stopped => self.leave_office(),
+            Zab::Stopped => self.leave_office(now),
             Zab::Forwarded { learner, request, auth, .. } => match self.office {
                 Some(Role::Leading) => self.forwarded(now, learner, &request, auth),
                 _ => self.pass_on(now, learner, request, auth),
@@ -60,7 +60,7 @@ impl Peer {
             }
             Zab::Revalidate { learner, session, timeout_ms } => {
                 let owner = Owner::Learner(learner);
-                let valid = self.leader.sessions.attach(session, timeout_ms, owner, now.elapsed);
+                let valid = self.take_up(now, session, timeout_ms, owner);
                 self.zab.answer_revalidate(learner, session, valid);
             }
             Zab::Revalidated { session, valid } => self.answer_who_asked(now, session, valid),
@@ -128,8 +128,9 @@ impl Peer {
     }
 
     /// The office ended: nobody is served, and what was on its way is for the next leader to decide.
-    fn leave_office(&mut self) {
+    fn leave_office(&mut self, now: Now) {
         self.office = None;
+        self.unavailable_since.get_or_insert(now.elapsed);
         self.leader.reset();
         self.give_up_reconfig();
         self.local.clear();
@@ -162,7 +163,10 @@ impl Peer {
         };
         assert_eq!(record.header.zxid, zxid, "a transaction is delivered under its own zxid");
         let outcome = self.tree.apply(&record);
+        let changes = self.leader.pending.len();
         self.leader.pending.applied(zxid);
+        self.measures.outstanding_changes_removed += (changes - self.leader.pending.len()) as u64;
+        self.measure_propagation(now, record.header.time_ms);
         self.note_reconfigured(zxid);
         self.counters.commits += 1;
         if let Some(mismatch) = &outcome.digest_mismatch {
@@ -170,7 +174,7 @@ impl Peer {
         }
         let is_late = self.mutants.answer_before_event();
         if !is_late {
-            outcome.events.iter().for_each(|event| self.fire(event, zxid));
+            outcome.events.iter().for_each(|event| self.fire(now, event, zxid));
         }
         let ended = outcome.closed_session;
         if let Some(session) = ended {
@@ -189,13 +193,23 @@ impl Peer {
             && let Some(write) = self.local_writes.pop_front()
             && let Some(client) = write.client
         {
+            self.measures.sessions_closed += u64::from(ended.is_some() && outcome.error.is_ok());
             self.complete(now, client, &record, &outcome);
         }
         if is_late {
-            outcome.events.iter().for_each(|event| self.fire(event, zxid));
+            outcome.events.iter().for_each(|event| self.fire(now, event, zxid));
         }
         if let Some(client) = ended.and_then(|session| self.clients.bound(session)) {
             self.close_client(client);
+        }
+    }
+
+    /// Differs from ZooKeeper: what a server catches up with before it serves is not measured; it was not meant to be here before.
+    fn measure_propagation(&mut self, now: Now, given_ms: i64) {
+        if self.office.is_some()
+            && let Some(Ok(took_ms)) = now.wall_ms.checked_sub(given_ms).map(u64::try_from)
+        {
+            self.measures.propagation_latency.observe(now.elapsed, took_ms as f64);
         }
     }
 
@@ -211,31 +225,39 @@ impl Peer {
 
     // ---- watches ----
 
-    fn fire(&mut self, event: &Event<'_>, zxid: Zxid) {
+    fn fire(&mut self, now: Now, event: &Event<'_>, zxid: Zxid) {
         let kind = match event.kind {
             EventKind::Created => EventType::NodeCreated,
             EventKind::DataChanged => EventType::NodeDataChanged,
             EventKind::Deleted => EventType::NodeDeleted,
         };
         let told = self.watches.take_data(&event.path);
-        self.notify(&told, kind, &event.path, &event.acl, zxid);
+        self.notify(now, &told, kind, &event.path, &event.acl, zxid);
         if event.kind == EventKind::Deleted {
             let mut others = self.watches.take_child(&event.path);
             others.retain(|client| !told.contains(client));
-            self.notify(&others, kind, &event.path, &event.acl, zxid);
+            self.notify(now, &others, kind, &event.path, &event.acl, zxid);
         }
         if let Some(acl) = &event.parent_acl {
             let parent = event.parent_path();
             let watchers = self.watches.take_child(parent);
-            self.notify(&watchers, EventType::NodeChildrenChanged, parent, acl, zxid);
+            self.notify(now, &watchers, EventType::NodeChildrenChanged, parent, acl, zxid);
         }
     }
 
     /// Tells each watcher that may read the znode; the others have used up their watch all the same (CVE-2024-23944).
-    fn notify(&mut self, watchers: &[ClientId], kind: EventType, path: &str, list: &[Acl], zxid: Zxid) {
+    fn notify(&mut self, now: Now, watchers: &[ClientId], kind: EventType, path: &str, list: &[Acl], zxid: Zxid) {
         if watchers.is_empty() {
             return;
         }
+        let measures = &mut self.measures;
+        let told = match kind {
+            EventType::NodeCreated => &mut measures.node_created_watch_count,
+            EventType::NodeDeleted => &mut measures.node_deleted_watch_count,
+            EventType::NodeDataChanged => &mut measures.node_changed_watch_count,
+            EventType::NodeChildrenChanged => &mut measures.node_children_watch_count,
+        };
+        told.observe(now.elapsed, watchers.len() as f64);
         let mut frame = Vec::new();
         WatcherEvent::notify(&mut frame, kind, path, zxid);
         for &id in watchers {
@@ -243,6 +265,7 @@ impl Peer {
             let access = Access { identities: &client.identities, skip_acl: self.config.skip_acl };
             if acl::check(list, Acl::READ, access) {
                 client.output.extend_from_slice(&frame);
+                self.measures.watch_bytes += frame.len() as u64;
                 client.sent += 1;
                 self.counters.sent += 1;
                 self.announce(id);
@@ -256,6 +279,7 @@ impl Peer {
     fn complete(&mut self, now: Now, id: ClientId, record: &TxnRecord, outcome: &Outcome<'_>) {
         if record.txn.op() == OpCode::CreateSession {
             if self.clients.get(id).is_some_and(|client| client.phase == Phase::Resolving) {
+                self.measures.sessions_created += 1;
                 self.answer_connect(now, id, Some(record.header.session));
             }
             return;
@@ -276,7 +300,9 @@ impl Peer {
             }
         });
         *slot = Slot::Done { reply: bytes };
-        self.counters.latency.record(now.elapsed.saturating_sub(since));
+        let took = now.elapsed.saturating_sub(since);
+        self.counters.latency.record(took);
+        self.measures.updatelatency.observe_ms(now.elapsed, took);
         self.drain(now, id);
     }
 }

@@ -83,6 +83,8 @@ pub(crate) struct Client {
     pub(crate) bound: Option<SessionId>,
     /// Negotiated; zero until then.
     pub(crate) timeout_ms: i32,
+    /// Since when it speaks for its session, once it does.
+    pub(crate) open_since: Duration,
     pub(crate) received: u64,
     pub(crate) sent: u64,
 }
@@ -103,6 +105,7 @@ impl Client {
             read_only_byte: true,
             bound: None,
             timeout_ms: 0,
+            open_since: Duration::ZERO,
             received: 0,
             sent: 0,
         }
@@ -177,6 +180,12 @@ impl Clients {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ClientId, &Client)> {
         self.by_id.iter()
+    }
+
+    /// Since when each connection with a session has had it.
+    pub(crate) fn open_since(&self) -> impl Iterator<Item = Duration> + '_ {
+        let is_open = |client: &&Client| client.session().is_some();
+        self.by_id.values().filter(is_open).map(|client| client.open_since)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -50,6 +50,7 @@ impl Peer {
         self.clients.bind(session, id);
         if self.begins_local_sessions() {
             self.local.begin(session, timeout_ms, now.elapsed);
+            self.measures.sessions_created += 1;
             return self.answer_connect(now, id, Some(session));
         }
         let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
@@ -59,6 +60,7 @@ impl Peer {
     }
 
     fn attach(&mut self, now: Now, id: ClientId, session: SessionId, timeout_ms: i32, given: &[u8]) {
+        self.measures.connection_revalidate_count += 1;
         if self.read_only && self.tree.sessions().contains_key(&session) {
             let address = self.clients.get(id).map(|client| tracing::field::display(client.address));
             tracing::info!(target: CLIENTS, address, %session, "refusing a client: a session of the ensemble, and there is no quorum");
@@ -74,16 +76,27 @@ impl Peer {
         }
         self.clients.bind(session, id);
         if self.local.touch(session, Some(timeout_ms), now.elapsed) {
+            self.measures.sessions_revalidated += 1;
             self.answer_connect(now, id, Some(session));
         } else if self.read_only {
             self.answer_connect(now, id, None);
         } else if self.office == Some(Role::Leading) {
-            let alive = self.leader.sessions.attach(session, timeout_ms, Owner::Local, now.elapsed);
+            let alive = self.take_up(now, session, timeout_ms, Owner::Local);
+            self.measures.sessions_revalidated += u64::from(alive);
             self.answer_connect(now, id, alive.then_some(session));
         } else {
+            self.measures.revalidate_count += 1;
             self.revalidations.push_back((session, Asker::Client(id)));
             self.zab.revalidate(session, timeout_ms);
         }
+    }
+
+    /// Leader: a session's client is connected to that server from now on. False when the session is unknown or closing.
+    pub(crate) fn take_up(&mut self, now: Now, session: SessionId, timeout_ms: i32, owner: Owner) -> bool {
+        let from_elsewhere = self.leader.sessions.is_elsewhere(session, owner);
+        let alive = self.leader.sessions.attach(session, timeout_ms, owner, now.elapsed);
+        self.measures.sessions_moved += u64::from(alive && from_elsewhere);
+        alive
     }
 
     /// The leader's word on a session that a client of this learner wants back. The learner first waits, by a sync, for every write
@@ -120,6 +133,7 @@ impl Peer {
             None => self.close_client(id),
             Some(session) => {
                 client.phase = Phase::Open(session);
+                client.open_since = now.elapsed;
                 let backlog = std::mem::take(&mut client.backlog);
                 self.announce(id);
                 self.effects.push_back(Effect::PauseReading { client: id, on: false });

@@ -4,6 +4,7 @@
 //! checks becomes an error transaction: it has a zxid and a place in the order like any other, which is also how the
 //! server that the client is connected to learns of the failure.
 
+use crate::client::Phase;
 use crate::session::{Owner, Sessions};
 use crate::{CLIENTS, Effect, Peer, Reaping};
 use bytes::Bytes;
@@ -60,7 +61,8 @@ impl Leader {
 
 /// What waits at the leader until zab takes more writes, in the order in which it came.
 pub(crate) enum Waiting {
-    Write(Submission),
+    /// And since when.
+    Write(Submission, Duration),
     Sync(SyncOrigin),
 }
 
@@ -80,10 +82,13 @@ pub(crate) struct Submission {
 impl Peer {
     /// Puts a write into the order, or has it wait until zab takes more.
     pub(crate) fn submit(&mut self, now: Now, submission: Submission) {
+        let measures = &mut self.measures;
+        measures.prep_processor_request_queued += 1;
+        measures.prep_processor_queue_size.observe(now.elapsed, self.leader.waiting.len() as f64);
         if self.leader.waiting.is_empty() && self.zab.can_propose() {
-            self.propose(now, &submission);
+            self.propose(now, &submission, now.elapsed);
         } else {
-            self.leader.waiting.push_back(Waiting::Write(submission));
+            self.leader.waiting.push_back(Waiting::Write(submission, now.elapsed));
         }
     }
 
@@ -102,8 +107,8 @@ impl Peer {
         while let Some(waiting) = self.leader.waiting.pop_front() {
             match waiting {
                 Waiting::Sync(origin) => drop(self.zab.sync(now, origin)),
-                Waiting::Write(submission) if self.zab.can_propose() => self.propose(now, &submission),
-                waiting @ Waiting::Write(_) => {
+                Waiting::Write(submission, since) if self.zab.can_propose() => self.propose(now, &submission, since),
+                waiting @ Waiting::Write(..) => {
                     self.leader.waiting.push_front(waiting);
                     break;
                 }
@@ -113,7 +118,10 @@ impl Peer {
         done
     }
 
-    fn propose(&mut self, now: Now, submission: &Submission) {
+    fn propose(&mut self, now: Now, submission: &Submission, since: Duration) {
+        let waited = now.elapsed.saturating_sub(since);
+        self.measures.prep_processor_queue_time_ms.observe_ms(now.elapsed, waited);
+        let changes = self.leader.pending.len();
         let zxid = self.zab.next_zxid();
         let Submission { session, cxid, .. } = *submission;
         let mut standing = self.standing(submission);
@@ -157,6 +165,9 @@ impl Peer {
         self.track(now, submission, &record);
         self.note_reconfig(submission, &record, refused);
         self.counters.proposals += 1;
+        self.measures.proposal_size.observe(bytes.len());
+        let queued = self.leader.pending.len().saturating_sub(changes);
+        self.measures.outstanding_changes_queued += queued as u64;
         self.zab.propose(now, zxid, bytes);
         self.leader.proposed.push_back(record);
     }
@@ -214,6 +225,13 @@ impl Peer {
         // Received, and not needed: this server's log went further.
         self.incoming = None;
         self.office = Some(role);
+        if let Some(since) = self.unavailable_since.take() {
+            let unavailable = now.elapsed.saturating_sub(since);
+            self.measures.unavailable_time.observe_ms(now.elapsed, unavailable);
+            if role == Role::Leading {
+                self.measures.leader_unavailable_time.observe_ms(now.elapsed, unavailable);
+            }
+        }
         if role == Role::Leading {
             self.leader.next_reaping = now.elapsed + self.config.reaping.interval;
             let heard = if self.mutants.clocks_do_not_restart() { Duration::ZERO } else { now.elapsed };
@@ -244,6 +262,8 @@ impl Peer {
         }
         self.speak_for_paused(now);
         for client in self.idle.expired(now.elapsed) {
+            let is_sessionless = self.clients.get(client).is_some_and(|client| client.phase == Phase::New);
+            self.measures.sessionless_connections_expired += u64::from(is_sessionless);
             self.close_client(client);
         }
         self.expire_local_sessions(now);

@@ -32,6 +32,7 @@ mod connect;
 mod expiry;
 mod leader;
 mod local;
+mod measures;
 mod mutants;
 mod observers;
 mod read;
@@ -44,6 +45,7 @@ mod transfer;
 mod watch;
 mod watch_requests;
 
+pub use measures::{Measures, Sizes};
 pub use mutants::Mutants;
 pub use reconfig::{Reconfiguration, ReconfigureError};
 pub use status::{ClientStatus, Status};
@@ -309,6 +311,9 @@ pub struct Peer {
     outstanding: usize,
     paused: Vec<ClientId>,
     counters: Counters,
+    measures: Measures,
+    /// Since when nobody is served; `None` in office.
+    unavailable_since: Option<Duration>,
     /// Nobody is ended for silence before: this server may have stood still itself.
     no_expiry_before: Duration,
     /// Nothing is applied or answered any more.
@@ -353,6 +358,8 @@ impl Peer {
             outstanding: 0,
             paused: Vec::new(),
             counters: Counters::default(),
+            measures: Measures::default(),
+            unavailable_since: Some(now.elapsed),
             no_expiry_before: Duration::ZERO,
             halted: false,
             effects: VecDeque::new(),
@@ -542,12 +549,28 @@ impl Peer {
     pub fn take_output(&mut self, client: ClientId, into: &mut Vec<u8>) {
         if let Some(client) = self.clients.get_mut(client) {
             client.announced = false;
+            self.measures.response_bytes += client.output.len() as u64;
             if into.is_empty() {
                 std::mem::swap(&mut client.output, into);
             } else {
                 into.append(&mut client.output);
             }
         }
+    }
+
+    /// A turn that began then, with whatever inputs, is over and its output is on its way: for the latency of what was read in it.
+    pub fn end_turn(&mut self, began: Duration, now: Duration) {
+        self.measures.end_turn(began, now);
+    }
+
+    /// Whether [`Peer::end_turn`] has anything to measure.
+    pub fn has_read(&self) -> bool {
+        self.measures.reads_of_turn > 0
+    }
+
+    /// What it has counted and measured since it started.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     // ---- the local snapshot, in slices ----

@@ -121,6 +121,7 @@ impl Peer {
     /// Ends the local sessions whose clients have been silent for too long.
     pub(crate) fn expire_local_sessions(&mut self, now: Now) {
         for session in self.local.expired(now.elapsed) {
+            self.measures.local_sessions_expired += 1;
             tracing::debug!(%session, "local session expired");
             if let Some(client) = self.clients.bound(session) {
                 self.close_client(client);

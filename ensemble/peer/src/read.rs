@@ -31,6 +31,7 @@ impl Peer {
         if client.slots.is_empty() {
             self.answer_read(id, header, body, &identities);
             self.counters.latency.record(Duration::ZERO);
+            self.measures.reads_of_turn += 1;
             self.announce(id);
         } else {
             self.push_slot(id, Slot::Waiting { frame: frame.to_vec(), identities, since: now.elapsed });
@@ -49,7 +50,10 @@ impl Peer {
         let mut reader = Reader::new(frame);
         if let Ok(header) = RequestHeader::decode(&mut reader) {
             self.answer_read(id, header, reader, identities);
-            self.counters.latency.record(now.elapsed.saturating_sub(since));
+            let waited = now.elapsed.saturating_sub(since);
+            self.counters.latency.record(waited);
+            self.measures.readlatency.observe_ms(now.elapsed, waited);
+            self.measures.read_commitproc_time_ms.observe_ms(now.elapsed, waited);
         }
     }
 
@@ -63,7 +67,9 @@ impl Peer {
         let Some(client) = self.clients.get_mut(id) else { return };
         let access = Access { identities, skip_acl: self.config.skip_acl };
         let session = client.bound.unwrap_or(SessionId(0));
+        let start = client.output.len();
         let watch = answer(&self.tree, access, session, header, body, &mut client.output);
+        self.measures.client_response_size.observe(client.output.len() - start);
         client.sent += 1;
         self.counters.sent += 1;
         match watch {
@@ -80,6 +86,7 @@ impl Peer {
         reply(&mut client.output, xid, zxid, ErrorCode::OK, |_| ());
         client.sent += 1;
         self.counters.sent += 1;
+        self.measures.sessions_closed += 1;
         if let Some(session) = client.bound {
             self.local.remove(session);
         }

@@ -135,7 +135,7 @@ impl Peer {
 
     /// Waits for it no longer: what is known of it. One that was not proposed never will be.
     pub fn end_reconfiguration(&mut self) -> Option<Reconfiguration> {
-        let is_own = |waiting: &Waiting| matches!(waiting, Waiting::Write(write) if is_own_reconfig(write));
+        let is_own = |waiting: &Waiting| matches!(waiting, Waiting::Write(write, _) if is_own_reconfig(write));
         self.leader.waiting.retain(|waiting| !is_own(waiting));
         self.reconfiguration.take()
     }

@@ -193,6 +193,10 @@ impl Peer {
     /// Sends a write of one of our clients to the leader, which may be us.
     pub(crate) fn write(&mut self, now: Now, id: ClientId, outgoing: Outgoing) {
         let Outgoing { session, xid: cxid, op, .. } = outgoing;
+        if let Some(client) = self.clients.get(id) {
+            let waiting = client.slots.len() as f64;
+            self.measures.requests_in_session_queue.observe(now.elapsed, waiting);
+        }
         let after = self.zab.last_logged();
         self.local_writes.push_back(LocalWrite { session, cxid, op, client: Some(id), after });
         if self.office == Some(Role::Leading) {
@@ -236,6 +240,7 @@ impl Peer {
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.phase == Phase::Resolving {
             let session = client.bound;
+            self.measures.sessions_revalidated += 1;
             return self.answer_connect(now, id, session);
         }
         let Some(slot) = client.slots.iter_mut().find(|slot| matches!(slot, Slot::Sync { .. })) else { return };
@@ -260,6 +265,7 @@ impl Peer {
             _ => Vec::new(),
         };
         if added.is_empty() {
+            self.measures.auth_failed_count += 1;
             let scheme: String = request.scheme.chars().take(SCHEME_CHARS_MAX).collect();
             tracing::info!(target: CLIENTS, address = %client.address, scheme, "authentication failed, the connection ends");
             self.answer(now, id, xid, Zxid::ZERO, ErrorCode::AUTH_FAILED);
@@ -305,6 +311,7 @@ impl Peer {
 
     /// Sends every answer at the head of the queue, executing the reads that come to it.
     pub(crate) fn drain(&mut self, now: Now, id: ClientId) {
+        let mut reads = 0;
         while let Some(client) = self.clients.get_mut(id) {
             match client.slots.front() {
                 None | Some(Slot::InFlight { .. } | Slot::Sync { .. }) => break,
@@ -315,10 +322,12 @@ impl Peer {
             match slot {
                 Slot::Done { reply } => {
                     client.output.extend_from_slice(&reply);
+                    self.measures.client_response_size.observe(reply.len());
                     client.sent += 1;
                     self.counters.sent += 1;
                 }
                 Slot::Waiting { frame, identities, since } => {
+                    reads += 1;
                     self.execute(now, id, &frame, &identities, since);
                 }
                 Slot::Deferred(outgoing) => {
@@ -331,6 +340,9 @@ impl Peer {
                 }
                 Slot::InFlight { .. } | Slot::Sync { .. } => unreachable!("the loop stops before these"),
             }
+        }
+        if reads > 0 {
+            self.measures.reads_after_write_in_session_queue.observe(now.elapsed, f64::from(reads));
         }
         self.announce(id);
     }
@@ -358,6 +370,7 @@ impl Peer {
         {
             client.paused = true;
             self.paused.push(id);
+            self.measures.request_throttle_wait_count += 1;
             self.effects.push_back(Effect::PauseReading { client: id, on: true });
         }
     }

@@ -108,6 +108,12 @@ impl Sessions {
         self.touch(session, owner.is_none_or(|owner| owner == from).then_some(timeout_ms), now);
     }
 
+    /// Whether the session's client is connected, or was until that server was lost, to another server.
+    pub(crate) fn is_elsewhere(&self, session: SessionId, than: Owner) -> bool {
+        let tracked = self.tracked.get(&session);
+        tracked.is_some_and(|tracked| tracked.orphaned || tracked.owner.is_some_and(|owner| owner != than))
+    }
+
     /// Moves the session to `owner` after a re-attach there. False when the session is unknown or closing.
     pub(crate) fn attach(&mut self, session: SessionId, timeout_ms: i32, owner: Owner, now: Duration) -> bool {
         let alive = self.touch(session, Some(timeout_ms), now);

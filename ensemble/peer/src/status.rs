@@ -5,6 +5,7 @@ use crate::{ClientId, Peer};
 use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
 use ensemble_zab::{LearnerStatus, Role, ZabState};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// A server at one moment.
 #[derive(Clone, Debug)]
@@ -130,6 +131,11 @@ impl Peer {
             latency_avg_ms: if latency.count == 0 { 0.0 } else { latency.total_ms as f64 / latency.count as f64 },
             latency_max_ms: latency.max_ms,
         }
+    }
+
+    /// Since when, on the elapsed clock, each connection that has a session has had it; in no order.
+    pub fn sessions_since(&self) -> impl Iterator<Item = Duration> + '_ {
+        self.clients.open_since()
     }
 
     /// Every client connection, by id.

@@ -22,10 +22,12 @@ mod mutants;
 pub mod properties;
 pub mod quorum;
 pub mod reconfig;
+mod summary;
 mod time;
 pub mod txn;
 
 pub use data::{Acl, AclList, Stat, StatPersisted, ZnodeKind, decode_acl_list, encode_acl_list, next_version};
 pub use error::{DecodeError, ErrorCode};
 pub use id::{Epoch, ServerId, SessionId, Zxid};
+pub use summary::Summary;
 pub use time::Now;

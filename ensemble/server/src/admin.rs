@@ -437,10 +437,8 @@ pub(crate) fn is_authorized(shared: &Shared, headers: &HeaderMap) -> bool {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let report = shared.report().await;
-    match shared.metrics.exposition(report.as_ref()) {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
-        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    }
+    let text = shared.metrics.exposition(report.as_ref());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 pub(crate) fn unavailable(reason: &str) -> Response {

@@ -224,6 +224,7 @@ impl Input {
                 }
                 Ok(None) => false,
                 Err(BadLength(length)) => {
+                    driver.metrics.ensemble_requests_too_large_total.inc();
                     tracing::warn!(target: CLIENTS, address = %connection.address, length, frame_bytes_max, "closing a client whose frame length is negative or above jute.maxbuffer");
                     connection.end();
                     false

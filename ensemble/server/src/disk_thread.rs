@@ -34,11 +34,18 @@ const RECORD_BYTES: usize = 64;
 /// Writes of one turn.
 pub(crate) type Group = Vec<(Ticket, Write)>;
 
+/// A group, and when it was handed over.
+struct Handed {
+    group: Group,
+    at: Instant,
+}
+
 /// What the thread tells the driver.
 #[derive(Default)]
 pub(crate) struct Progress {
     durable: AtomicU64,
     waiting_bytes: AtomicUsize,
+    waiting_records: AtomicUsize,
     snapshot_due: AtomicBool,
     out_of_room: AtomicBool,
     changed: Notify,
@@ -73,7 +80,8 @@ impl Progress {
 
 /// The driver's side of the thread.
 pub(crate) struct DiskThread {
-    groups: Option<Sender<Group>>,
+    groups: Option<Sender<Handed>>,
+    metrics: Arc<Metrics>,
     pub(crate) progress: Arc<Progress>,
     /// For snapshots and purges, on threads of their own.
     pub(crate) disk: RealDisk,
@@ -110,17 +118,22 @@ impl DiskThread {
         let work = Arc::new(Work::default());
         let watchdog = Watchdog::start(work.clone(), patience.limit, patience.has_peers)?;
         let fsync_warning = patience.warn;
-        let worker = Worker { storage, waiting, progress: progress.clone(), work, fsync_warning, metrics };
+        let worker =
+            Worker { storage, waiting, progress: progress.clone(), work, fsync_warning, metrics: metrics.clone() };
         let thread = std::thread::Builder::new().name("disk".to_owned()).spawn(move || worker.run())?;
-        Ok(DiskThread { groups: Some(groups), progress, disk, compression, thread: Some(thread), _watchdog: watchdog })
+        let groups = Some(groups);
+        Ok(DiskThread { groups, metrics, progress, disk, compression, thread: Some(thread), _watchdog: watchdog })
     }
 
     /// Hands over the writes of a turn.
     pub(crate) fn persist(&self, group: Group) {
         self.progress.waiting_bytes.fetch_add(weight(&group), Ordering::AcqRel);
+        let records = count_records(&group);
+        self.progress.waiting_records.fetch_add(records, Ordering::Relaxed);
+        self.metrics.sync_processor_request_queued.inc_by(records as u64);
         if let Some(groups) = &self.groups {
             // The thread ends before this handle only by ending the process, or when the disk is full.
-            let _ = groups.send(group);
+            let _ = groups.send(Handed { group, at: Instant::now() });
         }
     }
 }
@@ -137,7 +150,7 @@ impl Drop for DiskThread {
 
 struct Worker {
     storage: Storage<RealDisk>,
-    waiting: Receiver<Group>,
+    waiting: Receiver<Handed>,
     progress: Arc<Progress>,
     work: Arc<Work>,
     fsync_warning: Duration,
@@ -146,9 +159,9 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        while let Ok(group) = self.waiting.recv() {
-            self.work.begin(group.iter().filter_map(|(_, write)| record_len(write)).sum());
-            match self.persist(group) {
+        while let Ok(handed) = self.waiting.recv() {
+            self.work.begin(handed.group.iter().filter_map(|(_, write)| record_len(write)).sum());
+            match self.persist(handed) {
                 Ok(()) => {}
                 Err(error) if error.is_full() => {
                     tracing::error!(%error, "the disk is full: this server stops until there is room");
@@ -168,18 +181,18 @@ impl Worker {
     }
 
     /// Performs the group and everything else that waits, and syncs once.
-    fn persist(&mut self, group: Group) -> Result<(), StorageError> {
-        let mut weights = weight(&group);
-        let mut last = self.perform(group)?;
-        while let Ok(group) = self.waiting.try_recv() {
-            weights += weight(&group);
-            last = last.max(self.perform(group)?);
+    fn persist(&mut self, handed: Handed) -> Result<(), StorageError> {
+        let mut batch = Batch::default();
+        let mut last = self.perform(handed, &mut batch)?;
+        while let Ok(handed) = self.waiting.try_recv() {
+            last = last.max(self.perform(handed, &mut batch)?);
         }
         let started = Instant::now();
         let report = self.storage.sync()?;
         if report.records > 0 {
-            self.record_sync(started.elapsed(), report.records);
+            self.record_sync(started.elapsed(), report.records, &batch);
         }
+        let weights = batch.weight;
         self.progress.durable.store(last.0, Ordering::Release);
         self.progress.waiting_bytes.fetch_sub(weights, Ordering::AcqRel);
         if self.storage.snapshot_due()? {
@@ -188,22 +201,53 @@ impl Worker {
         Ok(())
     }
 
-    fn perform(&mut self, group: Group) -> Result<Ticket, StorageError> {
+    fn perform(&mut self, Handed { group, at }: Handed, batch: &mut Batch) -> Result<Ticket, StorageError> {
+        let records = count_records(&group);
+        if records > 0 {
+            let waiting = self.progress.waiting_records.fetch_sub(records, Ordering::Relaxed);
+            self.metrics.sync_processor_queue_size.observe(waiting as f64);
+            self.metrics.sync_processor_queue_time_ms.observe_ms_times(at.elapsed(), records);
+            batch.handed.push((at, records));
+        }
+        batch.weight += weight(&group);
+        let started = Instant::now();
         let mut last = Ticket::default();
         for (ticket, write) in &group {
             self.storage.perform(write)?;
             last = *ticket;
         }
+        batch.written += started.elapsed();
         Ok(last)
     }
 
-    fn record_sync(&self, took: Duration, records: usize) {
-        self.metrics.fsynctime.observe_ms(took);
-        self.metrics.sync_processor_batch_size.observe(records as f64);
-        if took > self.fsync_warning {
+    fn record_sync(&self, took: Duration, records: usize, batch: &Batch) {
+        let metrics = &self.metrics;
+        let is_slow = metrics.record_fsync(took, self.fsync_warning);
+        metrics.sync_processor_queue_flush_time_ms.observe_ms(took);
+        metrics.sync_process_time.observe_ms(batch.written);
+        metrics.sync_processor_batch_size.observe(records as f64);
+        for (at, records) in &batch.handed {
+            metrics.sync_processor_queue_and_flush_time_ms.observe_ms_times(at.elapsed(), *records);
+        }
+        if is_slow {
             tracing::warn!(elapsed_ms = took.as_millis() as u64, "fsync of the transaction log is slow");
         }
     }
+}
+
+/// What one sync makes durable.
+#[derive(Default)]
+struct Batch {
+    /// When groups were handed over, and their records.
+    handed: Vec<(Instant, usize)>,
+    /// What counts towards [`WAITING_BYTES_MAX`].
+    weight: usize,
+    /// How long writing it took.
+    written: Duration,
+}
+
+fn count_records(group: &Group) -> usize {
+    group.iter().filter(|(_, write)| matches!(write, Write::Append { .. })).count()
 }
 
 /// Bytes that a write brings to the disk, about; `None` for one that is small.

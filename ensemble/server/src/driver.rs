@@ -56,6 +56,8 @@ pub(crate) struct Driver {
     disk_room: Notify,
     armed: Cell<Duration>,
     rearm: Notify,
+    /// When this server took its office.
+    pub(crate) office_since: Cell<Option<Duration>>,
     /// When this server began to lead.
     pub(crate) leading_since: Cell<Option<Duration>>,
     /// Whether zab leads, serving or not: the quorum port then takes learners.
@@ -109,6 +111,7 @@ impl Driver {
             disk_room: Notify::new(),
             armed: Cell::new(Duration::MAX),
             rearm: Notify::new(),
+            office_since: Cell::default(),
             leading_since: Cell::default(),
             leading: watch::Sender::new(false),
             last_turn_ms,
@@ -150,6 +153,9 @@ impl Driver {
         for (client, connection) in turn.clients.drain(..) {
             peer.take_output(client, &mut turn.output);
             connection.send(&mut turn.output);
+        }
+        if peer.has_read() {
+            peer.end_turn(now.elapsed, self.clock.elapsed());
         }
         self.arm(peer.deadline());
         let is_leading = peer.zab().role() == Role::Leading;
@@ -255,13 +261,14 @@ impl Driver {
     fn take_office(&self, office: Option<Role>, peer: &Peer) {
         let server = self.election.id().0;
         let (epoch, zxid) = (peer.zab().epoch().0, peer.tree().last_zxid());
-        self.leading_since.set((office == Some(Role::Leading)).then(|| self.clock.elapsed()));
+        let now = self.clock.elapsed();
+        self.office_since.set(office.is_some().then_some(now));
+        self.leading_since.set((office == Some(Role::Leading)).then_some(now));
         match office {
             Some(Role::Leading) => tracing::info!(server, epoch, %zxid, "leading"),
             Some(Role::Following { leader }) => tracing::info!(server, leader = leader.0, epoch, %zxid, "following"),
             Some(Role::Observing { leader }) => tracing::info!(server, leader = leader.0, epoch, %zxid, "observing"),
             Some(Role::Looking) | None => {
-                self.metrics.looking_count.inc();
                 tracing::info!(server, "looking for a leader");
             }
         }

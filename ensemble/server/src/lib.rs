@@ -22,7 +22,7 @@ mod frames;
 mod listening;
 pub mod log;
 mod member;
-mod metrics;
+pub mod metrics;
 mod no_quorum;
 mod outgoing;
 mod pause_monitor;
@@ -34,7 +34,6 @@ mod report;
 mod roster;
 pub mod server;
 mod snapshots;
-mod summary;
 mod transfer;
 mod version;
 

@@ -13,7 +13,7 @@ use crate::driver::{Driver, Parts};
 use crate::election_port::{self, ElectionPort};
 use crate::four_letter::Words;
 use crate::listening::{Listener, Listeners, Places, Ports};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Volumes};
 use crate::no_quorum;
 use crate::pause_monitor;
 use crate::quorum_port::{self, LogSource};
@@ -174,7 +174,8 @@ fn run(
     stopped: watch::Receiver<bool>,
     started: threads::Sender<Addresses>,
 ) -> Result<(), MemberError> {
-    let metrics = Arc::new(Metrics::new().map_err(|error| MemberError::System(io::Error::other(error)))?);
+    let volumes = Volumes::new(&settings.directories.data, &settings.directories.log);
+    let metrics = Arc::new(Metrics::new(volumes));
     let shared = Arc::new(admin::Shared::new(metrics.clone(), settings.token_file.clone()));
     shared.check_token_file();
     let ports =
@@ -249,7 +250,7 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
     };
     let volume = settings.operator.as_ref().map(claim).transpose()?;
     let seed = random::seed();
-    let (storage, recovered, tree) = open(disk, settings, seed)?;
+    let (storage, recovered, tree) = open(disk, settings, seed, &shared.metrics)?;
     if let Some(reason) = &recovered.set_aside {
         tracing::error!(
             server = settings.id.0,
@@ -292,14 +293,20 @@ fn open(
     disk: RealDisk,
     settings: &Settings,
     seed: u64,
+    metrics: &Metrics,
 ) -> Result<(Storage<RealDisk>, ensemble_storage::Recovered, DataTree), MemberError> {
     let mut options = ensemble_storage::Options { seed: random::seed(), ..settings.storage.clone() };
     loop {
+        let started = Instant::now();
         let (storage, recovered) = Storage::open(disk.clone(), options.clone())?;
+        metrics.startup_txns_load_time.observe_ms(started.elapsed());
         let Some((zxid, bytes)) = &recovered.snapshot else {
             return Ok((storage, recovered, DataTree::new(seed)));
         };
-        match DataTree::load(seed, *zxid, bytes) {
+        let started = Instant::now();
+        let loaded = DataTree::load(seed, *zxid, bytes);
+        metrics.startup_snap_load_time.observe_ms(started.elapsed());
+        match loaded {
             Ok(tree) => return Ok((storage, recovered, tree)),
             Err(error) => {
                 tracing::error!(%zxid, %error, "the seals of a snapshot hold, and it is no tree");

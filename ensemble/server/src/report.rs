@@ -2,11 +2,22 @@
 
 use crate::config::Settings;
 use crate::driver::Driver;
-use ensemble_peer::Status;
+use ensemble_datatree::NamespaceQuota;
+use ensemble_peer::{Measures, Status};
 use ensemble_proto::ServerId;
 use ensemble_proto::membership::Member;
 use ensemble_zab::{Role, ZabState};
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Sessions are told apart by how long they have had their connection: at most so long.
+pub(crate) const AGES: [(&str, Duration); 5] = [
+    ("1m", Duration::from_secs(60)),
+    ("10m", Duration::from_secs(600)),
+    ("1h", Duration::from_secs(3600)),
+    ("1d", Duration::from_secs(86_400)),
+    ("older", Duration::MAX),
+];
 
 /// What is known when the process has read its configuration and opened its store.
 #[derive(Clone, Debug)]
@@ -43,8 +54,16 @@ pub(crate) struct Report {
     pub(crate) is_hierarchical: bool,
     pub(crate) config_hash: String,
     pub(crate) uptime: Duration,
+    /// How long this server has had its office; zero without one.
+    pub(crate) serving_for: Duration,
     /// How long this server has been the leader.
     pub(crate) leading_for: Option<Duration>,
+    pub(crate) tick: Duration,
+    /// Sessions connected here, by [`AGES`].
+    pub(crate) sessions_by_age: [usize; AGES.len()],
+    pub(crate) quotas: BTreeMap<String, NamespaceQuota>,
+    pub(crate) measures: Measures,
+    pub(crate) zab: ensemble_zab::Measures,
 }
 
 /// Whether a store may vote (C1).
@@ -57,6 +76,7 @@ pub(crate) enum Bootstrap {
 
 impl Report {
     pub(crate) fn new(driver: &Driver, settings: &Settings, identity: &Identity) -> Report {
+        let elapsed = driver.clock.elapsed();
         let (mut status, membership, pending_version) = driver.look(|peer| {
             let zab = peer.zab();
             let pending = zab.pending_membership().map(|pending| pending.version.0);
@@ -66,7 +86,9 @@ impl Report {
         let text = membership.to_string();
         let servers = text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect();
         let own = membership.servers.get(&settings.id).or(settings.ensemble.own.as_ref()).cloned();
-        let elapsed = driver.clock.elapsed();
+        let (measures, zab) = driver.look(|peer| (peer.measures().clone(), peer.zab().measures().clone()));
+        let quotas = driver.look(|peer| peer.tree().namespace_quotas());
+        let since = |since: Duration| elapsed.saturating_sub(since);
         Report {
             status,
             identity: identity.clone(),
@@ -77,7 +99,13 @@ impl Report {
             is_hierarchical: membership.is_hierarchical(),
             config_hash: settings.config_hash.clone(),
             uptime: elapsed,
-            leading_for: driver.leading_since.get().map(|since| elapsed.saturating_sub(since)),
+            serving_for: driver.office_since.get().map_or(Duration::ZERO, since),
+            leading_for: driver.leading_since.get().map(since),
+            tick: settings.tick,
+            sessions_by_age: driver.look(|peer| by_age(peer.sessions_since().map(since))),
+            quotas,
+            measures,
+            zab,
         }
     }
 
@@ -145,5 +173,25 @@ impl Report {
     /// The leader, where there is one.
     pub(crate) fn leader(&self) -> Option<ServerId> {
         self.status.leader
+    }
+}
+
+/// How many are of each of [`AGES`].
+fn by_age(ages: impl Iterator<Item = Duration>) -> [usize; AGES.len()] {
+    let mut counts = [0; AGES.len()];
+    for age in ages {
+        counts[AGES.iter().position(|(_, most)| age <= *most).unwrap_or(AGES.len() - 1)] += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_session_is_of_one_age() {
+        let ages = [0, 60, 61, 600, 3600, 86_400, 86_401, u64::MAX].map(Duration::from_secs);
+        assert_eq!(by_age(ages.into_iter()), [2, 2, 1, 1, 2]);
     }
 }

@@ -8,6 +8,7 @@ use crate::core::Core;
 use crate::effect::{Effect, SyncOrigin};
 use crate::leading::{Leading, Phase};
 use crate::learner::Stage;
+use crate::measures::measure;
 use crate::zab::Verdict;
 use bytes::Bytes;
 use ensemble_proto::membership::Membership;
@@ -55,7 +56,9 @@ impl Leading {
                 _ => self.announce(core, reached, None),
             }
         }
+        let before = core.delivered;
         core.deliver_to(self.committed);
+        measure(&mut core.measures.proposal_latency, core.now, self.times.between(before, core.delivered));
         self.answer_syncs(core);
         if let Some((zxid, successor)) = self.successor
             && core.delivered >= zxid
@@ -87,6 +90,8 @@ impl Leading {
         let first = core.tail.partition_point(|(zxid, _)| *zxid <= self.committed);
         let end = core.tail.partition_point(|(zxid, _)| *zxid <= reached);
         let committed: Vec<_> = core.tail.range(first..end).cloned().collect();
+        core.measures.commit_count += committed.len() as u64;
+        measure(&mut core.measures.quorum_ack_latency, core.now, self.times.between(self.committed, reached));
         self.committed = self.committed.max(reached);
         for learner in self.learners.values_mut().filter(|learner| learner.is_synchronised()) {
             for (zxid, payload) in &committed {

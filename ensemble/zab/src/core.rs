@@ -6,6 +6,7 @@
 use crate::committed_log::CommittedLog;
 use crate::config::{Config, History};
 use crate::effect::{ConnId, Effect, Role};
+use crate::measures::Measures;
 use crate::mutants::Mutants;
 use crate::quorum::{Quorum, Voters};
 use crate::reconfig;
@@ -66,6 +67,7 @@ pub(crate) struct Core {
     receiving: bool,
     attempts: u64,
     random: u64,
+    pub(crate) measures: Measures,
     #[cfg(feature = "mutants")]
     deferred: Option<Vec<Write>>,
 }
@@ -115,6 +117,7 @@ impl Core {
             receiving: false,
             attempts: 0,
             random: seed,
+            measures: Measures::default(),
             #[cfg(feature = "mutants")]
             deferred: None,
             config,

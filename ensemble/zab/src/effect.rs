@@ -61,6 +61,8 @@ pub struct LearnerStatus {
     pub conn: ConnId,
     /// Whether its acknowledgements count.
     pub voter: bool,
+    /// Whether it came to learn only.
+    pub observer: bool,
     /// Whether it has been called up to date.
     pub synced: bool,
     /// Everything up to here is on its disk.

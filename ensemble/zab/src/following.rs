@@ -18,6 +18,7 @@
 use crate::broadcasting::decision;
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, Role, ZabState};
+use crate::measures::{Times, measure};
 use crate::observer_master::ObserverMaster;
 use crate::synchronising::Offered;
 use crate::zab::Verdict;
@@ -76,6 +77,10 @@ pub(crate) struct Following {
     syncs: VecDeque<Zxid>,
     /// Once it serves: the observers that have this follower for their master.
     pub(crate) observers: Option<ObserverMaster>,
+    /// When the newest proposals came, once it serves.
+    times: Times,
+    /// Since when the leader decides how its history gets here, or sends it.
+    pub(crate) planned_at: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,6 +120,8 @@ impl Following {
             report_from: SessionId(i64::MIN),
             syncs: VecDeque::new(),
             observers: None,
+            times: Times::default(),
+            planned_at: None,
         }
     }
 
@@ -285,6 +292,7 @@ impl Following {
         }
         self.epoch = epoch;
         self.stage = Stage::AwaitPlan;
+        self.planned_at = Some(core.now);
         let data = Bytes::copy_from_slice(&current.to_be_bytes());
         core.send_when_durable(conn, QuorumPacket::with_data(PacketType::AckEpoch, position, data));
         Verdict::Stay
@@ -392,6 +400,8 @@ impl Following {
         match packet.kind {
             PacketType::Proposal => {
                 let zxid = packet.zxid;
+                core.measures.learner_proposal_received_count += 1;
+                self.times.mark(zxid, core.now);
                 let verdict = self.propose(core, packet);
                 if matches!(verdict, Verdict::Stay) && !self.observer {
                     match core.mutants().ack_before_sync() {
@@ -401,9 +411,18 @@ impl Following {
                 }
                 verdict
             }
-            PacketType::Commit => self.commit(core, packet.zxid, None),
-            PacketType::CommitAndActivate => self.commit_and_activate(core, &packet),
-            PacketType::Inform | PacketType::InformAndActivate => self.inform(core, packet),
+            PacketType::Commit => {
+                self.measure_commit(core, packet.zxid);
+                self.commit(core, packet.zxid, None)
+            }
+            PacketType::CommitAndActivate => {
+                self.measure_commit(core, packet.zxid);
+                self.commit_and_activate(core, &packet)
+            }
+            PacketType::Inform | PacketType::InformAndActivate => {
+                core.measures.learner_commit_received_count += 1;
+                self.inform(core, packet)
+            }
             PacketType::Ping => {
                 self.answer_ping(core, conn, packet.zxid);
                 Verdict::Stay
@@ -444,6 +463,17 @@ impl Following {
             core.activate(told);
         }
         core.forget_unseen(self.epoch);
+    }
+
+    fn measure_commit(&self, core: &mut Core, zxid: Zxid) {
+        core.measures.learner_commit_received_count += 1;
+        measure(&mut core.measures.commit_propagation_latency, core.now, self.times.at(zxid).into_iter());
+    }
+
+    /// Proposals are on this server's disk, beyond what was `before`.
+    pub(crate) fn measure_durable(&self, core: &mut Core, before: Zxid) {
+        let since = self.times.between(before, core.durable);
+        measure(&mut core.measures.proposal_ack_creation_latency, core.now, since);
     }
 
     fn inform_observers(&mut self, core: &mut Core, zxid: Zxid, designated: Option<ServerId>) {

@@ -16,6 +16,7 @@
 use crate::core::Core;
 use crate::effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
 use crate::learner::{self, Hello, Learner, Marks, Stage, Summary};
+use crate::measures::{Times, measure};
 use crate::quorum::Quorum;
 use crate::reconfig::ReconfigRefusal;
 use crate::sync_queue::SyncQueue;
@@ -53,6 +54,8 @@ pub(crate) struct Leading {
     pub(crate) pings: u64,
     /// How far this server's own log is behind.
     pub(crate) marks: Marks,
+    /// When the newest proposals were made.
+    pub(crate) times: Times,
     pub(crate) syncs: SyncQueue,
     /// The office is being handed over: nothing is proposed.
     pub(crate) transfer: Option<Transfer>,
@@ -114,6 +117,7 @@ impl Leading {
             ping_at: None,
             pings: 0,
             marks: Marks::default(),
+            times: Times::default(),
             syncs: SyncQueue::default(),
             outdated: None,
             first: None,
@@ -201,6 +205,7 @@ impl Leading {
         self.proposed = zxid;
         core.append(zxid, payload.clone());
         self.marks.mark(zxid, core.now);
+        self.times.mark(zxid, core.now);
         let packet = QuorumPacket::with_data(PacketType::Proposal, zxid, payload);
         for learner in self.learners.values_mut().filter(|learner| learner.is_synchronised() && !learner.is_observer())
         {
@@ -222,6 +227,25 @@ impl Leading {
         if let Some(learner) = self.learners.get(&conn) {
             learner.answer_revalidate(core, session, valid);
         }
+    }
+
+    // ---- measures ----
+
+    /// What was proposed here is on this server's own disk, beyond what was `before`.
+    pub(crate) fn measure_durable(&self, core: &mut Core, before: Zxid) {
+        let (id, now) = (core.id(), core.now);
+        if core.durable > before {
+            measure(core.measures.ack_latency.entry(id).or_default(), now, self.times.between(before, core.durable));
+        }
+    }
+
+    /// One more learner is being brought up to date.
+    fn measure_synchronisations(&self, core: &mut Core, by_snapshot: bool) {
+        let under_way = |learner: &&Learner| learner.is_synchronising() && learner.by_snapshot == by_snapshot;
+        let count = self.learners.values().filter(under_way).count() as f64;
+        let measures = &mut core.measures;
+        let summary = if by_snapshot { &mut measures.inflight_snap_count } else { &mut measures.inflight_diff_count };
+        summary.observe(core.now, count);
     }
 
     // ---- connections ----
@@ -404,6 +428,8 @@ impl Leading {
         }
         if let Some(learner) = self.learners.get_mut(&conn) {
             learner.synchronise(core, new_leader, plan, last, end);
+            let by_snapshot = learner.by_snapshot;
+            self.measure_synchronisations(core, by_snapshot);
         }
         self.pin_committed_log(core);
     }
@@ -456,7 +482,12 @@ impl Leading {
         let Some(learner) = self.learners.get_mut(&conn) else { return Ok(()) };
         learner.heard(core);
         match packet.kind {
-            PacketType::Ack if learner.ack(packet.zxid) => {}
+            PacketType::Ack if learner.ack(packet.zxid) => {
+                if let (Some(id), Some(at)) = (learner.follower_id(), self.times.at(packet.zxid)) {
+                    let summary = core.measures.ack_latency.entry(id).or_default();
+                    measure(summary, core.now, std::iter::once(at));
+                }
+            }
             PacketType::Ack => return Err("ACK of what was not proposed, or out of order"),
             PacketType::Ping => {
                 learner.serve(core, packet)?;
@@ -590,7 +621,7 @@ impl Leading {
     /// nobody who follows, and does not join; so it is the same when electors have died since and the rest is no quorum.
     ///
     /// Differs from ZooKeeper: where this is off (`zookeeper.leader.maxTimeToWaitForEpoch`, ZOOKEEPER-3109).
-    pub(crate) fn handle_looking_voter(&mut self, core: &Core, from: ServerId, looking: &Notification) -> Verdict {
+    pub(crate) fn handle_looking_voter(&mut self, core: &mut Core, from: ServerId, looking: &Notification) -> Verdict {
         let connected = |id| id == core.id() || self.follower(id).is_some();
         let may_come = |id| connected(id) || (self.electors.contains(&id) && !core.unlinked.contains(&id));
         let still_elects = looking.leader == core.id() && looking.round == core.round;
@@ -604,7 +635,10 @@ impl Leading {
                 false => !self.electors.is_empty() && !core.voters.has_quorum(may_come),
             };
         match waits_in_vain {
-            true => Verdict::Look("a voter changed its mind"),
+            true => {
+                core.measures.quit_leading_due_to_disloyal_voter += 1;
+                Verdict::Look("a voter changed its mind")
+            }
             false => Verdict::Stay,
         }
     }

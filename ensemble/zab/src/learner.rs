@@ -159,6 +159,7 @@ impl Learner {
             id: hello.id,
             conn: self.conn,
             voter: !hello.observer && core.voters.contains(hello.id),
+            observer: hello.observer,
             synced: self.stage == Stage::Active,
             acked: self.acked,
         })
@@ -214,6 +215,7 @@ impl Learner {
         match plan {
             Plan::Diff { after } => {
                 let informed = if after == end { peer } else { end };
+                core.measures.diff_count += 1;
                 core.send(conn, QuorumPacket::new(PacketType::Diff, informed));
                 Some(after)
             }
@@ -225,6 +227,7 @@ impl Learner {
                 if core.mutants().zkb_13() {
                     core.send(conn, new_leader.clone());
                 }
+                core.measures.snap_count += 1;
                 core.send(conn, QuorumPacket::new(PacketType::Snap, core.delivered));
                 core.effects.push_back(Effect::SendSnapshot { conn });
                 self.by_snapshot = true;

@@ -48,6 +48,8 @@ pub(crate) struct Election {
     resend_at: Duration,
     /// When the proposal, which has a quorum, has won.
     decide_at: Option<Duration>,
+    /// When it began to look; `None` when the leader was designated.
+    began: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,7 @@ enum Stage {
 impl Election {
     /// Begins a round as soon as the disk is quiet.
     pub(crate) fn begin(core: &mut Core) -> (Election, Option<Decision>) {
+        core.measures.looking_count += u64::from(!core.is_retired);
         Election::begin_unless(core, None)
     }
 
@@ -91,6 +94,7 @@ impl Election {
             interval: core.config.notification_interval_min,
             resend_at: core.now,
             decide_at: None,
+            began: designated.is_none().then_some(core.now),
         };
         let decision = election.settle(core);
         (election, decision)
@@ -127,6 +131,11 @@ impl Election {
             }
         }
         self.count(core)
+    }
+
+    /// When it began to look for a leader; `None` when one was designated.
+    pub(crate) fn began(&self) -> Option<Duration> {
+        self.began
     }
 
     pub(crate) fn deadline(&self) -> Option<Duration> {

@@ -6,6 +6,7 @@
 use crate::core::Core;
 use crate::effect::ConnId;
 use crate::following::{Following, Stage};
+use crate::measures::measure;
 use crate::observer_master::ObserverMaster;
 use crate::zab::Verdict;
 use bytes::Bytes;
@@ -211,6 +212,10 @@ impl Following {
             return verdict;
         }
         self.stage = Stage::Broadcast;
+        let measures = &mut core.measures;
+        let sync_time =
+            if self.is_observer() { &mut measures.observer_sync_time } else { &mut measures.follower_sync_time };
+        measure(sync_time, core.now, self.planned_at.take().into_iter());
         core.acknowledge(conn, Zxid::new(self.epoch, 0));
         if !self.is_observer() {
             for &zxid in self.open.iter().filter(|zxid| **zxid > self.covered) {

@@ -6,6 +6,7 @@ use crate::effect::{ConnId, Effect, LearnerStatus, Role, SyncOrigin, ZabState};
 use crate::following::Following;
 use crate::leading::Leading;
 use crate::looking::{Decision, Election};
+use crate::measures::Measures;
 use crate::reconfig::ReconfigRefusal;
 use crate::responder;
 use crate::transfer::TransferRefusal;
@@ -165,6 +166,11 @@ impl Zab {
         leading.into_iter().flat_map(|leading| leading.learners(&self.core)).chain(observers)
     }
 
+    /// What it has counted and measured since it started.
+    pub fn measures(&self) -> &Measures {
+        &self.core.measures
+    }
+
     // ---- inputs ----
 
     /// Another server told its vote.
@@ -185,7 +191,7 @@ impl Zab {
             }
             State::Following(_) => {}
             State::Leading(leading) if notification.state == ServerState::Looking => {
-                let verdict = leading.handle_looking_voter(&self.core, from, &notification);
+                let verdict = leading.handle_looking_voter(&mut self.core, from, &notification);
                 self.judge(verdict);
             }
             State::Leading(_) => {}
@@ -381,6 +387,7 @@ impl Zab {
     /// When the ticket was never issued.
     pub fn handle_persisted(&mut self, now: Now, ticket: Ticket) {
         self.at(now);
+        let before = self.core.durable;
         self.core.handle_persisted(ticket);
         match &mut self.state {
             State::Looking(election) => {
@@ -388,12 +395,14 @@ impl Zab {
                 self.decided(decision);
             }
             State::Following(following) => {
+                following.measure_durable(&mut self.core, before);
                 if let Some(conn) = following.conn() {
                     let verdict = following.handle_persisted(&mut self.core, conn);
                     self.judge(verdict);
                 }
             }
             State::Leading(leading) => {
+                leading.measure_durable(&mut self.core, before);
                 let verdict = leading.advance(&mut self.core);
                 self.judge(verdict);
             }
@@ -627,6 +636,12 @@ impl Zab {
     fn decided(&mut self, decision: Option<Decision>) {
         let Some(Decision { leader, electors }) = decision else { return };
         tracing::debug!(leader = leader.0, round = self.core.round, "elected");
+        if let State::Looking(election) = &self.state
+            && let Some(began) = election.began()
+        {
+            let now = self.core.now;
+            self.core.measures.election_time.observe_ms(now, now.saturating_sub(began));
+        }
         if leader != self.core.id() {
             self.state = State::Following(Following::begin(&mut self.core, leader));
             return;

@@ -18,6 +18,7 @@ mod joining;
 mod keepalive;
 mod local_sessions;
 mod log_lines;
+mod metrics;
 mod pauses;
 mod process;
 mod read_only;
