@@ -3,14 +3,15 @@
 //! The thread outlives the driver: while a server is rebuilt after its grant, or when its driver hangs, the ports still
 //! answer, and say so. It asks the driver by a bounded channel and waits a bounded time.
 
+mod port;
+mod status;
+
 use crate::config::{Admin, Metrics as MetricsPort};
 use crate::log::CLIENTS;
 use crate::metrics::Metrics;
-use crate::quorum_port::ACCEPT_PAUSE;
 use crate::reconfigure::{ReconfigFailure, reconfig};
-use crate::report::{Bootstrap, Report};
+use crate::report::Report;
 use crate::transfer::TransferError;
-use crate::version;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -19,26 +20,20 @@ use axum::routing::{get, post};
 use ensemble_proto::reconfig::ReconfigRequest;
 use ensemble_proto::{ServerId, Zxid};
 use ensemble_zab::TransferRefusal;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
-use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use serde::Deserialize;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
 
 /// Requests to the driver that wait at once.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 32;
 /// How long a driver may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a hand-over may take: a tick, and less than [`REQUEST_TIMEOUT`]. With a longer tick nobody is told what came of it.
+/// How long a hand-over may take: a tick, and less than the port gives a request. With a longer tick nobody is told what came of it.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(8);
 /// What a request without the right token is told.
 pub(crate) const TOKEN_REQUIRED: &str = "a Bearer token of this ensemble is required";
@@ -46,10 +41,6 @@ pub(crate) const TOKEN_REQUIRED: &str = "a Bearer token of this ensemble is requ
 const TURN_MAX: Duration = Duration::from_secs(30);
 /// The longest body of a request.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// Connections of one port at once. One more ends the oldest: who connects and never asks must not keep a probe out.
-const CONNECTIONS_MAX: usize = 64;
-/// How long a connection may take from its beginning to the last byte of its answer; then it is ended.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the port asks the driver.
 pub(crate) enum Command {
@@ -170,13 +161,8 @@ pub(crate) struct Ports {
 /// # Errors
 /// When a port cannot be bound.
 pub(crate) fn start(shared: Arc<Shared>, admin: Option<Admin>, metrics: Option<MetricsPort>) -> io::Result<Ports> {
-    let bind = |endpoint: &crate::config::Endpoint, port: &str| {
-        let listener = std::net::TcpListener::bind((endpoint.host.as_str(), endpoint.port))
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-        listener.map_err(|e| io::Error::new(e.kind(), format!("{port} {}:{}: {e}", endpoint.host, endpoint.port)))
-    };
-    let admin = admin.map(|admin| bind(&admin.endpoint, "admin.serverPort")).transpose()?;
-    let metrics = metrics.map(|metrics| bind(&metrics.endpoint, "metricsProvider.httpPort")).transpose()?;
+    let admin = admin.map(|admin| port::bind(&admin.endpoint, "admin.serverPort")).transpose()?;
+    let metrics = metrics.map(|metrics| port::bind(&metrics.endpoint, "metricsProvider.httpPort")).transpose()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let ports = Ports {
         admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
@@ -187,57 +173,13 @@ pub(crate) fn start(shared: Arc<Shared>, admin: Option<Admin>, metrics: Option<M
     std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                () = serve(admin, admin_routes(shared.clone())) => {}
-                () = serve(metrics, metrics_routes(shared)) => {}
+                () = port::serve(admin, admin_routes(shared.clone())) => {}
+                () = port::serve(metrics, metrics_routes(shared)) => {}
                 _ = stopped => {}
             }
         });
     })?;
     Ok(ports)
-}
-
-/// Serves a port; for ever, also when there is none.
-async fn serve(listener: Option<std::net::TcpListener>, routes: Router) {
-    if let Some(listener) = listener {
-        match TcpListener::from_std(listener) {
-            Ok(listener) => accept(listener, routes).await,
-            Err(error) => tracing::error!(%error, "cannot serve an HTTP port"),
-        }
-    }
-    std::future::pending().await
-}
-
-async fn accept(listener: TcpListener, routes: Router) {
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                open.retain(|connection| !connection.is_finished());
-                if open.len() >= CONNECTIONS_MAX
-                    && let Some(oldest) = open.pop_front()
-                {
-                    oldest.abort();
-                }
-                open.push_back(tokio::spawn(answer(stream, routes.clone())).abort_handle());
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept on an HTTP port");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Answers the one request of a connection.
-async fn answer(stream: TcpStream, routes: Router) {
-    let exchange = http1::Builder::new()
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-    match tokio::time::timeout(REQUEST_TIMEOUT, exchange).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection failed"),
-        Err(_) => tracing::debug!("ended an HTTP connection that took too long"),
-    }
 }
 
 fn admin_routes(shared: Arc<Shared>) -> Router {
@@ -257,110 +199,9 @@ fn metrics_routes(shared: Arc<Shared>) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(shared)
 }
 
-/// The body of `GET /status`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StatusBody {
-    version: &'static str,
-    myid: i64,
-    ensemble_id: Option<String>,
-    volume_id: Option<String>,
-    role: &'static str,
-    leader: Option<i64>,
-    epoch: i64,
-    zxid: String,
-    /// The end of the log, which a server without a leader has not applied.
-    logged_zxid: String,
-    store_state: &'static str,
-    store: StoreBody,
-    config: ConfigBody,
-    config_hash: String,
-    bootstrap: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    followers: Option<Vec<FollowerBody>>,
-    sessions: usize,
-    connections: usize,
-    znodes: usize,
-    watches: usize,
-    digest: String,
-    uptime_ms: u64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StoreBody {
-    /// `files aside-N.*: REASON`, where this server found its store damaged when it started; null otherwise.
-    set_aside: Option<String>,
-    /// The format of the files. Only servers that know it can read them.
-    format_version: u32,
-}
-
-#[derive(Serialize)]
-struct ConfigBody {
-    version: String,
-    /// Proposed, and not known to be committed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pending: Option<String>,
-    servers: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct FollowerBody {
-    id: i64,
-    synced: bool,
-    voter: bool,
-    zxid: String,
-}
-
-impl From<Report> for StatusBody {
-    fn from(report: Report) -> StatusBody {
-        let status = &report.status;
-        let follower = |learner: &ensemble_zab::LearnerStatus| FollowerBody {
-            id: learner.id.0,
-            synced: learner.synced,
-            voter: learner.voter,
-            zxid: format!("{:#x}", learner.acked.0),
-        };
-        StatusBody {
-            version: version::OWN,
-            myid: status.id.0,
-            ensemble_id: report.identity.ensemble_id.clone(),
-            volume_id: report.identity.volume_id.clone(),
-            role: report.role(),
-            leader: report.leader().map(|leader| leader.0),
-            epoch: status.epoch.0,
-            zxid: format!("{:#x}", status.zxid.0),
-            logged_zxid: format!("{:#x}", status.last_logged.0),
-            store_state: report.store_state(),
-            store: StoreBody {
-                set_aside: report.identity.set_aside.clone(),
-                format_version: report.identity.format_version,
-            },
-            config: ConfigBody {
-                version: format!("{:#x}", report.config_version),
-                pending: report.pending_version.map(|version| format!("{version:#x}")),
-                servers: report.servers.clone(),
-            },
-            config_hash: report.config_hash.clone(),
-            bootstrap: match report.bootstrap() {
-                Bootstrap::Closed => "closed",
-                Bootstrap::AwaitingGrant => "awaiting-grant",
-                Bootstrap::Granted => "granted",
-            },
-            followers: (report.role() == "leading").then(|| status.learners.iter().map(follower).collect()),
-            sessions: status.global_sessions,
-            connections: status.connections,
-            znodes: status.znodes,
-            watches: status.watches,
-            digest: format!("{:x}", status.digest),
-            uptime_ms: report.uptime.as_millis() as u64,
-        }
-    }
-}
-
 async fn status(State(shared): State<Arc<Shared>>) -> Response {
     match shared.report().await {
-        Some(report) => axum::Json(StatusBody::from(report)).into_response(),
+        Some(report) => axum::Json(status::StatusBody::from(report)).into_response(),
         None => unavailable("the server does not answer"),
     }
 }
@@ -457,7 +298,6 @@ fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
     fn tokens_are_equal_or_not() {
@@ -473,54 +313,6 @@ mod tests {
         std::fs::write(file.path(), " secret\n").unwrap();
         assert_eq!(token(file.path()).unwrap(), "secret");
         assert_eq!(token(Path::new("/nowhere/token")).unwrap_err().kind(), io::ErrorKind::NotFound);
-    }
-
-    /// A port that answers "ok" to `GET /`, and where it is.
-    async fn port() -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(accept(listener, Router::new().route("/", get(async || "ok"))));
-        address
-    }
-
-    /// A connection that has said no more than this.
-    async fn connected(address: SocketAddr, said: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(said.as_bytes()).await.unwrap();
-        stream
-    }
-
-    /// Everything until the other side closes, and when that was.
-    async fn until_closed(mut stream: TcpStream) -> (String, Duration) {
-        let (began, mut text) = (tokio::time::Instant::now(), String::new());
-        let end = tokio::time::timeout(REQUEST_TIMEOUT * 2, stream.read_to_string(&mut text)).await;
-        end.expect("it is closed some time").expect("it is closed, not reset");
-        (text, began.elapsed())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_never_asks_is_ended() {
-        for said in ["", "GET / HT", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"] {
-            let (text, elapsed) = until_closed(connected(port().await, said).await).await;
-            assert!(!text.contains("200 OK") && elapsed <= REQUEST_TIMEOUT, "{said:?}: {text:?} after {elapsed:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn connections_that_never_ask_make_room_for_one_that_does() {
-        let address = port().await;
-        let mut idle = VecDeque::new();
-        for _ in 0..CONNECTIONS_MAX {
-            idle.push_back(connected(address, "GET / HT").await);
-        }
-        let asking = connected(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        let (text, _) = until_closed(asking).await;
-        assert!(text.starts_with("HTTP/1.1 200 OK") && text.ends_with("ok"), "{text}");
-        let (_, elapsed) = until_closed(idle.pop_front().unwrap()).await;
-        assert!(elapsed < REQUEST_TIMEOUT / 2, "the oldest went at once");
-        for stream in idle {
-            assert_eq!(stream.try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock, "the others stay");
-        }
     }
 
     #[test]
