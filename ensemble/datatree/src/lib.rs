@@ -51,4 +51,4 @@ pub use pending::Pending;
 pub use quota::NamespaceQuota;
 pub use read::NodeRef;
 pub use snapshot::{Loader, Walk};
-pub use tree::DataTree;
+pub use tree::{DataTree, EphemeralMark};

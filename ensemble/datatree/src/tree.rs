@@ -10,9 +10,14 @@ use crate::snapshot::{Cursor, Walk};
 use crate::{digest, path};
 use ensemble_proto::{Acl, AclList, SessionId, StatPersisted, ZnodeKind, Zxid};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// The root's place: it is the first znode of every tree and never removed.
 pub(crate) const ROOT: Position = 0;
+
+/// A place among a session's ephemeral znodes.
+#[derive(Clone, Copy, Debug)]
+pub struct EphemeralMark(Position);
 
 /// The replicated state of an ensemble as one server holds it: znodes and sessions, at one zxid.
 pub struct DataTree {
@@ -85,6 +90,26 @@ impl DataTree {
     /// The paths of a session's ephemeral znodes, in no order.
     pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = String> + '_ {
         self.ephemerals.get(&session).into_iter().flatten().map(|position| self.path_of(*position))
+    }
+
+    /// The sessions that have ephemeral znodes, ascending.
+    pub fn ephemeral_owners(&self) -> impl ExactSizeIterator<Item = SessionId> {
+        self.ephemerals.keys().copied()
+    }
+
+    /// So many paths of a session's ephemeral znodes, of those after a mark, and the next mark: `None` where there are no more. What
+    /// comes and goes between two calls may be left out, nothing comes twice.
+    pub fn ephemerals_after(
+        &self,
+        session: SessionId,
+        mark: Option<EphemeralMark>,
+        count_max: usize,
+    ) -> (Vec<String>, Option<EphemeralMark>) {
+        let from = mark.map_or(Bound::Unbounded, |mark| Bound::Excluded(mark.0));
+        let rest = self.ephemerals.get(&session).into_iter().flat_map(|all| all.range((from, Bound::Unbounded)));
+        let taken: Vec<Position> = rest.take(count_max).copied().collect();
+        let mark = taken.last().copied().filter(|_| taken.len() == count_max).map(EphemeralMark);
+        (taken.into_iter().map(|position| self.path_of(position)).collect(), mark)
     }
 
     /// Number of znodes, the system's four included (`znode_count`).

@@ -1,6 +1,7 @@
 //! What follows from what zab decides: committed transactions are applied, watchers told, clients answered.
 
 use crate::client::{Phase, Slot};
+use crate::details::DigestLog;
 use crate::session::Owner;
 use crate::{ClientId, Effect, LocalWrite, Peer};
 use bytes::Bytes;
@@ -116,6 +117,7 @@ impl Peer {
             Some(tree) => {
                 assert_eq!(tree.last_zxid(), zxid, "the snapshot installed is the one that was received");
                 self.tree = tree;
+                self.digest_log = DigestLog::default();
                 self.publish_config();
             }
             None => self.halt(format!("no snapshot was received that could be installed at {zxid}")),
@@ -169,6 +171,7 @@ impl Peer {
         self.measure_propagation(now, record.header.time_ms);
         self.note_reconfigured(zxid);
         self.counters.commits += 1;
+        self.digest_log.applied(zxid, self.tree.proven_digest());
         if let Some(mismatch) = &outcome.digest_mismatch {
             self.digest_mismatch(zxid, mismatch);
         }
@@ -280,6 +283,8 @@ impl Peer {
         if record.txn.op() == OpCode::CreateSession {
             if self.clients.get(id).is_some_and(|client| client.phase == Phase::Resolving) {
                 self.measures.sessions_created += 1;
+                let began = self.clients.get(id).map_or(now, |client| client.established);
+                self.note_answer(now, id, OpCode::CreateSession.code(), 0, began.elapsed);
                 self.answer_connect(now, id, Some(record.header.session));
             }
             return;
@@ -303,6 +308,7 @@ impl Peer {
         let took = now.elapsed.saturating_sub(since);
         self.counters.latency.record(took);
         self.measures.updatelatency.observe_ms(now.elapsed, took);
+        self.note_answer(now, id, op, xid, since);
         self.drain(now, id);
     }
 }

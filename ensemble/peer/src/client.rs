@@ -5,10 +5,10 @@
 //! write, and before any later one is applied. Writes are sent to the leader when they arrive. Notifications do not
 //! queue: they are written when the change is applied, which is before any reply that shows it.
 
-use crate::ClientId;
+use crate::{Activity, ClientId};
 use bytes::Bytes;
-use ensemble_proto::SessionId;
 use ensemble_proto::quorum::AuthId;
+use ensemble_proto::{Now, SessionId};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -87,10 +87,15 @@ pub(crate) struct Client {
     pub(crate) open_since: Duration,
     pub(crate) received: u64,
     pub(crate) sent: u64,
+    /// When it began.
+    pub(crate) established: Now,
+    pub(crate) activity: Activity,
+    /// It said a four-letter word.
+    pub(crate) has_said_word: bool,
 }
 
 impl Client {
-    fn new(address: IpAddr) -> Client {
+    fn new(address: IpAddr, established: Now) -> Client {
         let implicit = AuthId { scheme: "ip".to_string(), id: address.to_string() };
         Client {
             address,
@@ -108,6 +113,9 @@ impl Client {
             open_since: Duration::ZERO,
             received: 0,
             sent: 0,
+            established,
+            activity: Activity::default(),
+            has_said_word: false,
         }
     }
 
@@ -132,8 +140,8 @@ impl Clients {
         Clients { by_id: HashMap::with_hasher(hasher.clone()), by_session: HashMap::with_hasher(hasher) }
     }
 
-    pub(crate) fn open(&mut self, id: ClientId, address: IpAddr) {
-        let previous = self.by_id.insert(id, Client::new(address));
+    pub(crate) fn open(&mut self, id: ClientId, address: IpAddr, now: Now) {
+        let previous = self.by_id.insert(id, Client::new(address, now));
         assert!(previous.is_none(), "a client id is never reused");
     }
 
@@ -176,10 +184,6 @@ impl Clients {
         let mut ids: Vec<_> = self.by_id.keys().copied().collect();
         ids.sort_unstable();
         ids
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ClientId, &Client)> {
-        self.by_id.iter()
     }
 
     /// Since when each connection with a session has had it.

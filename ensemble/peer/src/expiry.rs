@@ -57,6 +57,11 @@ impl<K: Copy + Ord + Hash> ExpiryQueue<K> {
         self.buckets.keys().next().copied()
     }
 
+    /// Each deadline with the keys that it takes out, both ascending.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (Duration, &BTreeSet<K>)> {
+        self.buckets.iter().map(|(at, keys)| (*at, keys))
+    }
+
     fn bucket(&self, at: Duration) -> Duration {
         let ticks = at.as_nanos() / self.tick.as_nanos() + 1;
         Duration::from_nanos(u64::try_from(ticks * self.tick.as_nanos()).unwrap_or(u64::MAX))

@@ -29,6 +29,7 @@ mod apply;
 mod client;
 mod configuration;
 mod connect;
+mod details;
 mod expiry;
 mod leader;
 mod local;
@@ -45,13 +46,16 @@ mod transfer;
 mod watch;
 mod watch_requests;
 
+pub use details::{Activity, Expiries, WatchSummary};
 pub use measures::{Measures, Sizes};
 pub use mutants::Mutants;
 pub use reconfig::{Reconfiguration, ReconfigureError};
+pub use request::digest_identities;
 pub use status::{ClientStatus, Status};
 
 use bytes::Bytes;
 use client::Clients;
+use details::DigestLog;
 use ensemble_datatree::{DataTree, Loader, Walk};
 use ensemble_proto::durable::{LogSlice, Ticket, Write};
 use ensemble_proto::membership::Membership;
@@ -305,6 +309,7 @@ pub struct Peer {
     /// Learner: questions about sessions sent to the leader, answered in order.
     revalidations: VecDeque<(SessionId, Asker)>,
     next_sync: u64,
+    digest_log: DigestLog,
     /// What the owner asked for, and was not told the end of.
     reconfiguration: Option<Reconfiguration>,
     /// Unanswered requests of all clients.
@@ -354,6 +359,7 @@ impl Peer {
             syncs: VecDeque::new(),
             revalidations: VecDeque::new(),
             next_sync: 0,
+            digest_log: DigestLog::default(),
             reconfiguration: None,
             outstanding: 0,
             paused: Vec::new(),
@@ -505,7 +511,7 @@ impl Peer {
 
     /// A client connected from `address`.
     pub fn handle_client_open(&mut self, now: Now, client: ClientId, address: IpAddr) {
-        self.clients.open(client, address.to_canonical()); // an IPv4 client of a dual-stack socket is an IPv4 client
+        self.clients.open(client, address.to_canonical(), now); // an IPv4 client of a dual-stack socket is an IPv4 client
         self.idle.touch(client, now.elapsed, self.config.sessionless_timeout);
     }
 

@@ -76,6 +76,11 @@ impl LocalSessions {
         self.expiry.next()
     }
 
+    /// When they expire.
+    pub(crate) fn expiry(&self) -> &ExpiryQueue<SessionId> {
+        &self.expiry
+    }
+
     /// Number of sessions.
     pub(crate) fn len(&self) -> usize {
         self.timeouts_ms.len()

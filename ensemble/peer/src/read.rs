@@ -32,6 +32,7 @@ impl Peer {
             self.answer_read(id, header, body, &identities);
             self.counters.latency.record(Duration::ZERO);
             self.measures.reads_of_turn += 1;
+            self.note_answer(now, id, header.op, header.xid, now.elapsed);
             self.announce(id);
         } else {
             self.push_slot(id, Slot::Waiting { frame: frame.to_vec(), identities, since: now.elapsed });
@@ -54,6 +55,7 @@ impl Peer {
             self.counters.latency.record(waited);
             self.measures.readlatency.observe_ms(now.elapsed, waited);
             self.measures.read_commitproc_time_ms.observe_ms(now.elapsed, waited);
+            self.note_answer(now, id, header.op, header.xid, since);
         }
     }
 

@@ -245,11 +245,13 @@ impl Peer {
         }
         let Some(slot) = client.slots.iter_mut().find(|slot| matches!(slot, Slot::Sync { .. })) else { return };
         let Slot::Sync { xid, path, since } = slot else { return };
+        let (xid, since) = (*xid, *since);
         let mut bytes = Vec::new();
-        reply(&mut bytes, *xid, zxid, ErrorCode::OK, |out| out.string(path));
-        self.counters.latency.record(now.elapsed.saturating_sub(*since));
+        reply(&mut bytes, xid, zxid, ErrorCode::OK, |out| out.string(path));
+        self.counters.latency.record(now.elapsed.saturating_sub(since));
         *slot = Slot::Done { reply: bytes };
         client.barriers -= 1;
+        self.note_answer(now, id, OpCode::Sync.code(), xid, since);
         self.drain(now, id);
     }
 
@@ -460,7 +462,9 @@ impl Peer {
     }
 }
 
-fn digest_identities(payload: &[u8], super_digest: Option<&str>) -> Vec<AuthId> {
+/// The identities that an auth packet of scheme `digest` gives, or the admin port's header: that of `user:password`, and the super
+/// user's where it is that of `superDigest`.
+pub fn digest_identities(payload: &[u8], super_digest: Option<&str>) -> Vec<AuthId> {
     let id = digest_id(&String::from_utf8_lossy(payload));
     let mut identities = Vec::with_capacity(2);
     if super_digest == Some(id.as_str()) {

@@ -16,6 +16,7 @@
 //!
 //! Differs from ZooKeeper: whose leader ends sessions that are alive at a follower which it does not hear for as long as their timeout.
 
+use crate::Expiries;
 use crate::expiry::ExpiryQueue;
 use ensemble_proto::{ErrorCode, SessionId};
 use ensemble_zab::ConnId;
@@ -229,6 +230,18 @@ impl Sessions {
             expired.push(session);
         }
         expired
+    }
+
+    /// When each session's time comes, or came where its owner's word is waited for.
+    pub(crate) fn expiries(&self) -> Expiries<SessionId> {
+        let mut moments: BTreeMap<Duration, Vec<SessionId>> = BTreeMap::new();
+        for (since, session) in &self.overdue {
+            moments.entry(*since).or_default().push(*session);
+        }
+        for (at, sessions) in self.expiry.buckets() {
+            moments.entry(at).or_default().extend(sessions);
+        }
+        moments.into_iter().collect()
     }
 
     /// When the next session may expire.

@@ -1,7 +1,7 @@
 //! What a server can say about itself, as plain values: for the admin port, the four-letter words and the metrics.
 
-use crate::client::Phase;
-use crate::{ClientId, Peer};
+use crate::client::{Client, Phase};
+use crate::{Activity, ClientId, Peer};
 use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
 use ensemble_zab::{LearnerStatus, Role, ZabState};
 use std::net::IpAddr;
@@ -76,7 +76,7 @@ pub struct Status {
     pub latency_max_ms: u64,
 }
 
-/// One connection, for `stat`.
+/// One connection, for `stat` and `cons`.
 #[derive(Clone, Debug)]
 pub struct ClientStatus {
     /// The connection.
@@ -91,6 +91,14 @@ pub struct ClientStatus {
     pub received: u64,
     /// Frames sent.
     pub sent: u64,
+    /// When it began, in milliseconds since 1970.
+    pub established_ms: i64,
+    /// The session timeout that was negotiated, in milliseconds; 0 before.
+    pub timeout_ms: i32,
+    /// What was answered.
+    pub activity: Activity,
+    /// It asked by a four-letter word.
+    pub has_said_word: bool,
 }
 
 impl Peer {
@@ -140,20 +148,28 @@ impl Peer {
 
     /// Every client connection, by id.
     pub fn clients(&self) -> Vec<ClientStatus> {
-        let mut clients: Vec<_> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| !matches!(client.phase, Phase::Ending(_) | Phase::Closing))
-            .map(|(&id, client)| ClientStatus {
-                id,
-                address: client.address,
-                session: client.session(),
-                queued: client.slots.len(),
-                received: client.received,
-                sent: client.sent,
-            })
-            .collect();
-        clients.sort_by_key(|client| client.id);
-        clients
+        self.client_ids().into_iter().filter_map(|id| self.client(id)).collect()
+    }
+
+    /// A client connection, unless it is about to end.
+    pub fn client(&self, id: ClientId) -> Option<ClientStatus> {
+        let client = self.clients.get(id)?;
+        let is_ending = matches!(client.phase, Phase::Ending(_) | Phase::Closing);
+        (!is_ending).then(|| status(id, client))
+    }
+}
+
+fn status(id: ClientId, client: &Client) -> ClientStatus {
+    ClientStatus {
+        id,
+        address: client.address,
+        session: client.session(),
+        queued: client.slots.len(),
+        received: client.received,
+        sent: client.sent,
+        established_ms: client.established.wall_ms,
+        timeout_ms: client.timeout_ms,
+        activity: client.activity,
+        has_said_word: client.has_said_word,
     }
 }

@@ -8,7 +8,7 @@
 //! | persistent | addWatch | both | stays |
 //! | recursive | addWatch | the znode and each one below it, itself | stays |
 
-use crate::ClientId;
+use crate::{ClientId, WatchSummary};
 use ensemble_proto::client::WatcherType;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
@@ -73,6 +73,22 @@ impl Watches {
         }
     }
 
+    /// Where a connection watches the data of a znode, by whatever request; ascending, each path once.
+    pub(crate) fn data_paths(&self, client: ClientId) -> Vec<Arc<str>> {
+        let all = [&self.data, &self.persistent, &self.recursive];
+        let mut paths: Vec<_> = all.iter().flat_map(|registry| registry.of(client)).cloned().collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
+
+    /// How many watches of data there are; `None` where more than one registry has some.
+    pub(crate) fn summary(&self) -> Option<WatchSummary> {
+        let data = &self.data;
+        let (connections, paths, total) = (data.by_client.len(), data.by_path.len(), data.count());
+        (self.persistent.count() + self.recursive.count() == 0).then_some(WatchSummary { connections, paths, total })
+    }
+
     /// Number of (path, connection) pairs (`watch_count`): ZooKeeper keeps a persistent watch among data and among child watches.
     pub(crate) fn count(&self) -> usize {
         self.data.count() + self.child.count() + 2 * self.persistent.count() + self.recursive.count()
@@ -135,6 +151,11 @@ impl Registry {
     /// The watchers of `path`, in the order of their registration.
     fn at(&self, path: &str) -> &[ClientId] {
         self.by_path.get(path).map_or(&[], |watchers| watchers)
+    }
+
+    /// The paths that a connection watches, in no order.
+    fn of(&self, client: ClientId) -> impl Iterator<Item = &Arc<str>> {
+        self.by_client.get(&client).into_iter().flatten()
     }
 
     /// Removes one watch; false when there was none.
@@ -242,6 +263,21 @@ mod tests {
         assert_eq!(watches.take_data("/xy").as_slice(), [B]);
         assert_eq!(watches.take_data("/").as_slice(), [B]);
         assert_eq!(watches.take_child("/x/y").as_slice(), [], "a recursive watch tells nothing of children");
+    }
+
+    #[test]
+    fn the_paths_of_a_connection_are_listed_once_however_they_are_watched() {
+        let mut watches = Watches::new(0);
+        watches.data.add("/b", A);
+        watches.data.add("/a", A);
+        watches.data.add("/a", B);
+        watches.child.add("/c", A);
+        assert_eq!(watches.summary(), Some(WatchSummary { connections: 2, paths: 2, total: 3 }));
+        watches.persistent.add("/b", A);
+        watches.recursive.add("/d", A);
+        let paths = |client| watches.data_paths(client).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!((paths(A), paths(B)), (vec!["/a".into(), "/b".into(), "/d".into()], vec!["/a".to_string()]));
+        assert_eq!(watches.summary(), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::connection::{Connection, ReadHalf};
 use crate::driver::{Driver, Shared};
-use crate::four_letter::{self, Words};
+use crate::four_letter::{Asked, First, Words};
 use crate::frames::{self, BadLength};
 use crate::listening::Listener;
 use crate::log::CLIENTS;
@@ -138,8 +138,13 @@ fn accept(driver: &Rc<Driver>, stream: TcpStream, address: SocketAddr) {
 }
 
 async fn serve(driver: &Rc<Driver>, client: ClientId, connection: &Connection, mut read: ReadHalf) {
-    let mut input = Input { partial: Vec::new(), is_first: true };
+    let mut input = Input { partial: Vec::new(), is_first: true, asked: None };
     while !connection.is_ended() {
+        if let Some(asked) = input.asked.take() {
+            driver.turn(|peer, _| peer.handle_four_letter_word(client));
+            driver.clients.words.answer(asked, driver, connection).await;
+            continue;
+        }
         let is_disk_full = driver.disk.progress.is_full();
         if !input.partial.is_empty() && is_readable(connection) && !is_disk_full {
             // Frames that arrived before the connection was paused.
@@ -173,6 +178,8 @@ struct Input {
     partial: Vec<u8>,
     /// Nothing has been understood yet: the next four bytes may be a four-letter word.
     is_first: bool,
+    /// A four-letter word: nothing else is read.
+    asked: Option<Asked>,
 }
 
 impl Input {
@@ -200,14 +207,13 @@ impl Input {
     /// Hands every complete frame to the peer in one turn; how many bytes that were.
     fn consume(&mut self, driver: &Rc<Driver>, client: ClientId, connection: &Connection, bytes: &[u8]) -> usize {
         if self.is_first {
-            let Some(word) = bytes.first_chunk() else { return 0 };
-            self.is_first = false;
-            if let Some(word) = four_letter::Word::parse(word) {
-                let answer = driver.clients.words.answer(word, driver);
-                connection.queue(|waiting| waiting.extend_from_slice(answer.as_bytes()));
-                connection.end_after_flush();
-                connection.flush();
-                return bytes.len();
+            match driver.clients.words.first(bytes) {
+                First::Partial => return 0,
+                First::Word(asked) => {
+                    (self.is_first, self.asked) = (false, Some(asked));
+                    return bytes.len();
+                }
+                First::Frame => self.is_first = false,
             }
         }
         let mut rest = bytes;

@@ -250,6 +250,11 @@ impl Connection {
         !self.paused.get() && self.ending.get() == Ending::No
     }
 
+    /// Whether more may be queued.
+    pub(crate) fn is_going_on(&self) -> bool {
+        self.ending.get() == Ending::No
+    }
+
     /// Whether the task must stop.
     pub(crate) fn is_ended(&self) -> bool {
         match self.ending.get() {

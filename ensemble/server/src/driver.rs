@@ -12,6 +12,7 @@
 use crate::client_port::ClientPort;
 use crate::clock::Clock;
 use crate::connection::Connection;
+use crate::details::Turns;
 use crate::disk_thread::{DiskThread, Group};
 use crate::election_port::ElectionPort;
 use crate::listening::Places;
@@ -47,6 +48,7 @@ pub(crate) struct Driver {
     pub(crate) quorum: quorum_port::Connections,
     pub(crate) places: Places,
     pub(crate) snapshots: Snapshots,
+    pub(crate) details: Turns,
     /// Where every socket is read into: a turn takes what it needs out before it ends.
     pub(crate) scratch: RefCell<Vec<u8>>,
     /// Reused from turn to turn.
@@ -105,6 +107,7 @@ impl Driver {
             quorum,
             places,
             snapshots: Snapshots::default(),
+            details: Turns::default(),
             scratch: RefCell::new(vec![0; READ_BYTES]),
             turn: RefCell::default(),
             issued: Cell::default(),

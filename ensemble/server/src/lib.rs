@@ -10,6 +10,7 @@ mod client_port;
 mod clock;
 pub mod config;
 mod connection;
+mod details;
 pub mod dev;
 mod dial;
 mod disk_thread;

@@ -176,10 +176,9 @@ fn run(
 ) -> Result<(), MemberError> {
     let volumes = Volumes::new(&settings.directories.data, &settings.directories.log);
     let metrics = Arc::new(Metrics::new(volumes));
-    let shared = Arc::new(admin::Shared::new(metrics.clone(), settings.token_file.clone()));
+    let shared = Arc::new(admin::Shared::new(metrics.clone(), settings.clone()));
     shared.check_token_file();
-    let ports =
-        admin::start(shared.clone(), settings.admin.clone(), settings.metrics.clone()).map_err(MemberError::Port)?;
+    let ports = admin::start(shared.clone()).map_err(MemberError::Port)?;
     let monitor = settings.pause_monitor.clone().map(|config| pause_monitor::start(config, metrics.clone()));
     let _monitor = monitor.transpose().map_err(MemberError::System)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(MemberError::System)?;
@@ -471,6 +470,10 @@ fn obey(command: Command, driver: &Rc<Driver>, settings: &Settings, identity: &I
             tokio::task::spawn_local(async move {
                 let _ = answer.send(transfer(&driver, to).await);
             });
+            false
+        }
+        Command::Look(look) => {
+            tokio::task::spawn_local(look(driver.clone()));
             false
         }
         Command::Reconfig(request, answer) => {

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 pub(crate) const SLICE_BYTES: usize = 256 << 10;
 /// Slices that wait for the disk; then the walk waits.
 const SLICES_WAITING_MAX: usize = 8;
+const REPLACED: &str = "the tree was replaced by the leader's while its snapshot was taken";
 
 /// Signals between the driver's turns and the task that walks.
 #[derive(Default)]
@@ -30,6 +31,8 @@ pub(crate) struct Snapshots {
     durable: Notify,
     durable_up_to: Cell<Ticket>,
     generation: Generation,
+    /// Who waits for the next snapshot to be taken.
+    askers: RefCell<Vec<oneshot::Sender<Result<Zxid, String>>>>,
     /// Threads that have a handle to the disk. The store stays locked until they have ended, and so do we.
     threads: RefCell<Vec<JoinHandle<()>>>,
 }
@@ -49,6 +52,17 @@ impl Snapshots {
     /// It is time for a snapshot; one that is being taken counts for it.
     pub(crate) fn due(&self) {
         self.due.notify_one();
+    }
+
+    /// Has a snapshot taken that begins after this; the zxid in its name.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn ask(&self) -> Result<Zxid, String> {
+        let (answer, answered) = oneshot::channel();
+        self.askers.borrow_mut().push(answer);
+        self.due();
+        answered.await.unwrap_or_else(|_| Err("the server has ended".into()))
     }
 
     /// The tree is replaced: give up the walk, and what is on the disk of it. Waits for a snapshot that is getting its name.
@@ -94,11 +108,16 @@ enum Piece {
 pub(crate) async fn run(driver: Rc<Driver>) {
     loop {
         driver.snapshots.due.notified().await;
-        take(&driver).await;
+        let askers = driver.snapshots.askers.take();
+        let taken = take(&driver).await;
+        for asker in askers {
+            let _ = asker.send(taken.clone());
+        }
     }
 }
 
-async fn take(driver: &Rc<Driver>) {
+/// The zxid in the name of the snapshot, or why there is none.
+async fn take(driver: &Rc<Driver>) -> Result<Zxid, String> {
     let generation = *driver.snapshots.generation.lock();
     let is_replaced = || *driver.snapshots.generation.lock() != generation;
     let mut zxid = Zxid::NONE;
@@ -114,31 +133,30 @@ async fn take(driver: &Rc<Driver>) {
         metrics: driver.metrics.clone(),
     };
     let spawned = driver.snapshots.spawn("snapshot", move || {
-        job.run(received);
-        let _ = done.send(());
+        let _ = done.send(job.run(received));
     });
     if let Err(error) = spawned {
         tracing::error!(%error, "no thread for a snapshot");
-        return;
+        return Err(error.to_string());
     }
     loop {
         let mut slice = None;
         driver.turn(|peer, _| slice = peer.snapshot_slice(SLICE_BYTES));
         if is_replaced() {
             tracing::info!(%zxid, "gave up a snapshot: the tree was replaced");
-            return;
+            return Err(REPLACED.into());
         }
         let Some(slice) = slice else { break };
         if pieces.send(Piece::Slice(slice)).await.is_err() {
-            return;
+            break; // The thread has ended, and says why.
         }
         tokio::task::yield_now().await;
     }
     let (last_processed, digest) = driver.look(|peer| (peer.applied().0, peer.tree().proven_digest()));
     driver.snapshots.until_durable(driver.issued()).await;
-    if pieces.send(Piece::End { digest, last_processed }).await.is_ok() {
-        let _ = finished.await;
-    }
+    // Nobody takes it where the thread has ended.
+    let _ = pieces.send(Piece::End { digest, last_processed }).await;
+    finished.await.unwrap_or_else(|_| Err(REPLACED.into())).map(|()| zxid)
 }
 
 /// What the thread that writes a snapshot is given.
@@ -156,17 +174,19 @@ impl Job {
     /// Writes what comes. Without an end, or when the tree was replaced, nothing is left behind.
     ///
     /// A full disk costs this snapshot and nothing else: the log is whole without it. Differs from ZooKeeper, which ends.
-    fn run(&self, pieces: mpsc::Receiver<Piece>) {
+    fn run(&self, pieces: mpsc::Receiver<Piece>) -> Result<(), String> {
         let started = Instant::now();
         match self.write(pieces) {
             Ok(true) => {
                 self.metrics.snapshottime.observe_ms(started.elapsed());
                 let elapsed_ms = started.elapsed().as_millis() as u64;
                 tracing::info!(zxid = %self.zxid, elapsed_ms, "snapshot written");
+                Ok(())
             }
-            Ok(false) => {}
+            Ok(false) => Err(REPLACED.into()),
             Err(error) if error.is_full() => {
                 tracing::error!(%error, "no snapshot: the disk is full, and the log grows until there is one");
+                Err(error.to_string())
             }
             Err(error) => {
                 tracing::error!(%error, "cannot write a snapshot");

@@ -62,6 +62,7 @@ pub use error::StorageError;
 pub use identity::{FORMAT_VERSION, Identity, IdentityError};
 pub use log_reader::LogReader;
 pub use mutants::Mutants;
+pub use names::snapshot_zxid;
 pub use purge::{SNAPSHOTS_RETAINED_MIN, purge};
 pub use real_disk::RealDisk;
 pub use recover::{Recovered, write_initialize_marker};

@@ -18,6 +18,11 @@ pub(crate) fn installing(zxid: Zxid) -> String {
     format!("installing.{:x}", zxid.0)
 }
 
+/// The zxid in the name of a snapshot; `None` for any other name.
+pub fn snapshot_zxid(name: &str) -> Option<Zxid> {
+    zxid("snapshot", name)
+}
+
 /// The zxid in a name that starts with `prefix`, by ZooKeeper's rule: the part after the first dot, read as a *signed*
 /// hexadecimal number. A temporary file is none (Differs from ZooKeeper: there `snapshot.21.tmp` counts as a snapshot).
 pub(crate) fn zxid(prefix: &str, name: &str) -> Option<Zxid> {

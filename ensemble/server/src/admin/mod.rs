@@ -3,10 +3,12 @@
 //! The thread outlives the driver: while a server is rebuilt after its grant, or when its driver hangs, the ports still
 //! answer, and say so. It asks the driver by a bounded channel and waits a bounded time.
 
+mod commands;
 mod port;
 mod status;
 
-use crate::config::{Admin, Metrics as MetricsPort};
+use crate::config::Settings;
+use crate::driver::Driver;
 use crate::log::CLIENTS;
 use crate::metrics::Metrics;
 use crate::reconfigure::{ReconfigFailure, reconfig};
@@ -20,10 +22,12 @@ use axum::routing::{get, post};
 use ensemble_proto::reconfig::ReconfigRequest;
 use ensemble_proto::{ServerId, Zxid};
 use ensemble_zab::TransferRefusal;
+use futures::future::LocalBoxFuture;
 use serde::Deserialize;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +43,8 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(8);
 pub(crate) const TOKEN_REQUIRED: &str = "a Bearer token of this ensemble is required";
 /// A driver that has not turned for so long is not alive.
 const TURN_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may take from its beginning to the last byte of its answer, where no key says so; then it is ended.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest body of a request.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -50,6 +56,8 @@ pub(crate) enum Command {
     Grant(Grant, oneshot::Sender<Result<(), String>>),
     /// Hand the office of the leader over, to this server or to the best one.
     Transfer(Option<ServerId>, oneshot::Sender<Result<ServerId, TransferError>>),
+    /// Look at something beside the turns, or feed one.
+    Look(Box<dyn FnOnce(Rc<Driver>) -> LocalBoxFuture<'static, ()> + Send>),
     /// Change the ensemble.
     Reconfig(ReconfigRequest, oneshot::Sender<Result<Zxid, ReconfigFailure>>),
 }
@@ -70,12 +78,25 @@ pub(crate) struct Shared {
     /// Milliseconds since `origin` at the last turn of the driver.
     pub(crate) last_turn_ms: Arc<AtomicU64>,
     origin: Instant,
-    token_file: Option<PathBuf>,
+    /// As the server was started with.
+    settings: Settings,
+    snapshot_limit: commands::Limit,
+    restore_limit: commands::Limit,
 }
 
 impl Shared {
-    pub(crate) fn new(metrics: Arc<Metrics>, token_file: Option<PathBuf>) -> Shared {
-        Shared { commands: Mutex::default(), metrics, last_turn_ms: Arc::default(), origin: Instant::now(), token_file }
+    pub(crate) fn new(metrics: Arc<Metrics>, settings: Settings) -> Shared {
+        let interval = settings.commands.rate_interval;
+        Shared {
+            commands: Mutex::default(),
+            metrics,
+            last_turn_ms: Arc::default(),
+            origin: Instant::now(),
+            settings,
+            // As ZooKeeper does, which takes the number for microseconds here.
+            snapshot_limit: commands::Limit::new(interval / 1000),
+            restore_limit: commands::Limit::new(interval),
+        }
     }
 
     /// Where commands go from now on; `None` while there is no driver.
@@ -102,6 +123,26 @@ impl Shared {
         tokio::time::timeout(limit, exchange).await.ok().flatten()
     }
 
+    /// Has the driver carry out something that has an answer; `None` when it does not answer in time.
+    async fn look<R: Send + 'static>(&self, look: impl AsyncFnOnce(&Rc<Driver>) -> R + Send + 'static) -> Option<R> {
+        self.look_within(ANSWER_TIMEOUT, look).await
+    }
+
+    async fn look_within<R: Send + 'static>(
+        &self,
+        limit: Duration,
+        look: impl AsyncFnOnce(&Rc<Driver>) -> R + Send + 'static,
+    ) -> Option<R> {
+        self.ask_within(limit, |answer| {
+            Command::Look(Box::new(move |driver| {
+                Box::pin(async move {
+                    let _ = answer.send(look(&driver).await);
+                })
+            }))
+        })
+        .await
+    }
+
     /// [`Shared::ask`], again while a server is being built anew.
     async fn ask_patiently<R>(&self, command: impl Fn(oneshot::Sender<R>) -> Command) -> Option<R> {
         const PAUSE: Duration = Duration::from_millis(20);
@@ -120,7 +161,7 @@ impl Shared {
 
     /// Says so when there should be a token and is none.
     pub(crate) fn check_token_file(&self) {
-        if let Some(file) = &self.token_file
+        if let Some(file) = &self.settings.token_file
             && let Err(error) = token(file)
         {
             tracing::warn!(file = %file.display(), %error, "no admin token (ensemble.adminTokenFile): nobody can grant until there is one");
@@ -128,7 +169,7 @@ impl Shared {
     }
 
     fn is_token(&self, given: &str) -> bool {
-        let Some(file) = &self.token_file else { return false };
+        let Some(file) = &self.settings.token_file else { return false };
         match token(file) {
             Ok(token) => equal_in_constant_time(token.as_bytes(), given.as_bytes()),
             Err(error) => {
@@ -160,7 +201,9 @@ pub(crate) struct Ports {
 ///
 /// # Errors
 /// When a port cannot be bound.
-pub(crate) fn start(shared: Arc<Shared>, admin: Option<Admin>, metrics: Option<MetricsPort>) -> io::Result<Ports> {
+pub(crate) fn start(shared: Arc<Shared>) -> io::Result<Ports> {
+    let (admin, metrics) = (shared.settings.admin.as_ref(), shared.settings.metrics.as_ref());
+    let idle_timeout = admin.map_or(REQUEST_TIMEOUT, |admin| admin.idle_timeout);
     let admin = admin.map(|admin| port::bind(&admin.endpoint, "admin.serverPort")).transpose()?;
     let metrics = metrics.map(|metrics| port::bind(&metrics.endpoint, "metricsProvider.httpPort")).transpose()?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -173,14 +216,18 @@ pub(crate) fn start(shared: Arc<Shared>, admin: Option<Admin>, metrics: Option<M
     std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                () = port::serve(admin, admin_routes(shared.clone())) => {}
-                () = port::serve(metrics, metrics_routes(shared)) => {}
+                () = port::serve(admin, admin_routes(shared.clone()), idle_timeout) => {}
+                () = port::serve(metrics, metrics_routes(shared), REQUEST_TIMEOUT) => {}
                 _ = stopped => {}
             }
         });
     })?;
     Ok(ports)
 }
+
+/// Where something of our own is served: nobody may put ZooKeeper's commands there.
+pub(crate) const OWN_ROUTES: [&str; 7] =
+    ["/status", "/bootstrap", "/leader/transfer", "/reconfig", "/startupz", "/livez", "/readyz"];
 
 fn admin_routes(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -191,6 +238,7 @@ fn admin_routes(shared: Arc<Shared>) -> Router {
         .route("/startupz", get(startupz))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
+        .merge(commands::routes(&shared))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(shared)
 }

@@ -2,20 +2,60 @@
 
 use crate::config::Endpoint;
 use crate::quorum_port::ACCEPT_PAUSE;
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// Connections of one port at once. One more ends the oldest: who connects and never asks must not keep a probe out.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a connection may take from its beginning to the last byte of its answer; then it is ended.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a request came from.
+#[derive(Clone, Copy)]
+pub(super) struct Remote(pub(super) SocketAddr);
+
+/// When a connection is ended, which a request that takes long puts off.
+#[derive(Clone)]
+pub(super) struct Deadline {
+    until: Arc<watch::Sender<Instant>>,
+    timeout: Duration,
+}
+
+impl Deadline {
+    fn new(timeout: Duration) -> Deadline {
+        Deadline { until: Arc::new(watch::Sender::new(Instant::now() + timeout)), timeout }
+    }
+
+    /// Gives the connection so long from now on.
+    pub(super) fn extend(&self, timeout: Duration) {
+        self.until.send_replace(Instant::now() + timeout);
+    }
+
+    /// Gives the connection as long as a new one has.
+    pub(super) fn extend_by_default(&self) {
+        self.extend(self.timeout);
+    }
+
+    async fn passed(&self) {
+        let mut until = self.until.subscribe();
+        loop {
+            let moment = *until.borrow_and_update();
+            tokio::select! {
+                () = tokio::time::sleep_until(moment) => return,
+                _ = until.changed() => {} // The sender is here.
+            }
+        }
+    }
+}
 
 /// Binds a port; `key` names it in the error.
 pub(super) fn bind(endpoint: &Endpoint, key: &str) -> io::Result<std::net::TcpListener> {
@@ -24,29 +64,31 @@ pub(super) fn bind(endpoint: &Endpoint, key: &str) -> io::Result<std::net::TcpLi
     listener.map_err(|e| io::Error::new(e.kind(), format!("{key} {}:{}: {e}", endpoint.host, endpoint.port)))
 }
 
-/// Serves a port; for ever, also when there is none.
-pub(super) async fn serve(listener: Option<std::net::TcpListener>, routes: Router) {
+/// Serves a port; for ever, also when there is none. A connection is ended when it takes longer than `timeout`, from its beginning to the
+/// last byte of its answer.
+pub(super) async fn serve(listener: Option<std::net::TcpListener>, routes: Router, timeout: Duration) {
     if let Some(listener) = listener {
         match TcpListener::from_std(listener) {
-            Ok(listener) => accept(listener, routes).await,
+            Ok(listener) => accept(listener, routes, timeout).await,
             Err(error) => tracing::error!(%error, "cannot serve an HTTP port"),
         }
     }
     std::future::pending().await
 }
 
-async fn accept(listener: TcpListener, routes: Router) {
+async fn accept(listener: TcpListener, routes: Router, timeout: Duration) {
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 open.retain(|connection| !connection.is_finished());
                 if open.len() >= CONNECTIONS_MAX
                     && let Some(oldest) = open.pop_front()
                 {
                     oldest.abort();
                 }
-                open.push_back(tokio::spawn(answer(stream, routes.clone())).abort_handle());
+                let routes = routes.clone().layer(Extension(Remote(address)));
+                open.push_back(tokio::spawn(answer(stream, routes, Deadline::new(timeout))).abort_handle());
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept on an HTTP port");
@@ -57,14 +99,16 @@ async fn accept(listener: TcpListener, routes: Router) {
 }
 
 /// Answers the one request of a connection.
-async fn answer(stream: TcpStream, routes: Router) {
+async fn answer(stream: TcpStream, routes: Router, deadline: Deadline) {
+    let routes = routes.layer(Extension(deadline.clone()));
     let exchange = http1::Builder::new()
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-    match tokio::time::timeout(REQUEST_TIMEOUT, exchange).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection failed"),
-        Err(_) => tracing::debug!("ended an HTTP connection that took too long"),
+    tokio::select! {
+        ended = exchange => if let Err(error) = ended {
+            tracing::debug!(%error, "an HTTP connection failed");
+        },
+        () = deadline.passed() => tracing::debug!("ended an HTTP connection that took too long"),
     }
 }
 
@@ -72,14 +116,21 @@ async fn answer(stream: TcpStream, routes: Router) {
 mod tests {
     use super::*;
     use axum::routing::get;
-    use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// A port that answers "ok" to `GET /`, and where it is.
     async fn port() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(accept(listener, Router::new().route("/", get(async || "ok"))));
+        let long = async |Extension(deadline): Extension<Deadline>| {
+            deadline.extend(REQUEST_TIMEOUT * 3);
+            tokio::time::sleep(REQUEST_TIMEOUT * 2).await;
+            "long"
+        };
+        let routes = Router::new().route("/", get(async || "ok")).route("/long", get(long));
+        tokio::spawn(accept(listener, routes, REQUEST_TIMEOUT));
         address
     }
 
@@ -104,6 +155,14 @@ mod tests {
             let (text, elapsed) = until_closed(connected(port().await, said).await).await;
             assert!(!text.contains("200 OK") && elapsed <= REQUEST_TIMEOUT, "{said:?}: {text:?} after {elapsed:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_long_can_be_given_more_time() {
+        let mut stream = connected(port().await, "GET /long HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        assert!(text.ends_with("long"), "{text}");
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ mod settings;
 mod values;
 
 pub use membership::Ensemble;
-pub use settings::{Admin, Directories, Election, Endpoint, Metrics, Operator, PauseMonitor, Settings};
+pub use settings::{Admin, Commands, Directories, Election, Endpoint, Metrics, Operator, PauseMonitor, Settings};
 pub use values::Place;
 
 use ensemble_proto::ServerId;
@@ -253,7 +253,7 @@ mod tests {
             ("dataDir=/d\n4lw.commands.whitelist=ruok, mntr,*", "fine"),
             (
                 "dataDir=/d\n4lw.commands.whitelist=ruok, wchp,cons ,nope,*",
-                "fine; 4lw.commands.whitelist: not supported by this server: wchp, cons, nope",
+                "fine; 4lw.commands.whitelist: ZooKeeper has no such word: nope",
             ),
             (
                 "dataDir=/d\nsnapshot.compression.method=zip",

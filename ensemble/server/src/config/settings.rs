@@ -3,8 +3,9 @@
 use super::membership::Ensemble;
 use super::values::Values;
 use super::{ConfigError, Note};
+use crate::admin::{OWN_ROUTES, REQUEST_TIMEOUT};
 use crate::four_letter;
-use ensemble_proto::{Epoch, ServerId};
+use ensemble_proto::{Epoch, ServerId, properties};
 use ensemble_storage::{Compression, Share, TakeOver};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -85,6 +86,8 @@ pub struct Settings {
     pub election: Election,
     /// The admin port; `None` when `admin.enableServer=false`.
     pub admin: Option<Admin>,
+    /// ZooKeeper's commands on it.
+    pub commands: Commands,
     /// The metrics port; `None` when a provider without a port is configured.
     pub metrics: Option<Metrics>,
     /// `jvm.pause.*`; `None` when off.
@@ -93,6 +96,10 @@ pub struct Settings {
     pub operator: Option<Operator>,
     /// `ensemble.adminTokenFile`: holds the token that what changes something on the admin port must bring; without it nobody may.
     pub token_file: Option<PathBuf>,
+    /// The text of the file, without secrets.
+    pub initial_configuration: String,
+    /// What was given of the keys that are system properties in ZooKeeper, by the property's name; without secrets.
+    pub properties: Vec<(String, String)>,
     /// SHA-256 of the file's lines but those of the servers, hexadecimal.
     pub config_hash: String,
 }
@@ -156,6 +163,24 @@ pub struct Election {
 pub struct Admin {
     /// `admin.serverAddress` and `admin.serverPort`.
     pub endpoint: Endpoint,
+    /// `admin.idleTimeout`: what a connection may take. Differs from ZooKeeper: from its beginning to the end of its one answer, and 10 s
+    /// unless set.
+    pub idle_timeout: Duration,
+}
+
+/// ZooKeeper's commands on the admin port.
+#[derive(Clone, Debug)]
+pub struct Commands {
+    /// Where they are (`admin.commandURL`).
+    pub url: String,
+    /// `admin.snapshot.enabled`.
+    pub snapshot_enabled: bool,
+    /// `admin.restore.enabled`.
+    pub restore_enabled: bool,
+    /// `admin.rateLimiterIntervalInMS`.
+    pub rate_interval: Duration,
+    /// `IPAuthenticationProvider.usexforwardedfor`: who comes through a proxy is known by what that says.
+    pub uses_forwarded_for: bool,
 }
 
 /// The metrics port.
@@ -248,9 +273,9 @@ impl Settings {
         if read_only {
             four_letter_whitelist += ",isro"; // by which clients tell such servers apart
         }
-        let unsupported = four_letter::unsupported(&four_letter_whitelist);
-        if !unsupported.is_empty() {
-            notes.push(Note::new(WHITELIST, format!("not supported by this server: {}", unsupported.join(", "))));
+        let unknown = four_letter::unknown(&four_letter_whitelist);
+        if !unknown.is_empty() {
+            notes.push(Note::new(WHITELIST, format!("ZooKeeper has no such word: {}", unknown.join(", "))));
         }
         Ok(Settings {
             id: ServerId(1),
@@ -293,10 +318,13 @@ impl Settings {
             committed_log_max: values.number("commitLogCount", 500, 0, 1 << 24, "a number from 0 to 16777216")?,
             election: election(values, tick, init_limit, sync_limit)?,
             admin: admin(values)?,
+            commands: commands(values)?,
             metrics: metrics(values)?,
             pause_monitor: pause_monitor(values)?,
             operator,
             token_file: values.text("ensemble.adminTokenFile").map(PathBuf::from),
+            initial_configuration: without_secrets(text),
+            properties: values.properties().map(|(name, value)| (name.clone(), shown(&name, value))).collect(),
             config_hash: config_hash(text),
         })
     }
@@ -433,7 +461,49 @@ fn election(values: &Values, tick: Duration, init_limit: u32, sync_limit: u32) -
 
 fn admin(values: &Values) -> Result<Option<Admin>, ConfigError> {
     let endpoint = endpoint(values, "admin.serverAddress", "admin.serverPort", 8080)?;
-    Ok(values.flag("admin.enableServer", true)?.then_some(Admin { endpoint }))
+    let idle_timeout = milliseconds(values, "admin.idleTimeout", REQUEST_TIMEOUT.as_millis() as u64)?;
+    Ok(values.flag("admin.enableServer", true)?.then_some(Admin { endpoint, idle_timeout }))
+}
+
+fn commands(values: &Values) -> Result<Commands, ConfigError> {
+    let url = values.text("admin.commandURL").unwrap_or("/commands");
+    let is_path = url.len() > 1 && url.starts_with('/') && !url.ends_with('/');
+    let is_plain = url.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.~".contains(c));
+    if !is_path || !is_plain || OWN_ROUTES.contains(&url) {
+        return Err(values.wrong("admin.commandURL", "a path of letters and digits that nothing else is served at"));
+    }
+    let interval_ms =
+        values.number("admin.rateLimiterIntervalInMS", 300_000, 0, u64::MAX >> 1, "a number of milliseconds")?;
+    Ok(Commands {
+        url: url.to_owned(),
+        snapshot_enabled: values.flag("admin.snapshot.enabled", true)?,
+        restore_enabled: values.flag("admin.restore.enabled", true)?,
+        rate_interval: Duration::from_millis(interval_ms),
+        uses_forwarded_for: values.flag("IPAuthenticationProvider.usexforwardedfor", false)?,
+    })
+}
+
+/// What stands for a secret.
+const SECRET: &str = "(not shown)";
+
+/// The value, unless the name says that it is a secret: a password, or the hash of one.
+fn shown(name: &str, value: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    let is_secret = name.ends_with("password") || name.ends_with("superdigest");
+    if is_secret { SECRET } else { value }.to_owned()
+}
+
+/// `zoo.cfg` with its secrets left out, also those that go on in the next line.
+fn without_secrets(text: &str) -> String {
+    let properties = properties::parse(text);
+    let secrets: Vec<_> = properties.iter().filter(|p| shown(&p.key, &p.value) != p.value).collect();
+    let line =
+        |(index, line): (usize, &str)| match secrets.iter().find(|p| (p.line..=p.last_line).contains(&(index + 1))) {
+            None => format!("{line}\n"),
+            Some(secret) if secret.line == index + 1 => format!("{}={SECRET}\n", secret.key),
+            Some(_) => String::new(),
+        };
+    text.lines().enumerate().map(line).collect()
 }
 
 /// Differs from ZooKeeper: metrics are on unless a provider without a port is named.
@@ -525,6 +595,16 @@ fn hexadecimal(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let text =
+            "dataDir=/d\nssl.keyStore.password se\\\n  cret\n# c\nDigestAuthenticationProvider.superDigest:super:x\n";
+        let shown = format!(
+            "dataDir=/d\nssl.keyStore.password={SECRET}\n# c\nDigestAuthenticationProvider.superDigest={SECRET}\n"
+        );
+        assert_eq!(without_secrets(text), shown);
+    }
 
     #[test]
     fn what_one_start_needs_is_not_in_the_hash() {

@@ -120,6 +120,15 @@ impl Values {
             .map(|(key, (place, value))| (key.as_str(), value.as_str(), *place))
     }
 
+    /// What was given of the keys that are system properties, by the property's name.
+    pub(super) fn properties(&self) -> impl Iterator<Item = (String, &str)> {
+        self.given.iter().filter_map(|(key, (_, value))| match keys::find(key)?.origin {
+            Origin::Property => Some((format!("zookeeper.{key}"), value.as_str())),
+            Origin::BareProperty => Some((key.clone(), value.as_str())),
+            Origin::File => None,
+        })
+    }
+
     /// The error for a value that was given.
     pub(super) fn wrong(&self, key: &str, expected: &'static str) -> ConfigError {
         let (place, found) = self.given.get(key).cloned().unwrap_or((Place::CommandLine, String::new()));

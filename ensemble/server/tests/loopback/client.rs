@@ -2,8 +2,8 @@
 
 use crate::world::PATIENCE;
 use ensemble_proto::client::{
-    AclEntry, ConnectRequest, ConnectResponse, CreateRequest, OpCode, ReadRequest, ReplyHeader, SetDataRequest, frame,
-    request,
+    AclEntry, ConnectRequest, ConnectResponse, CreateRequest, OpCode, ReadRequest, ReplyHeader, SetAclRequest,
+    SetDataRequest, frame, request,
 };
 use ensemble_proto::jute::Reader;
 use ensemble_proto::{ErrorCode, SessionId, Zxid};
@@ -42,7 +42,7 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     let mut answer = Vec::new();
     // A reset is an end, too: the server closed while bytes were on their way.
     let _ = stream.read_to_end(&mut answer);
-    String::from_utf8(answer).unwrap()
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 impl Client {
@@ -102,6 +102,15 @@ impl Client {
         self.send(OpCode::Create, |out| {
             CreateRequest { path: path.into(), data: Some(data), acl: Some(vec![AclEntry::world(ALL)]), flags }
                 .encode(out);
+        })?;
+        self.receive().map(|reply| reply.error)
+    }
+
+    /// Replaces a znode's ACL by one entry.
+    pub(crate) fn set_acl(&mut self, path: &str, scheme: &str, id: &str, perms: i32) -> io::Result<ErrorCode> {
+        self.send(OpCode::SetAcl, |out| {
+            let entry = AclEntry { perms, scheme: Some(scheme.into()), id: Some(id.into()) };
+            SetAclRequest { path: path.into(), acl: Some(vec![entry]), version: -1 }.encode(out);
         })?;
         self.receive().map(|reply| reply.error)
     }

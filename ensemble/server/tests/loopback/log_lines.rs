@@ -91,13 +91,13 @@ fn a_server_without_a_quorum_says_whom_it_misses() {
 #[test]
 fn what_a_configuration_asks_in_vain_is_said_at_the_start() {
     let server = Server::new(
-        "clientPort=0\n4lw.commands.whitelist=ruok,wchp,dump\nnio.numWorkerThreads=4\nstandaloneEnabled=false\n\
+        "clientPort=0\n4lw.commands.whitelist=ruok,wchx,dumb\nnio.numWorkerThreads=4\nstandaloneEnabled=false\n\
          server.1=127.0.0.1:1:2\ninitLimit=5\nsyncLimit=2\n\
          ensemble.id=0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10\nensemble.adminTokenFile=/nowhere/token\n",
     );
     std::fs::write(server.directory().join("myid"), "1").unwrap();
     let process = start(&server);
-    process.wait_for_line(&["WARN", "4lw.commands.whitelist", "wchp, dump"]);
+    process.wait_for_line(&["WARN", "4lw.commands.whitelist", "wchx, dumb"]);
     process.wait_for_line(&["INFO", "nio.numWorkerThreads", "no effect"]);
     process.wait_for_line(&["WARN", "no admin token", "/nowhere/token"]);
 }
