@@ -167,6 +167,10 @@ pub struct Rebuild {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub request: Option<String>,
+    /// The value of the annotation that an earlier rebuild had answered when this one began without a request; none without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub answered: Option<String>,
     /// The ordinal of the member.
     pub ordinal: i32,
     /// The claims that go, and no others of the same names.

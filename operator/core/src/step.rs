@@ -336,7 +336,8 @@ impl fmt::Display for Step {
                 Some(rebuild) => {
                     let claims: Vec<&str> = rebuild.claims.iter().map(|claim| claim.name.as_str()).collect();
                     let done = rebuild.finished_at.is_some();
-                    write!(f, " ordinal={} claims={claims:?} finished={done}", rebuild.ordinal)
+                    write!(f, " ordinal={} claims={claims:?} finished={done}", rebuild.ordinal)?;
+                    rebuild.answered.as_ref().map_or(Ok(()), |answered| write!(f, " answered={answered}"))
                 }
                 None => f.write_str(" none"),
             },

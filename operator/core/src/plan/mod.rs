@@ -198,9 +198,11 @@ fn size(
     }
     let is_applied = steps.is_empty();
     let way = scale::way(ensemble, founded);
-    let (mut rebuilding, mut is_held) = (None, false);
+    let (mut rebuilding, mut is_held, mut is_rebuild_asked) = (None, false, false);
     match repair::pass(observed, ensemble, founded, assessment) {
         repair::Pass::Nothing => {}
+        // Time alone may bring it on, which nobody reports.
+        repair::Pass::Asked => is_rebuild_asked = true,
         repair::Pass::Waits(why) => rebuilding = Some(why),
         repair::Pass::Holds(why) => (rebuilding, is_held) = (Some(why), true),
         repair::Pass::Acts(plan) if is_applied => return plan,
@@ -282,8 +284,12 @@ fn size(
     let is_seen = roll != roll::Move::Unseen;
     let sized =
         matches!(expansion::next(observed, ensemble, founded), expansion::Move::None | expansion::Move::Blocked);
-    let still =
-        sized && verdict.progress == Progress::Still && assessment.problems.is_empty() && pods_follow && is_seen;
+    let still = sized
+        && verdict.progress == Progress::Still
+        && assessment.problems.is_empty()
+        && pods_follow
+        && is_seen
+        && !is_rebuild_asked;
     let status = status::founded(observed, Some(ensemble), founded, assessment, &verdict);
     report(observed, status, steps, if still { Next::Later } else { Next::Soon })
 }

@@ -8,6 +8,7 @@
 //! It is for a volume that nobody can use any more: its disk is dead, its files cannot be trusted, or one of the two is lost. Only a
 //! person asks for it, by the annotation `zookeeper.ensemble.rs/rebuild`, unless `spec.repair.autoRebuild` leaves to the operator a server
 //! that says itself that its files cannot be trusted. Should the new volumes bring it no further, that rebuild never ends, and no other begins.
+//! A pod that is no member yet, or no more, is rebuilt while it does not start: it holds nothing that counts, and could not join over its volumes.
 //!
 //! *Why nothing is lost.* A member's volume is given up only when every other voter is synced and ready, a majority without the member
 //! names one leader, and the configuration is settled: what was acknowledged until then is on every other voter. The member comes
@@ -17,7 +18,8 @@
 //! *Why it is one rebuild for each request.* What is to go is recorded first, by UID; a later pass that has read the record deletes
 //! these claims, and asks for the eviction of the pod that holds them. The volumes that the StatefulSet makes next have other UIDs, so
 //! that they are out of reach of this record, whatever dies where and however often a step is repeated. The record stays when the
-//! rebuild is finished, and answers the annotation; the same member is rebuilt again when the annotation was away in between.
+//! rebuild is finished, and answers the annotation; the same member is rebuilt again when the annotation was away in between. A rebuild that nobody
+//! asked for keeps in its record which annotation was answered before, so that this one is not carried out a second time.
 //!
 //! *Why claims go before the pod.* A claim in use goes when its pod does (`kubernetes.io/pvc-protection`). The other way round, the
 //! StatefulSet would make the pod over the old claims; over a claim that is being deleted it makes none.
@@ -48,8 +50,10 @@ pub(super) const REASON: &str = "Rebuilding";
 
 /// What a pass does about a rebuild.
 pub(super) enum Pass {
-    /// None is asked for, or it cannot begin.
+    /// None is asked for, or only an edit can let it begin.
     Nothing,
+    /// One is asked for, and begins when the others are well. Nothing waits for it.
+    Asked,
     /// One is under way, and waits for this.
     Waits(String),
     /// The same, and the member still runs on volumes that are being deleted: the size must not change.
@@ -94,7 +98,8 @@ pub(super) fn pass(observed: &Observed, ensemble: &ValidEnsemble, founded: &Foun
         Pass::Acts(record(observed, ensemble, &recorded, assessment, &verdict, Vec::new(), Fact::Rebuild, event))
     };
     let (steps, note) = match next(observed, ensemble, founded, assessment) {
-        Move::None | Move::Refused(_) | Move::Asked(_) | Move::Finished(_) => return Pass::Nothing,
+        Move::None | Move::Refused(_) | Move::Finished(_) => return Pass::Nothing,
+        Move::Asked(_) => return Pass::Asked,
         Move::Wait(why) => return Pass::Waits(why),
         Move::Hold(why) => return Pass::Holds(why),
         Move::Begin(rebuild) => {
@@ -167,11 +172,21 @@ fn asked(observed: &Observed) -> Option<&str> {
     annotations.get(&names::rebuild_annotation()).map(String::as_str)
 }
 
-/// A member that does not start because its files cannot be trusted, where the spec leaves it to the operator.
-fn damaged(observed: &Observed, ensemble: &ValidEnsemble) -> Option<i32> {
-    let mut pods = observed.pods.iter().filter(|_| ensemble.spec.repair.auto_rebuild);
-    let is_damaged = |pod: &PodFacts| pod.exit_code == Some(EXIT_UNTRUSTED) && pod.trouble.is_some() && !pod.ready;
-    pods.find(|(_, pod)| is_damaged(pod)).map(|(ordinal, _)| *ordinal)
+/// The servers that do not start because their files cannot be trusted, where the spec leaves them to the operator.
+fn damaged(observed: &Observed, ensemble: &ValidEnsemble) -> impl Iterator<Item = i32> {
+    let pods = observed.pods.iter().filter(|_| ensemble.spec.repair.auto_rebuild);
+    let is_damaged = |pod: &PodFacts| pod.exit_code == Some(EXIT_UNTRUSTED) && !runs(pod);
+    pods.filter(move |(_, pod)| is_damaged(pod)).map(|(ordinal, _)| *ordinal)
+}
+
+/// Whether a server may run in a pod, as far as the kubelet says.
+fn runs(pod: &PodFacts) -> bool {
+    pod.trouble.is_none() || pod.ready
+}
+
+/// Whether a rebuild is the answer to this annotation, or was made after it had been answered.
+fn answers(rebuild: &Rebuild, asked: &str) -> bool {
+    [&rebuild.request, &rebuild.answered].into_iter().flatten().any(|request| request == asked)
 }
 
 fn going(rebuild: &Rebuild) -> String {
@@ -185,21 +200,35 @@ fn going(rebuild: &Rebuild) -> String {
 fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded, assessment: &Assessment) -> Move {
     let of = |ordinal| Member { observed, ensemble, founded, assessment, ordinal };
     let asked = asked(observed);
+    // The first that can be helped.
+    let unasked = |answered| {
+        let moves = damaged(observed, ensemble).map(|ordinal| of(ordinal).begins(None, answered));
+        moves.reduce(|best, next| if matches!(best, Move::Refused(_)) { next } else { best })
+    };
     match (&founded.rebuild, asked) {
-        (None, None) => match damaged(observed, ensemble) {
-            Some(ordinal) => of(ordinal).begins(None),
-            None => Move::None,
-        },
+        (None, None) => unasked(None).unwrap_or(Move::None),
         (Some(rebuild), asked) if rebuild.finished_at.is_none() => of(rebuild.ordinal).goes_on(rebuild, asked),
         (Some(_), None) => Move::Forget("the rebuild is finished, and its annotation is gone".to_owned()),
-        (Some(rebuild), Some(asked)) if rebuild.request.as_deref() == Some(asked) => Move::Finished(rebuild.clone()),
-        (_, Some(asked)) => match asked.parse() {
-            Ok(ordinal) => of(ordinal).begins(Some(asked)),
-            Err(_) => {
-                let annotation = names::rebuild_annotation();
-                Move::Refused(format!("the annotation {annotation} is {asked:?}: write the ordinal of one member"))
-            }
-        },
+        (Some(rebuild), Some(asked)) if answers(rebuild, asked) => {
+            unasked(Some(asked)).unwrap_or_else(|| Move::Finished(rebuild.clone()))
+        }
+        (_, Some(asked)) => {
+            let own = requested(of, asked);
+            // Another server may be what it waits for.
+            let is_idle = matches!(own, Move::Refused(_) | Move::Asked(_));
+            unasked(None).filter(|other| is_idle && matches!(other, Move::Begin(_))).unwrap_or(own)
+        }
+    }
+}
+
+/// The rebuild that an annotation asks for.
+fn requested<'a>(of: impl Fn(i32) -> Member<'a>, asked: &str) -> Move {
+    match asked.parse() {
+        Ok(ordinal) => of(ordinal).begins(Some(asked), None),
+        Err(_) => {
+            let annotation = names::rebuild_annotation();
+            Move::Refused(format!("the annotation {annotation} is {asked:?}: write the ordinal of one member"))
+        }
     }
 }
 
@@ -213,8 +242,8 @@ struct Member<'a> {
 }
 
 impl Member<'_> {
-    /// A rebuild that is asked for and not recorded.
-    fn begins(&self, request: Option<&str>) -> Move {
+    /// A rebuild that is asked for and not recorded. `answered` is the annotation that is there and asks for nothing any more.
+    fn begins(&self, request: Option<&str>, answered: Option<&str>) -> Move {
         if let Some(why) = self.refused() {
             return Move::Refused(why);
         }
@@ -224,6 +253,7 @@ impl Member<'_> {
         let claims = self.claims().map(|claim| RebuildClaim { name: claim.name.clone(), uid: claim.uid.clone() });
         Move::Begin(Rebuild {
             request: request.map(str::to_owned),
+            answered: answered.map(str::to_owned),
             ordinal: self.ordinal,
             claims: claims.collect(),
             pod_uid: self.facts().map(|pod| pod.uid.clone()),
@@ -238,9 +268,18 @@ impl Member<'_> {
         if self.ensemble.spec.storage.type_ != StorageType::Persistent {
             return Some(format!("spec.storage.type is Ephemeral, so {pod} has no volumes: delete the pod instead"));
         }
-        if !founded.is_ours(*ordinal) || !founded.members().contains(ordinal) {
+        if !founded.is_ours(*ordinal) {
             let members: Vec<i32> = founded.members().into_iter().filter(|member| founded.is_ours(*member)).collect();
             return Some(format!("{pod} is no member: the ordinals of the members are {members:?}"));
+        }
+        if self.is_joiner() && *ordinal >= self.ensemble.spec.replicas {
+            return Some(format!(
+                "{pod} is no member, and goes, since spec.replicas is {}",
+                self.ensemble.spec.replicas
+            ));
+        }
+        if self.is_joiner() && self.facts().is_none_or(runs) {
+            return Some(format!("{pod} is no member yet, and is rebuilt only while its server does not start"));
         }
         let voters = founded.voter_count();
         if founded.voters().contains(ordinal) && voters - 1 < founded.quorum() {
@@ -258,12 +297,13 @@ impl Member<'_> {
     /// A rebuild that is recorded and not finished.
     fn goes_on(&self, rebuild: &Rebuild, asked: Option<&str>) -> Move {
         let pod = self.pod(self.ordinal);
-        if self.refused().is_some() {
-            return Move::Forget(format!("{pod} is no member any more that could be rebuilt"));
-        }
         let left: Vec<&Claim> =
             self.claims().filter(|claim| rebuild.claims.iter().any(|going| going.uid == claim.uid)).collect();
         let untouched = left.len() == rebuild.claims.len() && left.iter().all(|claim| !claim.deleting);
+        // One that is no member must not become one on volumes that are on their way out.
+        if self.refused().is_some() && (untouched || !self.is_joiner()) {
+            return Move::Forget(format!("{pod} is no server any more that could be rebuilt"));
+        }
         let is_asked = match &rebuild.request {
             Some(request) => asked == Some(request),
             None => self.ensemble.spec.repair.auto_rebuild,
@@ -307,9 +347,12 @@ impl Member<'_> {
             let now = Time(self.observed.now.0);
             return Move::Finish(Rebuild { finished_at: Some(now), ..rebuild.clone() });
         }
-        let is_other = match &rebuild.request {
-            Some(request) => asked != Some(request),
-            None => asked.is_some(),
+        let of = |ordinal| Member { ordinal, ..*self };
+        let is_other = match (&rebuild.request, asked) {
+            (Some(request), asked) => asked != Some(request),
+            (None, None) => false,
+            // One that cannot begin takes nobody's place.
+            (None, Some(asked)) => !answers(rebuild, asked) && matches!(requested(of, asked), Move::Begin(_)),
         };
         if is_other {
             return Move::Forget(format!(
@@ -357,6 +400,11 @@ impl Member<'_> {
             (Some(to), Some(ip)) => Move::Transfer(Transfer { from: *ordinal, to, ip, myid: founded.myid(to) }),
             _ => Move::Hold(format!("{} leads, and nobody can take over", self.pod(*ordinal))),
         })
+    }
+
+    /// Whether it is a pod of ours that is in no configuration.
+    fn is_joiner(&self) -> bool {
+        self.founded.joiners().contains(&self.ordinal)
     }
 
     fn is_whole(&self, ordinal: i32) -> bool {
