@@ -3,13 +3,16 @@
 //! | Policy | Refuses | Unless |
 //! |---|---|---|
 //! | [`PROTECTION`] | DELETE of an ensemble with `spec.deletionProtection` | its namespace is being deleted |
-//! | [`CLAIMS`] | DELETE of a volume claim that a member uses | the operator, the garbage collector or the namespace controller asks; the claim is stamped as retired, or annotated |
+//! | [`CLAIMS`] | DELETE of a volume claim that a member uses, or that a recovery may need | the operator, the garbage collector or the namespace controller asks; the claim is stamped as retired, or annotated |
 //! | [`SCALING`] | a change of `statefulsets/scale` of ours | the operator asks |
 //!
 //! *Why they do not hold up what has to end.* A namespace that is being deleted takes pods and claims away whatever becomes of the
 //! ensemble, and no pod can be made in it any more: refusing the deletion there would save nothing, and hold the namespace for ever.
 //! A claim is looked at only beside an ensemble of the same namespace that exists, is not being deleted, and whose status names a pod that
 //! uses it: when the ensemble is gone, its claims are anybody's. They are not for malice: whoever may delete the policy may do the rest.
+//!
+//! *During a recovery from a lost majority* the status names another ensemble, with one member. The volumes of the former one are the copies that
+//! are left, should that member not come up: those that the record names are kept until the recovery is over, and the member's own by whatever ensemble they are for.
 //!
 //! *When a policy cannot be evaluated*, as when the CustomResourceDefinition is gone and the policies are left: the first two refuse,
 //! and theirs are objects of this project alone; the third concerns every StatefulSet of the cluster, and lets pass, since the operator scales back anyway.
@@ -64,14 +67,24 @@ fn claims(operator: &str) -> Value {
         "system:serviceaccount:kube-system:namespace-controller",
         "system:kube-controller-manager",
     ];
-    let made_for = annotation(&names::ensemble_id_annotation(), "== params.status.ensembleId");
+    let made_for = |id: &str| annotation(&names::ensemble_id_annotation(), &format!("== params.status.{id}"));
+    let members = format!(
+        "(has(params.status.ensembleId) && {} && has(params.status.members) && \
+         params.status.members.exists(m, oldObject.metadata.name.endsWith('-' + m.pod)))",
+        made_for("ensembleId")
+    );
+    let recovered = format!(
+        "(has(params.status.recovery) && params.status.recovery.phase != 'Finished' && \
+         ((has(params.status.recovery.claims) && params.status.recovery.claims.exists(c, c.uid == oldObject.metadata.uid)) || \
+         ({} && oldObject.metadata.name.endsWith('-' + params.metadata.name + '-' + string(params.status.recovery.member)))))",
+        made_for("recovery.formerEnsembleId")
+    );
     let expression = [
-        // Another ensemble's, or one of an ensemble of this name that is no more.
+        // Another ensemble's.
         &format!("oldObject.metadata.labels['{}'] != params.metadata.name", names::INSTANCE_LABEL),
-        &format!("!(has(params.status) && has(params.status.ensembleId) && {made_for})"),
-        // Of no member.
+        // Of no member, or of an ensemble of this name that is no more.
         &annotation(&names::retired_annotation(), "!= ''"),
-        "!(has(params.status.members) && params.status.members.exists(m, oldObject.metadata.name.endsWith('-' + m.pod)))",
+        &format!("!(has(params.status) && ({members} || {recovered}))"),
         // Everything goes.
         "has(params.metadata.deletionTimestamp)",
         "has(namespaceObject.metadata.deletionTimestamp)",

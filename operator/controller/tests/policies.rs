@@ -22,6 +22,7 @@ impl Case {
             user: "kubernetes-admin",
             old: json!({ "metadata": {
                 "name": "data-zk-1",
+                "uid": "uid-1",
                 "labels": { "app.kubernetes.io/instance": "zk" },
                 "annotations": { "zookeeper.ensemble.rs/ensemble-id": "E" },
             } }),
@@ -165,6 +166,31 @@ fn the_claim_of_a_member_is_not_deleted() {
         true,
         "the namespace goes",
     );
+}
+
+/// The ensemble goes on as F from its second member, and the claims that are left were made for E.
+#[test]
+fn no_copy_is_deleted_during_a_recovery() {
+    let recovery = |phase: &str| json!({ "phase": phase, "member": 1, "formerEnsembleId": "E", "ensembleId": "F", "claims": [{ "name": "data-zk-0", "uid": "uid-0" }] });
+    let of = |claim: &str, uid: &str, phase: &str| {
+        let (name, uid, recovery) = (json!(claim), json!(uid), recovery(phase));
+        Case::claim().with(|case| {
+            (case.old["metadata"]["name"], case.old["metadata"]["uid"]) = (name, uid);
+            case.ensemble["status"] =
+                json!({ "ensembleId": "F", "members": [{ "pod": "zk-1" }], "recovery": recovery });
+        })
+    };
+    for phase in ["Stopping", "Starting", "Emptying"] {
+        of("data-zk-0", "uid-0", phase).check(CLAIMS, false, phase);
+        of("data-zk-1", "uid-1", phase).check(CLAIMS, false, "the member's, which is not told yet");
+        of("data-zk-0", "uid-0", phase).with(|case| case.user = OPERATOR).check(CLAIMS, true, "by the operator");
+        of("data-zk-0", "another", phase).check(CLAIMS, true, "made since");
+        of("data-zk-11", "uid-11", phase).check(CLAIMS, true, "of another ordinal than the member's");
+    }
+    of("data-zk-0", "uid-0", "Finished").check(CLAIMS, true, "it is over");
+    of("data-zk-0", "uid-0", "Starting")
+        .with(|case| case.old["metadata"]["annotations"]["zookeeper.ensemble.rs/allow-deletion"] = json!("true"))
+        .check(CLAIMS, true, "allowed");
 }
 
 #[test]
