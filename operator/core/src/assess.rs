@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::founded::Founded;
-use crate::member::{BootstrapState, MemberStatus, Role, StoreState};
+use crate::member::{BootstrapState, MemberConfig, MemberStatus, Role, StoreState};
 use crate::node::{NodeFacts, OUT_OF_SERVICE};
 use crate::observed::Observed;
 use crate::pod::{EXIT_IDENTITY, EXIT_UNTRUSTED, PodFacts, shorten};
@@ -25,6 +25,9 @@ pub struct Assessment {
     /// This proves what a write after the reconfiguration would prove: any majority of the configuration that elects contains a
     /// server that counts by it.
     pub is_settled: bool,
+    /// The version of the configuration that the leader has active, when it is older than the recorded one: then no majority of its
+    /// voters ever had that, or not in this history.
+    pub leaders_version: Option<String>,
     /// What is wrong with each member that is not synced and ready.
     pub problems: Vec<Problem>,
     /// What keeps each joiner from being synced and ready.
@@ -84,9 +87,19 @@ impl Assessment {
         if !self.is_available(founded) {
             return Some("no majority of the voters follows a leader".to_owned());
         }
+        if self.is_settled {
+            return None;
+        }
         let version = &founded.configuration.version;
-        (!self.is_settled)
-            .then(|| format!("version {version} of the configuration is not active at a majority of the voters"))
+        let text = format!("version {version} of the configuration is not active at a majority of the voters");
+        Some(match &self.leaders_version {
+            None => text,
+            Some(known) => format!(
+                "{text}, and the leader knows no later one than {known}: if that stays so, the record is of another history, as when the status was \
+                 edited, or volumes were restored from a backup. Remove status.configuration (kubectl edit --subresource=status), and it is \
+                 recorded anew"
+            ),
+        })
     }
 
     /// Whether a server of ours is synced and ready.
@@ -143,10 +156,13 @@ pub fn assess(observed: &Observed, founded: &Founded) -> Assessment {
         _ => voters.intersection(&synced).copied().filter(|ordinal| founded.is_ours(*ordinal)).collect(),
     };
     let pends = |ordinal: &i32| answer(observed, founded, *ordinal).is_none_or(|s| s.config.pending.is_some());
+    let leads = leader.and_then(|leader| answer(observed, founded, leader)).map(|status| &status.config);
+    let is_behind = |config: &&MemberConfig| config.version().is_some_and(|version| version < founded.version());
     let pending = told_by.is_empty() || told_by.iter().any(pends);
     Assessment {
         leader,
         synced_voters: count(voters.intersection(&synced).count()),
+        leaders_version: leads.filter(is_behind).map(|config| config.version.clone()),
         is_settled: !pending && count(active.count()) >= founded.quorum(),
         problems: problems(&members),
         joining: problems(&joiners),
