@@ -378,7 +378,10 @@ impl World {
             if observes { &mut next.observers } else { &mut next.voters }.insert(id - 1);
         }
         assert!(next.voters.len() % 2 == 1, "an even number of voters: {next:?}");
-        assert!(self.leader.is_some_and(|leader| next.voters.contains(&leader)), "the leader is removed: {next:?}");
+        // Who could take the office over first is to be asked first. Otherwise the leader designates at the commit.
+        let is_exchanged = next.voters.is_disjoint(&self.configuration.voters);
+        let stays = self.leader.is_some_and(|leader| next.voters.contains(&leader));
+        assert!(stays || is_exchanged, "the leader is removed: {next:?}");
         let acknowledges = |ordinal: &&i32| {
             self.servers.get(ordinal).is_some_and(|server| server.up && server.synced)
                 && !self.configuration.observers.contains(ordinal)
@@ -391,6 +394,9 @@ impl World {
             assert!(self.servers[ordinal].synced, "server {ordinal} is to vote and is not synced");
         }
         next.version += 1;
+        if is_exchanged {
+            self.leader = next.voters.first().copied();
+        }
         self.configuration = next;
         let configuration = self.configuration.clone();
         for server in self.servers.values_mut().filter(|server| server.up && server.synced) {

@@ -13,6 +13,9 @@
 //! shrinking   the leader stays? else hand-off ──► reconfiguration ──► active at a majority ──► claims stamped ──► pods -= n
 //! ```
 //!
+//! *The only voter* that is not the one of the goal, as after a recovery, can hand its office to nobody: it is asked for the
+//! configuration of the next one all the same, has its history acknowledged by that, and names it the leader at the commit.
+//!
 //! *Why nothing is lost by growing.* A joiner has no vote before it is a member. It becomes one only when it holds the leader's
 //! history, in a transaction that both the old and the new majority acknowledge. So two empty newcomers are never a majority.
 //! The server itself refuses a configuration without a synced quorum; this module only asks when it sees one.
@@ -291,7 +294,7 @@ impl Pass<'_> {
             // be promoted leaves it first: then it follows, and acknowledges, without a vote.
             let acknowledge =
                 |ordinal: &&i32| assessment.synced.contains(*ordinal) && !now.observers.contains(*ordinal);
-            let acknowledging = now.voters.iter().chain(&ready).filter(acknowledge).count();
+            let acknowledging = next.voters.iter().filter(acknowledge).count();
             if acknowledging <= next.voters.len() / 2
                 && let Some(observer) = ready.iter().find(|ordinal| now.observers.contains(*ordinal))
             {
@@ -315,19 +318,16 @@ impl Pass<'_> {
         Err(if problems.is_empty() { "the next voters are not synced yet".to_owned() } else { texts(problems) })
     }
 
-    /// Asks for a configuration; the leader hands its office over first if it would have no vote in it.
+    /// Asks for a configuration; the leader hands its office over first if it would have no vote in it and another voter would.
     fn reconfigure(&self, next: &Members) -> Move {
         let Self { observed, founded, assessment, now, .. } = self;
         let leader = assessment.leader.expect("a majority follows a leader, or nothing changes");
         let Some(reconfiguration) = self.request(next) else {
             return Move::Wait(format!("{} leads and has no address", self.pod(leader)));
         };
-        if !next.voters.contains(&leader) {
-            return match next
-                .voters
-                .iter()
-                .find(|ordinal| assessment.stays_whole(observed, **ordinal) && now.voters.contains(ordinal))
-            {
+        let staying: Vec<&i32> = next.voters.intersection(&now.voters).collect();
+        if !next.voters.contains(&leader) && !staying.is_empty() {
+            return match staying.into_iter().find(|ordinal| assessment.stays_whole(observed, **ordinal)) {
                 Some(to) => {
                     Move::Transfer(Transfer { from: leader, to: *to, ip: reconfiguration.ip, myid: founded.myid(*to) })
                 }
