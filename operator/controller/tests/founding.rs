@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake::{ENSEMBLE, FAULTS, Fake};
+use fake::{Disturbance, ENSEMBLE, FAULTS, Fake, at_any_call};
 use operator_controller::lead::Ended;
 use operator_controller::manifests;
 use operator_controller::reconcile::{Error, reconcile};
@@ -63,20 +63,18 @@ async fn facts_are_recorded_before_what_follows_from_them() {
 /// A fault at each mutating call: death before it, death after it, a conflict, throttling, an error, a lost answer.
 #[tokio::test]
 async fn a_fault_at_any_call_is_harmless() {
-    let undisturbed = Fake::new(&json!({}));
-    undisturbed.settle().await;
-    let calls = undisturbed.world().calls.clone();
-    assert!(calls.len() >= 14, "{calls:?}");
-    for (n, call) in calls.iter().enumerate() {
-        for fault in FAULTS {
-            let case = format!("{fault:?} at call {n} ({call})");
-            let fake = Fake::new(&json!({}));
-            fake.world().fault = Some((n, fault));
-            fake.settle().await;
-            assert!(fake.world().fault.is_none(), "{case}: it did not happen");
-            founded_once(&fake, &case);
-        }
+    async fn founded(fault: Disturbance) -> (Fake, usize) {
+        let fake = Fake::new(&json!({}));
+        let before = fake.disturb(fault);
+        fake.settle().await;
+        founded_once(&fake, &format!("{fault:?}"));
+        (fake, before)
     }
+    at_any_call(&FAULTS, founded, |calls| {
+        assert!(calls.len() >= 14, "{calls:?}");
+        calls.len()
+    })
+    .await;
 }
 
 /// When it is done, passes write nothing.

@@ -4,7 +4,7 @@
 
 mod fake;
 
-use fake::{ENSEMBLE, FAULTS, Fake, Fault};
+use fake::{Disturbance, ENSEMBLE, FAULTS, Fake, at_any_call, contain};
 use serde_json::{Value, json};
 
 /// The end of the history that is left.
@@ -93,19 +93,16 @@ async fn the_history_of_one_member_goes_on_and_the_others_join() {
 
 #[tokio::test]
 async fn a_fault_at_any_call_is_harmless() {
-    async fn recover(fault: Option<(usize, Fault)>) -> (Fake, usize) {
+    async fn recover(fault: Disturbance) -> (Fake, usize) {
         let fake = lost(3, 1).await;
         let former = id(&fake);
-        let before = fake.world().calls.len();
-        fake.world().fault = fault.map(|(n, fault)| (before + n, fault));
+        let before = fake.disturb(fault);
         ask(&fake, 1, &former);
         fake.settle().await;
         recovered(&fake, 1, &former, &format!("{fault:?}"));
         (fake, before)
     }
-    let (undisturbed, before) = recover(None).await;
-    let calls = undisturbed.world().calls[before..].to_vec();
-    for wanted in [
+    let wanted = [
         "patch persistentvolumeclaims/data-zk-1",
         "delete statefulsets/zk",
         "delete pods/zk-1",
@@ -113,16 +110,29 @@ async fn a_fault_at_any_call_is_harmless() {
         "patch statefulsets/zk",
         "delete persistentvolumeclaims/txnlog-zk-2",
         "reconfigure",
-    ] {
-        assert!(calls.iter().any(|call| call == wanted), "no {wanted}: {calls:?}");
-    }
-    // What follows the last claim and its pod is a scale-up like any other.
-    let last = calls.iter().rposition(|call| call.starts_with("delete ")).expect("checked above");
-    for (n, call) in calls.iter().enumerate().take(last + 2) {
-        for fault in FAULTS {
-            let (fake, _) = recover(Some((n, fault))).await;
-            assert!(fake.world().fault.is_none(), "{fault:?} at call {n} ({call}): it did not happen");
+    ];
+    at_any_call(&FAULTS, recover, |calls| {
+        contain(calls, &wanted);
+        // What follows the last claim and its pod is a scale-up like any other.
+        calls.iter().rposition(|call| call.starts_with("delete ")).expect("checked above") + 2
+    })
+    .await;
+}
+
+/// Afterwards one server is enough, and not the one whose history went on: the office goes to it with the configuration.
+#[tokio::test]
+async fn the_first_server_alone_goes_on() {
+    for member in [1, 2] {
+        let fake = lost(3, member).await;
+        ask(&fake, member, &id(&fake));
+        fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["replicas"] = json!(1));
+        fake.settle().await;
+        for (condition, status) in [("Recovered", "True"), ("Ready", "True"), ("ReplicasApplied", "True")] {
+            assert_eq!(fake.condition(condition)["status"], status, "{member}: {}", fake.condition("Progressing"));
         }
+        let world = fake.world();
+        assert_eq!(world.configuration.voters, [0].into(), "{member}");
+        assert_eq!((world.servers.len(), world.servers[&0].logged), (1, LOGGED), "{member}");
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod fake;
 
-use fake::{ENSEMBLE, FAULTS, Fake, Fault};
+use fake::{Disturbance, ENSEMBLE, FAULTS, Fake, Fault, at_any_call, contain};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -90,27 +90,23 @@ async fn a_restart_on_request_is_one_roll() {
 
 #[tokio::test]
 async fn a_fault_at_any_call_is_harmless() {
-    async fn roll(fault: Option<(usize, Fault)>) -> (Fake, usize) {
+    async fn roll(fault: Disturbance) -> (Fake, usize) {
         let fake = founded(3).await;
-        let before = fake.world().calls.len();
-        fake.world().fault = fault.map(|(n, fault)| (before + n, fault));
+        let before = fake.disturb(fault);
         edit(&fake, "/spec/config/snapCount", json!(5000));
         fake.settle().await;
         applied(&fake, &format!("{fault:?}"));
         assert_eq!(fake.world().replaced.len(), 3, "{fault:?}: {:?}", fake.world().replaced);
         (fake, before)
     }
-    let (undisturbed, before) = roll(None).await;
-    let calls = undisturbed.world().calls[before..].to_vec();
-    for wanted in ["create pods/zk-2/eviction", "transfer", "create pods/zk-0/eviction", "patch statefulsets/zk"] {
-        assert!(calls.iter().any(|call| call == wanted), "no {wanted}: {calls:?}");
-    }
-    for (n, call) in calls.iter().enumerate() {
-        for fault in FAULTS {
-            let (fake, _) = roll(Some((n, fault))).await;
-            assert!(fake.world().fault.is_none(), "{fault:?} at call {n} ({call}): it did not happen");
-        }
-    }
+    at_any_call(&FAULTS, roll, |calls| {
+        contain(
+            calls,
+            &["create pods/zk-2/eviction", "transfer", "create pods/zk-0/eviction", "patch statefulsets/zk"],
+        );
+        calls.len()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -288,23 +284,15 @@ async fn in_swap_mode_nobody_is_restarted_who_votes() {
 
 #[tokio::test]
 async fn a_fault_at_any_call_of_a_swap_is_harmless() {
-    async fn roll(fault: Option<(usize, Fault)>) -> (Fake, usize) {
+    async fn roll(fault: Disturbance) -> (Fake, usize) {
         let fake = swapping(4, 3).await;
-        let before = fake.world().calls.len();
-        fake.world().fault = fault.map(|(n, fault)| (before + n, fault));
+        let before = fake.disturb(fault);
         edit(&fake, "/spec/config/snapCount", json!(5000));
         fake.settle().await;
         swapped(&fake, &format!("{fault:?}"));
         (fake, before)
     }
-    let (undisturbed, before) = roll(None).await;
-    let calls = undisturbed.world().calls[before..].to_vec();
-    for (n, call) in calls.iter().enumerate() {
-        for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::Answer(409)] {
-            let (fake, _) = roll(Some((n, fault))).await;
-            assert!(fake.world().fault.is_none(), "{fault:?} at call {n} ({call}): it did not happen");
-        }
-    }
+    at_any_call(&[Fault::CrashBefore, Fault::CrashAfter, Fault::Answer(409)], roll, <[String]>::len).await;
 }
 
 /// What a leader answers to a request that it does not carry out stands in the condition, once, and goes when it is not refused any more.

@@ -4,7 +4,7 @@
 
 mod fake;
 
-use fake::{ENSEMBLE, FAULTS, Fake};
+use fake::{Disturbance, ENSEMBLE, FAULTS, Fake, at_any_call, contain};
 use serde_json::{Value, json};
 
 async fn resize(fake: &Fake, replicas: i32) {
@@ -46,11 +46,10 @@ async fn every_size_follows_every_other() {
 /// Up and down again with a fault at each mutating call.
 #[tokio::test]
 async fn a_fault_at_any_call_is_harmless() {
-    async fn up_and_down(fault: Option<(usize, fake::Fault)>) -> (Fake, usize) {
+    async fn up_and_down(fault: Disturbance) -> (Fake, usize) {
         let fake = Fake::new(&json!({ "storage": { "reclaimPolicy": { "onScaleDown": "Delete" } } }));
         fake.settle().await;
-        let founded = fake.world().calls.len();
-        fake.world().fault = fault.map(|(n, fault)| (founded + n, fault));
+        let founded = fake.disturb(fault);
         resize(&fake, 5).await;
         has_size(&fake, 5, &format!("{fault:?}"));
         fake.world().leader = Some(4);
@@ -58,19 +57,12 @@ async fn a_fault_at_any_call_is_harmless() {
         has_size(&fake, 3, &format!("{fault:?}"));
         (fake, founded)
     }
-    let (undisturbed, founded) = up_and_down(None).await;
-    let calls = undisturbed.world().calls[founded..].to_vec();
-    for wanted in
-        ["reconfigure", "transfer", "patch persistentvolumeclaims/data-zk-3", "delete persistentvolumeclaims/data-zk-3"]
-    {
-        assert!(calls.iter().any(|call| call == wanted), "no {wanted}: {calls:?}");
-    }
-    for (n, call) in calls.iter().enumerate() {
-        for fault in FAULTS {
-            let (fake, _) = up_and_down(Some((n, fault))).await;
-            assert!(fake.world().fault.is_none(), "{fault:?} at call {n} ({call}): it did not happen");
-        }
-    }
+    at_any_call(&FAULTS, up_and_down, |calls| {
+        let claim = ["patch persistentvolumeclaims/data-zk-3", "delete persistentvolumeclaims/data-zk-3"];
+        contain(calls, &["reconfigure", "transfer", claim[0], claim[1]]);
+        calls.len()
+    })
+    .await;
 }
 
 /// Each act waits until the one before is seen to have had its effect.
@@ -197,12 +189,11 @@ async fn a_hibernated_ensemble_comes_back_as_it_was() {
 /// `hibernate` keeps `replicas`; the leader, whoever it is, is stopped last, with a fault at each call.
 #[tokio::test]
 async fn an_ensemble_hibernates_followers_first() {
-    async fn there_and_back(fault: Option<(usize, fake::Fault)>) -> (Fake, usize) {
+    async fn there_and_back(fault: Disturbance) -> (Fake, usize) {
         let fake = Fake::new(&json!({}));
         fake.settle().await;
         fake.world().leader = Some(2);
-        let begun = fake.world().calls.len();
-        fake.world().fault = fault.map(|(n, fault)| (begun + n, fault));
+        let begun = fake.disturb(fault);
         fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["hibernate"] = json!(true));
         fake.settle().await;
         assert!(fake.world().servers.is_empty(), "{fault:?}");
@@ -215,22 +206,18 @@ async fn an_ensemble_hibernates_followers_first() {
         has_size(&fake, 3, &format!("{fault:?}"));
         (fake, begun)
     }
-    let (undisturbed, begun) = there_and_back(None).await;
-    let calls = undisturbed.world().calls[begun..].to_vec();
-    let acts: Vec<&str> = calls.iter().map(String::as_str).filter(|call| !call.ends_with("/status")).collect();
-    assert_eq!(acts, ["transfer", "patch statefulsets/zk", "patch statefulsets/zk", "patch statefulsets/zk"]);
-    for (n, call) in calls.iter().enumerate() {
-        for fault in FAULTS {
-            let (fake, _) = there_and_back(Some((n, fault))).await;
-            assert!(fake.world().fault.is_none(), "{fault:?} at call {n} ({call}): it did not happen");
-        }
-    }
+    at_any_call(&FAULTS, there_and_back, |calls| {
+        let acts: Vec<&str> = calls.iter().map(String::as_str).filter(|call| !call.ends_with("/status")).collect();
+        assert_eq!(acts, ["transfer", "patch statefulsets/zk", "patch statefulsets/zk", "patch statefulsets/zk"]);
+        calls.len()
+    })
+    .await;
 }
 
 /// `onDelete: Delete` makes the ensemble an owner of its claims, and `Retain` undoes it; other owners stay. With a fault at each call.
 #[tokio::test]
 async fn claims_are_owned_while_the_spec_says_so() {
-    async fn owned_and_not(fault: Option<(usize, fake::Fault)>) -> (Fake, usize) {
+    async fn owned_and_not(fault: Disturbance) -> (Fake, usize) {
         let owners = |fake: &Fake| -> Vec<String> {
             let world = fake.world();
             let claims = world.objects.iter().filter(|(path, _)| path.starts_with("persistentvolumeclaims/"));
@@ -239,10 +226,9 @@ async fn claims_are_owned_while_the_spec_says_so() {
         let fake = Fake::new(&json!({}));
         fake.settle().await;
         let other = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "other" });
-        let begun = fake.world().calls.len();
         fake.world()
             .edit("persistentvolumeclaims/data-zk-1", |claim| claim["metadata"]["ownerReferences"] = json!([other]));
-        fake.world().fault = fault.map(|(n, fault)| (begun + n, fault));
+        let begun = fake.disturb(fault);
         let policy = |policy: &str| json!({ "reclaimPolicy": { "onDelete": policy } });
         fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["storage"] = policy("Delete"));
         fake.settle().await;
@@ -259,15 +245,11 @@ async fn claims_are_owned_while_the_spec_says_so() {
         assert!(free[1].contains("other"), "{fault:?}: {free:?}");
         (fake, begun)
     }
-    let (undisturbed, begun) = owned_and_not(None).await;
-    let calls = undisturbed.world().calls[begun..].to_vec();
-    assert_eq!(calls.iter().filter(|call| call.contains("persistentvolumeclaims")).count(), 12, "{calls:?}");
-    for (n, call) in calls.iter().enumerate() {
-        for fault in FAULTS {
-            let (fake, _) = owned_and_not(Some((n, fault))).await;
-            assert!(fake.world().fault.is_none(), "{fault:?} at call {n} ({call}): it did not happen");
-        }
-    }
+    at_any_call(&FAULTS, owned_and_not, |calls| {
+        assert_eq!(calls.iter().filter(|call| call.contains("persistentvolumeclaims")).count(), 12, "{calls:?}");
+        calls.len()
+    })
+    .await;
 }
 
 /// An ensemble that is hibernated before it is founded waits, and is founded when it is woken up.

@@ -4,10 +4,16 @@
 //! StatefulSet, and servers that wait for a grant. Any mutating call can be made to end the operator just before or just
 //! after it took effect, or to be answered with an error; a process can be cut off, and calls can take their time.
 
-#![allow(unreachable_pub, dead_code, reason = "each test binary compiles this file and uses a part of it")]
+#![allow(
+    unreachable_pub,
+    dead_code,
+    unused_imports,
+    reason = "each test binary compiles this file and uses a part of it"
+)]
 
 mod api;
 mod ensemble;
+mod faults;
 mod roll;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +38,7 @@ use tokio::time::{Instant, sleep};
 
 use api::{Call, Change, Reply, failure, refusal, respond};
 pub use ensemble::{Configuration, Server};
+pub use faults::{Disturbance, FAULTS, Fault, at_any_call, contain};
 pub use roll::Made;
 
 pub const NAMESPACE: &str = "prod";
@@ -39,28 +46,6 @@ pub const NAME: &str = "zk";
 pub const ENSEMBLE: &str = "zookeeperensembles/zk";
 pub const CLASS: &str = "storageclasses/standard";
 pub const LEASE: &str = "leases/operator";
-
-/// What happens at a mutating call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The operator dies before the call takes effect.
-    CrashBefore,
-    /// The call takes effect, and the operator dies before it hears of it.
-    CrashAfter,
-    /// The call takes no effect and is answered with this status.
-    Answer(u16),
-    /// The call takes effect and is answered with 504.
-    TimeoutAfter,
-}
-
-pub const FAULTS: [Fault; 6] = [
-    Fault::CrashBefore,
-    Fault::CrashAfter,
-    Fault::Answer(409),
-    Fault::Answer(429),
-    Fault::Answer(500),
-    Fault::TimeoutAfter,
-];
 
 /// A mutating call as it was issued.
 #[derive(Clone, Debug)]
