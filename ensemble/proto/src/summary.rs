@@ -28,6 +28,7 @@ pub struct Summary {
 struct Window {
     began: Duration,
     buckets: BTreeMap<u16, Bucket>,
+    max: f64,
     /// The bucket of the newest samples, as far as they are not in `buckets`: whatever is measured often comes in runs.
     newest: (u16, Bucket),
 }
@@ -59,7 +60,9 @@ impl Summary {
         self.max = self.max.max(value);
         self.count += times;
         self.sum += value * times as f64;
-        self.window(now).add(bucket(value), Bucket { count: times, sum: value * times as f64 });
+        let window = self.window(now);
+        window.max = window.max.max(value);
+        window.add(bucket(value), Bucket { count: times, sum: value * times as f64 });
     }
 
     /// The window that `now` belongs to; those that are too old are forgotten.
@@ -68,7 +71,12 @@ impl Summary {
             if self.windows.len() == WINDOWS {
                 self.windows.pop_front();
             }
-            self.windows.push_back(Window { began: now, buckets: BTreeMap::new(), newest: (0, Bucket::default()) });
+            self.windows.push_back(Window {
+                began: now,
+                buckets: BTreeMap::new(),
+                max: 0.0,
+                newest: (0, Bucket::default()),
+            });
         }
         let last = self.windows.len() - 1;
         &mut self.windows[last]
@@ -94,16 +102,19 @@ impl Summary {
         self.max
     }
 
-    /// The greatest of the last ten minutes, about; 0 without samples.
+    /// The greatest of the last ten minutes; 0 without samples.
     pub fn recent_max(&self, now: Duration) -> f64 {
-        let value = self.quantiles(now, &[1.0])[0];
-        if value.is_nan() { 0.0 } else { value }
+        self.recent(now).map(|window| window.max).fold(0.0, f64::max)
+    }
+
+    fn recent(&self, now: Duration) -> impl Iterator<Item = &Window> {
+        self.windows.iter().filter(move |window| window.began + WINDOW * WINDOWS as u32 > now)
     }
 
     /// The values below which these shares of the last ten minutes' samples are, by nearest rank; NaN without samples.
     pub fn quantiles(&self, now: Duration, shares: &[f64]) -> Vec<f64> {
         let mut all: BTreeMap<u16, Bucket> = BTreeMap::new();
-        for window in self.windows.iter().filter(|window| window.began + WINDOW * WINDOWS as u32 > now) {
+        for window in self.recent(now) {
             for (at, more) in window.buckets.iter().map(|(at, more)| (*at, *more)).chain([window.newest]) {
                 all.entry(at).or_default().add(more);
             }

@@ -16,6 +16,7 @@
 use crate::disk_watchdog::{Watchdog, Work};
 use crate::exit;
 use crate::metrics::Metrics;
+use crate::pause::Witness;
 use ensemble_proto::durable::{Ticket, Write};
 use ensemble_storage::{Compression, RealDisk, Storage, StorageError};
 use std::sync::Arc;
@@ -222,6 +223,7 @@ impl Worker {
 
     fn record_sync(&self, took: Duration, records: usize, batch: &Batch) {
         let metrics = &self.metrics;
+        metrics.pauses.notice(took, Witness::Fsync);
         let is_slow = metrics.record_fsync(took, self.fsync_warning);
         metrics.sync_processor_queue_flush_time_ms.observe_ms(took);
         metrics.sync_process_time.observe_ms(batch.written);

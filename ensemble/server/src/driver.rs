@@ -18,6 +18,7 @@ use crate::election_port::ElectionPort;
 use crate::listening::Places;
 use crate::log::CLIENTS;
 use crate::metrics::Metrics;
+use crate::pause::Witness;
 use crate::quorum_port;
 use crate::snapshots::Snapshots;
 use ensemble_peer::{ClientId, Effect, Peer};
@@ -26,6 +27,7 @@ use ensemble_proto::durable::{Ticket, Write};
 use ensemble_zab::{ConnId, Role};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -125,6 +127,7 @@ impl Driver {
     }
 
     /// Feeds the peer once, then does everything that it asks for. Must not be called within itself.
+    #[track_caller]
     pub(crate) fn turn(self: &Rc<Self>, input: impl FnOnce(&mut Peer, Now)) {
         let mut input = Some(input);
         self.turn_while(|peer, now| match input.take() {
@@ -138,6 +141,7 @@ impl Driver {
 
     /// Feeds the peer as long as `input` says that it did; the effects of one input are known before the next, but what
     /// they send leaves once, at the end.
+    #[track_caller]
     pub(crate) fn turn_while(self: &Rc<Self>, mut input: impl FnMut(&mut Peer, Now) -> bool) {
         let now = self.clock.now();
         let mut peer = self.peer.borrow_mut();
@@ -157,9 +161,11 @@ impl Driver {
             peer.take_output(client, &mut turn.output);
             connection.send(&mut turn.output);
         }
+        let ended = self.clock.elapsed();
         if peer.has_read() {
-            peer.end_turn(now.elapsed, self.clock.elapsed());
+            peer.end_turn(now.elapsed, ended);
         }
+        self.metrics.pauses.notice(ended.saturating_sub(now.elapsed), Witness::Turn(Location::caller()));
         self.arm(peer.deadline());
         let is_leading = peer.zab().role() == Role::Leading;
         if *self.leading.borrow() != is_leading {

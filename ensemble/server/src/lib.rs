@@ -6,6 +6,7 @@
 //! several.
 
 mod admin;
+mod cgroup;
 mod client_port;
 mod clock;
 pub mod config;
@@ -26,7 +27,7 @@ mod member;
 pub mod metrics;
 mod no_quorum;
 mod outgoing;
-mod pause_monitor;
+mod pause;
 mod quorum_port;
 mod random;
 mod reconfigure;

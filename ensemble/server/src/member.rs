@@ -15,7 +15,7 @@ use crate::four_letter::Words;
 use crate::listening::{Listener, Listeners, Places, Ports};
 use crate::metrics::{Metrics, Volumes};
 use crate::no_quorum;
-use crate::pause_monitor;
+use crate::pause::{self, Pauses};
 use crate::quorum_port::{self, LogSource};
 use crate::reconfigure::reconfigure;
 use crate::recovery;
@@ -175,11 +175,11 @@ fn run(
     started: threads::Sender<Addresses>,
 ) -> Result<(), MemberError> {
     let volumes = Volumes::new(&settings.directories.data, &settings.directories.log);
-    let metrics = Arc::new(Metrics::new(volumes));
+    let metrics = Arc::new(Metrics::new(volumes, Pauses::new(settings.pause_monitor.as_ref())));
     let shared = Arc::new(admin::Shared::new(metrics.clone(), settings.clone()));
     shared.check_token_file();
     let ports = admin::start(shared.clone()).map_err(MemberError::Port)?;
-    let monitor = settings.pause_monitor.clone().map(|config| pause_monitor::start(config, metrics.clone()));
+    let monitor = settings.pause_monitor.clone().map(|config| pause::start(config, metrics.clone()));
     let _monitor = monitor.transpose().map_err(MemberError::System)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(MemberError::System)?;
     let clock = Clock::start();
@@ -522,6 +522,7 @@ fn spawn(driver: &Rc<Driver>, settings: &Settings, listeners: Listeners) -> Vec<
         tokio::task::spawn_local(driver.clone().keep_time()),
         tokio::task::spawn_local(driver.clone().follow_disk()),
         tokio::task::spawn_local(snapshots::run(driver.clone())),
+        tokio::task::spawn_local(pause::beat(driver.clone())),
     ];
     if let Some(interval) = settings.purge_interval {
         let purge = snapshots::purge_at_intervals(driver.clone(), interval, settings.snap_retain_count);

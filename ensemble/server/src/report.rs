@@ -2,6 +2,7 @@
 
 use crate::config::Settings;
 use crate::driver::Driver;
+use crate::pause::Pause;
 use ensemble_datatree::NamespaceQuota;
 use ensemble_peer::{Measures, Status};
 use ensemble_proto::ServerId;
@@ -64,6 +65,8 @@ pub(crate) struct Report {
     pub(crate) quotas: BTreeMap<String, NamespaceQuota>,
     pub(crate) measures: Measures,
     pub(crate) zab: ensemble_zab::Measures,
+    /// The last pauses, the newest last.
+    pub(crate) pauses: Vec<Pause>,
 }
 
 /// Whether a store may vote (C1).
@@ -106,6 +109,7 @@ impl Report {
             quotas,
             measures,
             zab,
+            pauses: driver.metrics.pauses.last(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The body of `GET /status` (contract C4).
 
+use crate::pause::PauseBody;
 use crate::report::{Bootstrap, Report};
 use crate::version;
 use serde::Serialize;
@@ -31,6 +32,8 @@ pub(super) struct StatusBody {
     watches: usize,
     digest: String,
     uptime_ms: u64,
+    /// The last pauses, the newest last.
+    pauses: Vec<PauseBody>,
 }
 
 #[derive(Serialize)]
@@ -101,6 +104,7 @@ impl From<Report> for StatusBody {
             watches: status.watches,
             digest: format!("{:x}", status.digest),
             uptime_ms: report.uptime.as_millis() as u64,
+            pauses: report.pauses.iter().map(PauseBody::from).collect(),
         }
     }
 }

@@ -237,6 +237,7 @@ pub const KEYS: &[Key] = &[
     key("jvm.pause.sleep.time.ms", File, Supported),
     key("jvm.pause.info-threshold.ms", File, Supported),
     key("jvm.pause.warn-threshold.ms", File, Supported),
+    key("ensemble.pause.thresholdMs", File, Supported),
 ];
 
 /// The entry for a key of the file, or `None` for one that ZooKeeper does not know either.

@@ -195,10 +195,11 @@ pub struct Metrics {
 pub struct PauseMonitor {
     /// How long the monitor sleeps (`jvm.pause.sleep.time.ms`).
     pub sleep: Duration,
-    /// A longer pause is logged at info (`jvm.pause.info-threshold.ms`).
-    pub info_threshold: Duration,
     /// A longer pause is logged at warn (`jvm.pause.warn-threshold.ms`).
     pub warn_threshold: Duration,
+    /// A longer pause is put down to a cause, counted and logged at info (`ensemble.pause.thresholdMs`, or `jvm.pause.info-threshold.ms` where
+    /// that is shorter).
+    pub threshold: Duration,
 }
 
 /// Operator mode: the store belongs to one ensemble, and an empty one does not vote until it is granted.
@@ -518,9 +519,10 @@ fn metrics(values: &Values) -> Result<Option<Metrics>, ConfigError> {
 
 /// Differs from ZooKeeper: on unless switched off.
 fn pause_monitor(values: &Values) -> Result<Option<PauseMonitor>, ConfigError> {
+    let info_threshold = milliseconds(values, "jvm.pause.info-threshold.ms", 1000)?;
     let monitor = PauseMonitor {
         sleep: milliseconds(values, "jvm.pause.sleep.time.ms", 500)?,
-        info_threshold: milliseconds(values, "jvm.pause.info-threshold.ms", 1000)?,
+        threshold: milliseconds(values, "ensemble.pause.thresholdMs", 100)?.min(info_threshold),
         warn_threshold: milliseconds(values, "jvm.pause.warn-threshold.ms", 10_000)?,
     };
     Ok(values.flag("jvm.pause.monitor", true)?.then_some(monitor))

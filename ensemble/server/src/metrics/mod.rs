@@ -9,15 +9,17 @@ mod report;
 mod sample;
 pub mod table;
 
+use crate::pause::Pauses;
 use crate::report::Report;
 use ensemble_proto::Summary;
-use sample::Sample;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use process::Volumes;
-pub(crate) use sample::four_decimals;
+#[cfg(test)]
+pub(crate) use sample::exposition as exposition_of;
+pub(crate) use sample::{Sample, four_decimals};
 
 /// A number that only grows.
 #[derive(Default)]
@@ -78,15 +80,17 @@ macro_rules! shell {
         /// What the shell counts and measures. What each means is in [`table::TABLE`].
         pub(crate) struct Metrics {
             volumes: Volumes,
+            pub(crate) pauses: Pauses,
             $(pub(crate) $counter: Counter,)*
             $(pub(crate) $summary: Shared,)*
         }
 
         impl Metrics {
-            pub(crate) fn new(volumes: Volumes) -> Metrics {
+            pub(crate) fn new(volumes: Volumes, pauses: Pauses) -> Metrics {
                 let origin = Instant::now();
                 Metrics {
                     volumes,
+                    pauses,
                     $($counter: Counter::default(),)*
                     $($summary: Shared::new(origin),)*
                 }
@@ -153,6 +157,7 @@ impl Metrics {
     fn samples(&self, report: Option<&Report>) -> Vec<Sample> {
         let mut samples = report.map_or_else(Vec::new, report::samples);
         samples.extend(self.of_shell());
+        samples.extend(self.pauses.samples());
         samples.extend(process::samples(&self.volumes));
         samples
     }
@@ -165,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_sync_beyond_the_threshold_is_counted() {
-        let metrics = Metrics::new(Volumes::new(Path::new("/"), Path::new("/")));
+        let metrics = Metrics::new(Volumes::new(Path::new("/"), Path::new("/")), Pauses::new(None));
         let ms = Duration::from_millis;
         assert_eq!([10, 11].map(|took| metrics.record_fsync(ms(took), ms(10))), [false, true]);
         let text = metrics.exposition(None);
@@ -176,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_volume_that_is_not_there_has_no_room_to_show() {
-        let metrics = Metrics::new(Volumes::new(Path::new("/"), Path::new("/no/such/volume")));
+        let metrics = Metrics::new(Volumes::new(Path::new("/"), Path::new("/no/such/volume")), Pauses::new(None));
         let text = metrics.exposition(None);
         assert!(text.contains("ensemble_volume_size_bytes{volume=\"data\"}"), "{text}");
         assert!(!text.contains("{volume=\"log\"}"), "{text}");

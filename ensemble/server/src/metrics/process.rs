@@ -3,10 +3,9 @@
 //! What cannot be read is left out. Nothing here waits for a disk: `statvfs` answers from what the kernel has in memory.
 
 use super::sample::Sample;
+use crate::cgroup;
 use std::path::{Path, PathBuf};
 
-/// Where memory is limited, of control groups of version 2 and 1, as a container sees its own.
-const MEMORY_LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
 /// Version 1 says "no limit" by a number near 2^63.
 const MEMORY_LIMIT_NONE: u64 = 1 << 60;
 
@@ -104,7 +103,8 @@ fn open_files_max(limits: &str) -> Option<f64> {
 }
 
 fn memory_limit() -> Option<f64> {
-    MEMORY_LIMITS.iter().find_map(|path| limit(&read(path)?)).map(|limit| limit as f64)
+    let text = cgroup::read("memory", "memory.max", "memory.limit_in_bytes")?;
+    limit(&text).map(|limit| limit as f64)
 }
 
 /// A limit of memory as a control group says it; `max`, or something near 2^63, is none.

@@ -293,6 +293,7 @@ mod tests {
             quotas: BTreeMap::new(),
             measures: Measures::default(),
             zab: ensemble_zab::Measures::default(),
+            pauses: Vec::new(),
         }
     }
 

@@ -247,7 +247,11 @@ pub const TABLE: &[Metric] = &[
     // The process.
     zookeeper("open_file_descriptor_count", Gauge, "Open file descriptors"),
     zookeeper("max_file_descriptor_count", Gauge, "File descriptors that the process may have open"),
-    zookeeper("jvm_pause_time_ms", Advanced, "Milliseconds that the pause monitor was woken too late, each time"),
+    zookeeper(
+        "jvm_pause_time_ms",
+        Advanced,
+        "Milliseconds that the pause monitor was woken too late at most, in each jvm.pause.sleep.time.ms",
+    ),
     // This server's own.
     ours("ensemble_build_info", Gauge, &["version", "commit"], "1, with the version of this server as labels"),
     ours("ensemble_server_state", Gauge, &["state"], "1 for what this server is now, 0 for what else it could be"),
@@ -286,6 +290,14 @@ pub const TABLE: &[Metric] = &[
     ours("ensemble_volume_size_bytes", Gauge, &["volume"], "Size of the file system of dataDir and dataLogDir"),
     ours("ensemble_volume_available_bytes", Gauge, &["volume"], "Bytes that this server can still write there"),
     ours("ensemble_memory_limit_bytes", Gauge, &[], "The control group's memory limit; absent without one"),
+    ours(
+        "ensemble_pauses_total",
+        Counter,
+        &["cause"],
+        "Pauses longer than ensemble.pause.thresholdMs: fsync (of the log), cpu_throttling, stalled_loop, memory_reclaim, stolen_time, stopped (the process stood still and nothing else explains it)",
+    ),
+    ours("ensemble_pause_seconds_total", Counter, &["cause"], "How long these were together, in seconds"),
+    ours("ensemble_pause_seconds_max", Gauge, &["cause"], "The longest of the last ten minutes, in seconds"),
     ours("connection_unserved_count", Counter, &[], "As cnxn_closed_without_zk_server_running"),
     ours("last_processed_zxid", Gauge, &[], "The zxid that was applied last, as a number"),
     ours("server_id", Gauge, &[], "This server's id"),

@@ -26,6 +26,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("pending_syncs", "src/metrics/report.rs"),
     ("synced_followers", "src/metrics/report.rs"),
     ("synced_non_voting_followers", "src/metrics/report.rs"),
+    ("ensemble_pauses_total", "src/pause/ledger.rs"),
+    ("ensemble_pause_seconds_total", "src/pause/ledger.rs"),
+    ("ensemble_pause_seconds_max", "src/pause/ledger.rs"),
     ("quit_leading_due_to_disloyal_voter", "../zab/tests/measures.rs"),
 ];
 
