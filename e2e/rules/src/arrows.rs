@@ -3,7 +3,7 @@
 //! ```text
 //! proto <- datatree, zab, storage, client        api <- core <- controller, kubectl
 //! datatree, zab <- peer <- server, sim           client <- cli, controller
-//! storage <- server, sim                         core, ensemble's sim <- operator's sim
+//! storage <- tools, server, sim  tools <- server   core, ensemble's sim <- operator's sim
 //! ```
 //!
 //! A crate may use whatever is upstream of it along the arrows, and nothing else of the workspace: `peer` may name `proto`'s types, and must not know
@@ -21,7 +21,8 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("ensemble-storage", &["ensemble-proto"]),
     ("ensemble-client", &["ensemble-proto"]),
     ("ensemble-peer", &["ensemble-datatree", "ensemble-zab"]),
-    ("ensemble-server", &["ensemble-peer", "ensemble-storage"]),
+    ("ensemble-tools", &["ensemble-datatree", "ensemble-storage"]),
+    ("ensemble-server", &["ensemble-peer", "ensemble-storage", "ensemble-tools"]),
     ("ensemble-sim", &["ensemble-peer", "ensemble-storage"]),
     ("ensemble-cli", &["ensemble-client"]),
     ("operator-core", &["operator-api"]),

@@ -13,6 +13,7 @@
 
 pub mod client;
 mod data;
+pub mod date;
 pub mod durable;
 mod error;
 mod id;

@@ -25,7 +25,7 @@ pub struct Options {
     log_format: log::Format,
 }
 
-fn define(text: &str) -> Result<(String, String), String> {
+pub(crate) fn define(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".into()),

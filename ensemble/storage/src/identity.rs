@@ -161,7 +161,11 @@ impl Identity {
         Ok(())
     }
 
-    pub(crate) fn read(disk: &mut impl Disk, dir: Dir) -> Result<Option<Identity>, IdentityError> {
+    /// The identity in `dataDir` or `dataLogDir`, whoever's it is; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`IdentityError::Newer`], or when it cannot be read.
+    pub fn read(disk: &mut impl Disk, dir: Dir) -> Result<Option<Identity>, IdentityError> {
         let Some(bytes) = small_file::read(disk, dir, FILE)? else { return Ok(None) };
         let corrupt = |error: serde_json::Error| {
             StorageError::corrupt(&path(dir, FILE), 0, "ensembleId, myid and volumeId as JSON", error.to_string())

@@ -82,6 +82,14 @@ pub(crate) fn decode(bytes: &[u8], framed_len: u64) -> Option<&[u8]> {
     (*end == END_OF_RECORD && u64::from(adler2::adler32_slice(payload)) == checksum).then_some(payload)
 }
 
+/// The payload at `start` of a file and the offset behind its record, if it has a length and an end mark, whatever its checksum is.
+pub(crate) fn framed(bytes: &[u8], start: u64, payload_len_max: u64) -> Option<(&[u8], u64)> {
+    let rest = bytes.get(start as usize..)?;
+    let framed_len = framed_len(rest, payload_len_max).filter(|len| *len >= FRAMING_LEN + PAYLOAD_LEN_MIN)?;
+    let (end, record) = rest.get(..framed_len as usize)?.split_last()?;
+    (*end == END_OF_RECORD).then_some((&record[12..], start + framed_len))
+}
+
 /// The zxid in a payload's TxnHeader, or `None` when the payload is too short to have one.
 pub(crate) fn payload_zxid(payload: &[u8]) -> Option<Zxid> {
     if (payload.len() as u64) < PAYLOAD_LEN_MIN {
@@ -115,8 +123,7 @@ pub(crate) struct Scan {
 /// # Errors
 /// [`StorageError::Corrupt`] for damage.
 pub(crate) fn scan(file: &str, bytes: &[u8], newest: bool, payload_len_max: u64) -> Result<Scan, StorageError> {
-    check_header(file, bytes)?;
-    let scanner = Scanner { file, bytes, newest, payload_len_max, synced_to: synced_to(bytes) };
+    let scanner = Scanner::new(file, bytes, newest, payload_len_max)?;
     let mut scan = Scan { records: Vec::new(), end: HEADER_LEN, torn: None };
     while let Some(record) = scanner.next(scan.end)? {
         match record {
@@ -135,7 +142,7 @@ pub(crate) fn scan(file: &str, bytes: &[u8], newest: bool, payload_len_max: u64)
 }
 
 /// Whether each record follows the one before it.
-fn check_continuity(file: &str, records: &[Record]) -> Result<(), StorageError> {
+pub(crate) fn check_continuity(file: &str, records: &[Record]) -> Result<(), StorageError> {
     let Some(first) = records.first() else { return Ok(()) };
     let broken = |record: &Record, expected: String| {
         Err(StorageError::corrupt(file, record.end, expected, format!("the record {}", record.zxid)))
@@ -179,12 +186,16 @@ fn check_header(file: &str, bytes: &[u8]) -> Result<(), StorageError> {
     Ok(())
 }
 
-enum Found {
+/// What there is at an offset.
+pub(crate) enum Found {
+    /// A sound record.
     Record(Record),
+    /// A record that a power cut left half written, and why it is taken for that.
     Torn(String),
 }
 
-struct Scanner<'a> {
+/// Finds one record after the other.
+pub(crate) struct Scanner<'a> {
     file: &'a str,
     bytes: &'a [u8],
     newest: bool,
@@ -193,9 +204,23 @@ struct Scanner<'a> {
     synced_to: Option<u64>,
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
+    /// For the file's bytes; see [`scan`].
+    ///
+    /// # Errors
+    /// When the header is none.
+    pub(crate) fn new(
+        file: &'a str,
+        bytes: &'a [u8],
+        newest: bool,
+        payload_len_max: u64,
+    ) -> Result<Scanner<'a>, StorageError> {
+        check_header(file, bytes)?;
+        Ok(Scanner { file, bytes, newest, payload_len_max, synced_to: synced_to(bytes) })
+    }
+
     /// The record at `start`, or `None` at the normal end of the file.
-    fn next(&self, start: u64) -> Result<Option<Found>, StorageError> {
+    pub(crate) fn next(&self, start: u64) -> Result<Option<Found>, StorageError> {
         let rest = &self.bytes[start as usize..];
         if self.is_blank(start, start, self.bytes.len() as u64) {
             return Ok(None);

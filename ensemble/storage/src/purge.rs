@@ -17,6 +17,19 @@ pub const SNAPSHOTS_RETAINED_MIN: usize = 3;
 /// # Errors
 /// [`StorageError::Io`]; a damaged snapshot is no error, it is not counted.
 pub fn purge(disk: &mut impl Disk, retain: usize) -> Result<Vec<String>, StorageError> {
+    let mut removed = Vec::new();
+    for (dir, name) in superseded(disk, retain)? {
+        remove(disk, dir, &name)?;
+        removed.push(name);
+    }
+    Ok(removed)
+}
+
+/// What [`purge`] removes, in its order: the files that no kept snapshot needs.
+///
+/// # Errors
+/// As [`purge`].
+pub fn superseded(disk: &mut impl Disk, retain: usize) -> Result<Vec<(Dir, String)>, StorageError> {
     let snapshots = files::snapshots(disk)?;
     let mut kept = Vec::new();
     for candidate in &snapshots {
@@ -32,19 +45,12 @@ pub fn purge(disk: &mut impl Disk, retain: usize) -> Result<Vec<String>, Storage
     let Some(oldest) = kept.last().copied() else { return Ok(Vec::new()) };
     let logs = files::logs(disk)?;
     let needed = files::logs_after(&logs, oldest).len();
-    let mut removed = Vec::new();
-    for snapshot in snapshots.iter().rev().filter(|snapshot| snapshot.zxid < oldest) {
-        remove(disk, Dir::Data, &snapshot.name, &mut removed)?;
-    }
-    for log in &logs[..logs.len() - needed] {
-        remove(disk, Dir::Log, &log.name, &mut removed)?;
-    }
-    Ok(removed)
+    let older = snapshots.iter().rev().filter(|snapshot| snapshot.zxid < oldest);
+    let unneeded = logs[..logs.len() - needed].iter().map(|log| (Dir::Log, log.name.clone()));
+    Ok(older.map(|snapshot| (Dir::Data, snapshot.name.clone())).chain(unneeded).collect())
 }
 
-fn remove(disk: &mut impl Disk, dir: Dir, name: &str, removed: &mut Vec<String>) -> Result<(), StorageError> {
+fn remove(disk: &mut impl Disk, dir: Dir, name: &str) -> Result<(), StorageError> {
     disk.unlink(dir, name).map_err(StorageError::io("remove", dir, name))?;
-    disk.sync_dir(dir).map_err(StorageError::io("sync", dir, ""))?;
-    removed.push(name.to_string());
-    Ok(())
+    disk.sync_dir(dir).map_err(StorageError::io("sync", dir, ""))
 }

@@ -50,6 +50,10 @@ pub(crate) const INITIALIZE: &str = "initialize";
 /// less than what it once acked.
 pub(crate) const UNTRUSTED: &str = "untrusted";
 
+/// The note of a store without a vote.
+pub(crate) const NOT_TRUSTED: &str =
+    "the store is empty or incomplete and nobody declared it legitimate: it will not vote";
+
 /// What a store held when it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
@@ -146,9 +150,7 @@ fn read<D: Disk>(disk: &mut D, options: &Options) -> Result<Recovered, StorageEr
         Some(reason) => {
             notes.push(format!("the store that was here is damaged and set aside, this one does not vote: {reason}"))
         }
-        None if !trusted => {
-            notes.push("the store is empty or incomplete and nobody declared it legitimate: it will not vote".into())
-        }
+        None if !trusted => notes.push(NOT_TRUSTED.to_owned()),
         None => {}
     }
     let (accepted_epoch, current_epoch) = epochs::recover(disk, last, trusted, &mut notes)?;

@@ -15,7 +15,7 @@ use ensemble_proto::{Epoch, ServerId, Zxid};
 use ensemble_storage::sim_disk::SimDisk;
 use ensemble_storage::{
     Compression, ConfigurationFiles, Dir, Disk, Identity, IdentityError, Options, SnapshotWriter, Storage,
-    StorageError, purge, write_initialize_marker,
+    StorageError, purge, restore, write_initialize_marker,
 };
 use support::*;
 
@@ -191,6 +191,21 @@ fn claim(disk: &SimDisk) -> Result<(), StorageError> {
     }
 }
 
+/// Makes a backup's files the store.
+fn restored(disk: &SimDisk, backup: &SimDisk) -> Result<(), StorageError> {
+    let names = ["snapshot.0", "snapshot.100000003.snappy", "snapshot.100000006.snappy"].map(str::to_owned);
+    let names = [&names[..], &["log.100000001", "log.100000004", "log.100000007"].map(str::to_owned)].concat();
+    let read = |name: &str| {
+        let dir = if name.starts_with("log") { Dir::Log } else { Dir::Data };
+        backup.clone().read(dir, name)
+    };
+    match restore(&mut disk.clone(), &names, read, Options::default().payload_len_max, |_| Ok(())) {
+        Ok(_) => Ok(()),
+        Err(IdentityError::Storage(error)) => Err(error),
+        Err(error) => panic!("{error}"),
+    }
+}
+
 fn protocols() -> Vec<Protocol> {
     let up_to = |last: u32| found(1..=last, 1, 1);
     vec![
@@ -302,6 +317,19 @@ fn protocols() -> Vec<Protocol> {
             run: |disk| group(&mut open(disk)?.0, 9..=10),
             options,
             legal: (8..=10).map(up_to).collect(),
+        },
+        Protocol {
+            name: "restore",
+            before: SimDisk::new,
+            run: |disk| restored(disk, &nine()),
+            options: closed,
+            legal: vec![
+                untrusted([], 0),
+                Found { trusted: false, ..found(1..=3, 1, 1) },
+                Found { trusted: false, ..found(1..=6, 1, 1) },
+                Found { trusted: false, ..found(1..=9, 1, 1) },
+                found(1..=9, 1, 1),
+            ],
         },
         Protocol {
             name: "reconfigure",

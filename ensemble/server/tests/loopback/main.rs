@@ -26,6 +26,7 @@ mod read_only;
 mod reconfigure;
 mod recovery;
 mod synchronisation;
+mod tools;
 mod transfer;
 mod volumes;
 mod words;
