@@ -25,7 +25,7 @@
 //! stored, ACL lists are shared, and neither the znodes nor the index ever move as a whole when they grow.
 //!
 //! Deliberately absent: servers, connections and watches (the peer's), files and checksums (the storage's), clocks. Quotas are
-//! counted and not enforced.
+//! counted, and enforced where the caller says so.
 
 pub mod acl;
 mod acl_table;

@@ -14,6 +14,7 @@ use crate::acl::{self, Access};
 use crate::change;
 use crate::path;
 use crate::pending::{FutureData, FutureZnode, Mark, Pending};
+use crate::quota::Usage;
 use crate::tree::DataTree;
 use bytes::Bytes;
 use ensemble_proto::client::{
@@ -44,6 +45,8 @@ pub struct Request<'a> {
     pub no_ephemerals: Option<ErrorCode>,
     /// Whether TTL znodes may be made (`zookeeper.extendedTypesEnabled`).
     pub extended_types: bool,
+    /// Whether the hard limits of quotas count (`zookeeper.enforceQuota`).
+    pub enforce_quota: bool,
 }
 
 /// Makes the record of a request, under `zxid`, which follows every zxid prepared before. Its changes are pending
@@ -215,6 +218,7 @@ impl<'a> Prep<'a> {
         if matches!(parent.stat.kind(), ZnodeKind::Ephemeral(_)) {
             return Err(ErrorCode::NO_CHILDREN_FOR_EPHEMERALS);
         }
+        self.within_quota(&path, Usage::of_data(1, request.data))?;
         let stat = StatPersisted::created(self.zxid, self.now_ms, kind);
         let data = request.data.map(Bytes::copy_from_slice);
         let parent_cversion = parent.stat.cversion.wrapping_add(1);
@@ -263,6 +267,11 @@ impl<'a> Prep<'a> {
     fn set_data(&mut self, request: &SetDataRequest<'_>) -> Result<Txn, ErrorCode> {
         let mut znode = self.look_valid(&request.path)?;
         self.permit(&znode, Acl::WRITE)?;
+        let before = match &znode.data {
+            FutureData::OfTree => self.tree.get(&request.path).and_then(|znode| znode.data()),
+            FutureData::Replaced(data) => data.as_deref(),
+        };
+        self.within_quota(&request.path, Usage::of_data(0, request.data).minus(Usage::of_data(0, before)))?;
         let version = next_version(znode.stat.version, request.version)?;
         let data = request.data.map(Bytes::copy_from_slice);
         change::replace_data(&mut znode.stat, version, self.zxid, self.now_ms);
@@ -355,6 +364,11 @@ impl<'a> Prep<'a> {
 
     fn look_valid(&self, path: &str) -> Result<FutureZnode, ErrorCode> {
         if path::is_valid(path) { self.look(path) } else { Err(ErrorCode::BAD_ARGUMENTS) }
+    }
+
+    fn within_quota(&self, path: &str, more: Usage) -> Result<(), ErrorCode> {
+        let is_forbidden = self.request.enforce_quota && self.tree.forbids(path, more);
+        if is_forbidden { Err(ErrorCode::QUOTA_EXCEEDED) } else { Ok(()) }
     }
 
     fn permit(&self, znode: &FutureZnode, perms: i32) -> Result<(), ErrorCode> {

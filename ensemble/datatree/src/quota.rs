@@ -10,8 +10,10 @@
 //! ```
 //!
 //! After a snapshot was loaded everything is counted anew, as ZooKeeper does, and transactions that are replayed change the
-//! numbers only by what they change in the tree; so the numbers are those of the tree, fuzzy or not. Limits are not enforced, which is ZooKeeper's
-//! default (`zookeeper.enforceQuota`).
+//! numbers only by what they change in the tree; so the numbers are those of the tree, fuzzy or not.
+//!
+//! A leader that enforces quotas (`enforceQuota`) refuses what would exceed a hard limit, by what is applied: what is on its way is not
+//! counted, so many writes at once, or a multi, can overrun it. A soft limit refuses nothing.
 
 use crate::path;
 use crate::slab::Position;
@@ -21,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const QUOTA: &str = "/zookeeper/quota";
 const LIMITS: &str = "zookeeper_limits";
 const STATS: &str = "zookeeper_stats";
+const HARD_COUNT: &str = "countHardLimit";
+const HARD_BYTES: &str = "byteHardLimit";
 
 /// Znodes and their bytes of data.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -34,7 +38,7 @@ impl Usage {
         Usage { count, bytes: data.map_or(0, |data| data.len() as i64) }
     }
 
-    fn minus(self, other: Usage) -> Usage {
+    pub(crate) fn minus(self, other: Usage) -> Usage {
         Usage { count: self.count - other.count, bytes: self.bytes - other.bytes }
     }
 }
@@ -87,8 +91,8 @@ impl DataTree {
                     (Some(sum), Some(more)) => Some(sum.saturating_add(more)),
                     (sum, more) => sum.or(more),
                 };
-                quota.count_limit = add(quota.count_limit, limit("countHardLimit", limits.count));
-                quota.bytes_limit = add(quota.bytes_limit, limit("byteHardLimit", limits.bytes));
+                quota.count_limit = add(quota.count_limit, limit(HARD_COUNT, limits.count));
+                quota.bytes_limit = add(quota.bytes_limit, limit(HARD_BYTES, limits.bytes));
             }
             if let Some(usage) = stats(&stats_path(limited)) {
                 quota.count = quota.count.saturating_add(usage.count);
@@ -96,6 +100,23 @@ impl DataTree {
             }
         }
         quotas
+    }
+
+    /// Whether a hard limit of the nearest znode that has limits forbids so much more at `path` (`ZooKeeperServer.checkQuota`): more znodes than
+    /// it allows where some are added, or more bytes where their number changes. Limits or stats that do not parse forbid nothing.
+    pub(crate) fn forbids(&self, path: &str, more: Usage) -> bool {
+        let Some(limited) = self.quotas.nearest(path) else { return false };
+        let stats = |path: String| {
+            let position = self.find(&path)?;
+            Stats::parse(self.slab[position].data().unwrap_or_default())
+        };
+        let limits = stats(format!("{QUOTA}{limited}/{LIMITS}"));
+        let Some((limits, used)) = limits.zip(stats(stats_path(limited))) else { return false };
+        let exceeds = |limit: &str, used: i64, more: i64| {
+            let limit = limits.rest.get(limit).copied().filter(|limit| *limit >= 0);
+            more != 0 && limit.is_some_and(|limit| used.saturating_add(more) > limit)
+        };
+        exceeds(HARD_COUNT, used.count, more.count) || exceeds(HARD_BYTES, used.bytes, more.bytes)
     }
 
     /// A znode was created, and is there.

@@ -185,6 +185,7 @@ impl Peer {
             if self.config.local_sessions {
                 self.leader.sessions.remember_end(session);
             }
+            self.audit_end(session, &outcome);
         }
         let header = &record.header;
         let is_answer = |head: &LocalWrite| {
@@ -194,10 +195,14 @@ impl Peer {
         };
         if self.local_writes.front().is_some_and(is_answer)
             && let Some(write) = self.local_writes.pop_front()
-            && let Some(client) = write.client
         {
-            self.measures.sessions_closed += u64::from(ended.is_some() && outcome.error.is_ok());
-            self.complete(now, client, &record, &outcome);
+            if let Some(asked) = write.asked {
+                self.audit_write(*asked, &record, &outcome);
+            }
+            if let Some(client) = write.client {
+                self.measures.sessions_closed += u64::from(ended.is_some() && outcome.error.is_ok());
+                self.complete(now, client, &record, &outcome);
+            }
         }
         if is_late {
             outcome.events.iter().for_each(|event| self.fire(now, event, zxid));

@@ -143,6 +143,7 @@ impl Peer {
             access: Access { identities: &submission.identities, skip_acl: self.config.skip_acl },
             no_ephemerals: standing.unwrap_or(None),
             extended_types: self.config.extended_types,
+            enforce_quota: self.config.enforce_quota,
         };
         let pending = &mut self.leader.pending;
         let record = match standing {

@@ -26,6 +26,7 @@
 //! `FinalRequestProcessor`, `FollowerRequestProcessor`, `LearnerHandler` of Apache ZooKeeper 3.9.
 
 mod apply;
+mod audit;
 mod client;
 mod configuration;
 mod connect;
@@ -46,6 +47,7 @@ mod transfer;
 mod watch;
 mod watch_requests;
 
+pub use audit::{Audit, AuditAsker, AuditOperation};
 pub use details::{Activity, Expiries, WatchSummary};
 pub use measures::{Measures, Sizes};
 pub use mutants::Mutants;
@@ -53,6 +55,7 @@ pub use reconfig::{Reconfiguration, ReconfigureError};
 pub use request::digest_identities;
 pub use status::{ClientStatus, Status};
 
+use audit::Asked;
 use bytes::Bytes;
 use client::Clients;
 use details::DigestLog;
@@ -101,6 +104,10 @@ pub struct Config {
     pub snapshot_slice_bytes: usize,
     /// `zookeeper.extendedTypesEnabled`: TTL znodes may be made.
     pub extended_types: bool,
+    /// `audit.enable`: say what the audit log is told.
+    pub audit: bool,
+    /// `zookeeper.enforceQuota`: as the leader, refuse what would exceed the hard limit of a quota.
+    pub enforce_quota: bool,
     /// How long a connection may exist without a session (`zookeeper.nio.sessionlessCnxnTimeout`).
     pub sessionless_timeout: Duration,
     /// When empty containers go.
@@ -221,6 +228,8 @@ pub enum Effect {
     /// This configuration of the ensemble is active from now on: dial and serve by its addresses. Durable when the
     /// [`Write::Membership`] asked for just before is.
     Membership(Membership),
+    /// Tell the audit log. Only with [`Config::audit`].
+    Audit(Box<Audit>),
     /// This server cannot go on without risking what it promised: stop the process and say why.
     Halt {
         /// What went wrong.
@@ -237,6 +246,8 @@ struct LocalWrite {
     /// The last record that was logged here when it was sent: no record up to this one can be its answer. See
     /// [`Peer::deliver`].
     after: Zxid,
+    /// What the audit log is told of it.
+    asked: Option<Box<Asked>>,
 }
 
 /// This server's own snapshot; those for learners are named after their connections.

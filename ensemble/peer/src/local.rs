@@ -110,7 +110,7 @@ impl Peer {
         let Some(timeout_ms) = self.local.remove(session) else { return };
         let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
         let (cxid, op, after) = (0, OpCode::CreateSession.code(), self.zab.last_logged());
-        self.local_writes.push_back(LocalWrite { session, cxid, op, client: None, after });
+        self.local_writes.push_back(LocalWrite { session, cxid, op, client: None, after, asked: None });
         if self.office == Some(Role::Leading) {
             // Known from here on: its client may come back before the proposal is made.
             self.leader.sessions.track(session, timeout_ms, Some(Owner::Local), now.elapsed);

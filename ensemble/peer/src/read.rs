@@ -244,7 +244,7 @@ fn multi_read(
 }
 
 /// What whoAmI tells of an identity (`AuthUtil.getUser`): a name without secrets; empty for a scheme that no provider has.
-fn user(identity: &AuthId) -> &str {
+pub(crate) fn user(identity: &AuthId) -> &str {
     match identity.scheme.as_str() {
         "digest" => identity.id.split(':').next().unwrap_or_default(),
         "ip" => &identity.id,

@@ -1,5 +1,6 @@
 //! What becomes of a client's frame: answered here, sent to the leader, or refused.
 
+use crate::audit::Asked;
 use crate::client::{Outgoing, Phase, Slot};
 use crate::leader::Submission;
 use crate::observers::Asker;
@@ -198,7 +199,9 @@ impl Peer {
             self.measures.requests_in_session_queue.observe(now.elapsed, waiting);
         }
         let after = self.zab.last_logged();
-        self.local_writes.push_back(LocalWrite { session, cxid, op, client: Some(id), after });
+        let address = self.clients.get(id).map(|client| client.address).filter(|_| self.config.audit);
+        let asked = address.and_then(|address| Asked::new(op, &outgoing.body, &outgoing.identities, address));
+        self.local_writes.push_back(LocalWrite { session, cxid, op, client: Some(id), after, asked });
         if self.office == Some(Role::Leading) {
             let Outgoing { op, body, identities, .. } = outgoing;
             self.submit(now, Submission { from: Some(Owner::Local), session, cxid, op, body, identities });

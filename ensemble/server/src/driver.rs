@@ -9,6 +9,7 @@
 //! drain its effects, hand the writes to the disk, then flush every connection that got something, once. Nothing here
 //! decides anything about the protocol. Every task of a server runs on this thread, so a turn is never interrupted.
 
+use crate::audit::AuditLog;
 use crate::client_port::ClientPort;
 use crate::clock::Clock;
 use crate::connection::Connection;
@@ -49,6 +50,7 @@ pub(crate) struct Driver {
     pub(crate) election: ElectionPort,
     pub(crate) quorum: quorum_port::Connections,
     pub(crate) places: Places,
+    pub(crate) audit: Option<Arc<AuditLog>>,
     pub(crate) snapshots: Snapshots,
     pub(crate) details: Turns,
     /// Where every socket is read into: a turn takes what it needs out before it ends.
@@ -93,12 +95,13 @@ pub(crate) struct Parts {
     pub(crate) election: ElectionPort,
     pub(crate) quorum: quorum_port::Connections,
     pub(crate) places: Places,
+    pub(crate) audit: Option<Arc<AuditLog>>,
     pub(crate) last_turn_ms: Arc<AtomicU64>,
 }
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Rc<Driver> {
-        let Parts { peer, clock, metrics, disk, clients, election, quorum, places, last_turn_ms } = parts;
+        let Parts { peer, clock, metrics, disk, clients, election, quorum, places, audit, last_turn_ms } = parts;
         Rc::new(Driver {
             peer: RefCell::new(peer),
             clock,
@@ -108,6 +111,7 @@ impl Driver {
             election,
             quorum,
             places,
+            audit,
             snapshots: Snapshots::default(),
             details: Turns::default(),
             scratch: RefCell::new(vec![0; READ_BYTES]),
@@ -258,6 +262,11 @@ impl Driver {
                 tracing::info!(server, version = %membership.version, servers, "configuration is active");
                 self.places.follow(&membership);
                 self.election.follow(membership);
+            }
+            Effect::Audit(line) => {
+                if let Some(audit) = &self.audit {
+                    audit.tell(&line);
+                }
             }
             Effect::Halt { reason } => {
                 tracing::error!(reason, "this server must not go on");

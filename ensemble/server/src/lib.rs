@@ -6,6 +6,7 @@
 //! several.
 
 mod admin;
+mod audit;
 mod cgroup;
 mod client_port;
 mod clock;

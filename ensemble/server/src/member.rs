@@ -5,6 +5,7 @@
 //! meanwhile.
 
 use crate::admin::{self, Command, Grant};
+use crate::audit::AuditLog;
 use crate::client_port::{self, ClientPort, Limits};
 use crate::clock::Clock;
 use crate::config::{ConfigError, Settings};
@@ -29,6 +30,7 @@ use ensemble_peer::Peer;
 use ensemble_proto::Zxid;
 use ensemble_storage::{FORMAT_VERSION, Identity as VolumeIdentity, IdentityError, RealDisk, Storage, StorageError};
 use ensemble_zab::{History, HistoryError};
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -170,9 +172,30 @@ enum End {
 
 /// The thread of a server.
 fn run(
-    mut settings: Settings,
+    settings: Settings,
     stopped: watch::Receiver<bool>,
     started: threads::Sender<Addresses>,
+) -> Result<(), MemberError> {
+    let audit = settings.audit.then(AuditLog::start).transpose().map_err(MemberError::System)?.map(Arc::new);
+    let has_started = Cell::new(false);
+    let listening = |addresses| {
+        if let Some(audit) = audit.as_ref().filter(|_| !has_started.replace(true)) {
+            audit.started();
+        }
+        let _ = started.send(addresses);
+    };
+    let ended = run_audited(settings, audit.clone(), stopped, listening);
+    if let Some(audit) = audit.as_ref().filter(|_| ended.is_err() && !has_started.get()) {
+        audit.failed();
+    }
+    ended
+}
+
+fn run_audited(
+    mut settings: Settings,
+    audit: Option<Arc<AuditLog>>,
+    stopped: watch::Receiver<bool>,
+    started: impl Fn(Addresses),
 ) -> Result<(), MemberError> {
     let volumes = Volumes::new(&settings.directories.data, &settings.directories.log);
     let metrics = Arc::new(Metrics::new(volumes, Pauses::new(settings.pause_monitor.as_ref())));
@@ -185,7 +208,7 @@ fn run(
     let clock = Clock::start();
     loop {
         let listening = |client| {
-            let _ = started.send(Addresses { client, admin: ports.admin, metrics: ports.metrics });
+            started(Addresses { client, admin: ports.admin, metrics: ports.metrics });
         };
         // First, and before anything in the directories is repaired: a port that is taken tells of a server that runs on them
         // and locks nothing, as ZooKeeper's do.
@@ -194,7 +217,7 @@ fn run(
         if recovery::take_over(&settings, clock)? {
             settings.recall(&mut Vec::new())?;
         }
-        let built = build(&settings, &shared, clock)?;
+        let built = build(&settings, &shared, clock, audit.clone())?;
         let served = serve(built, (bound, places), &settings, &shared, stopped.clone(), listening);
         let end = LocalSet::new().block_on(&runtime, served);
         shared.route(None);
@@ -236,10 +259,16 @@ struct Built {
     disk: DiskThread,
     identity: Identity,
     clock: Clock,
+    audit: Option<Arc<AuditLog>>,
 }
 
 /// Opens the store and makes a peer of it.
-fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Built, MemberError> {
+fn build(
+    settings: &Settings,
+    shared: &admin::Shared,
+    clock: Clock,
+    audit: Option<Arc<AuditLog>>,
+) -> Result<Built, MemberError> {
     let started = Instant::now();
     let directories = &settings.directories;
     let disk = RealDisk::open(&directories.data, &directories.log, settings.datadir_autocreate)?;
@@ -283,7 +312,7 @@ fn build(settings: &Settings, shared: &admin::Shared, clock: Clock) -> Result<Bu
         has_peers: !settings.standalone,
     };
     let disk = DiskThread::start(storage, patience, shared.metrics.clone()).map_err(MemberError::System)?;
-    Ok(Built { peer, disk, identity, clock })
+    Ok(Built { peer, disk, identity, clock, audit })
 }
 
 /// Opens the store and decodes its snapshot; `seed` is the tree's. A snapshot that is no tree, though its seals hold, is taken as
@@ -369,6 +398,8 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
         local_sessions_upgrading: settings.local_sessions_upgrading,
         snapshot_slice_bytes: snapshots::SLICE_BYTES,
         extended_types: settings.extended_types,
+        audit: settings.audit,
+        enforce_quota: settings.enforce_quota,
         sessionless_timeout: settings.sessionless_timeout,
         reaping: settings.reaping.clone(),
         standalone_enabled: settings.ensemble.standalone_enabled,
@@ -384,7 +415,7 @@ async fn serve(
     mut stopped: watch::Receiver<bool>,
     listening: impl FnOnce(Option<SocketAddr>),
 ) -> Result<End, MemberError> {
-    let Built { peer, disk, identity, clock } = built;
+    let Built { peer, disk, identity, clock, audit } = built;
     let listeners = ports.listen(&places).map_err(MemberError::Port)?;
     let election = &settings.election;
     let limits = Limits {
@@ -404,6 +435,7 @@ async fn serve(
             LogSource { share: election.log_sync_share, record_bytes_max: settings.storage.payload_len_max },
         ),
         places,
+        audit,
         last_turn_ms: shared.last_turn_ms.clone(),
     });
     let (commands, mut asked) = mpsc::channel(admin::COMMANDS_WAITING_MAX);
@@ -420,6 +452,9 @@ async fn serve(
     let end = loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => {
+                if let Some(audit) = &driver.audit {
+                    audit.stopping();
+                }
                 transfer_before_stop(&driver).await;
                 break Ok(End::Stopped);
             }

@@ -235,6 +235,7 @@ impl World {
             Effect::Membership(membership) => {
                 self.trace.line(self.now, || format!("server {server} activates {}", membership.version));
             }
+            Effect::Audit(_) => {}
             Effect::ReadOnly(on) => self.trace.line(self.now, || format!("server {server} read-only: {on}")),
             Effect::Halt { reason } => {
                 return Err(Violation::new("I-7", format!("server {server} halts: {reason}")));

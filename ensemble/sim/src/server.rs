@@ -191,6 +191,8 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, membership: Membership, mutant
         local_sessions_upgrading: false,
         snapshot_slice_bytes: 300,
         extended_types: false,
+        audit: false,
+        enforce_quota: false,
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
         standalone_enabled: false,

@@ -53,6 +53,7 @@ impl Owned {
             access,
             no_ephemerals: None,
             extended_types: true,
+            enforce_quota: true,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The tree from outside: recorded files, the order of checks, and random histories.
 
 mod common;
+mod enforced;
 mod fixtures;
 mod load;
 mod prepare;

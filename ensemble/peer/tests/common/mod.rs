@@ -252,7 +252,7 @@ impl World {
                 }
             }
             Effect::Persist { ticket, .. } => self.unsynced[index] = Some(ticket),
-            Effect::Office(_) | Effect::ReadOnly(_) | Effect::Membership(_) => {}
+            Effect::Office(_) | Effect::ReadOnly(_) | Effect::Membership(_) | Effect::Audit(_) => {}
             Effect::Halt { reason } => panic!("server {} halts: {reason}", index + 1),
         }
     }
@@ -445,6 +445,8 @@ fn peer(id: i64, membership: &Membership, now: Now, trusted: bool, change: &impl
         local_sessions_upgrading: false,
         snapshot_slice_bytes: 300,
         extended_types: true,
+        audit: false,
+        enforce_quota: false,
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
         standalone_enabled: false,

@@ -54,6 +54,10 @@ pub struct Settings {
     pub read_only: bool,
     /// `localSessionsEnabled`.
     pub local_sessions: bool,
+    /// `audit.enable`.
+    pub audit: bool,
+    /// `enforceQuota`.
+    pub enforce_quota: bool,
     /// `extendedTypesEnabled`.
     pub extended_types: bool,
     /// `localSessionsUpgradingEnabled`.
@@ -226,6 +230,7 @@ const PORT: &str = "a port between 0 and 65535";
 const DEFAULT_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider";
 const NULL_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.NullMetricsProvider";
 const PROMETHEUS_PROVIDER: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
+const AUDIT_LOGGER: &str = "org.apache.zookeeper.audit.Slf4jAuditLogger";
 const CLIENT_BACKLOG: u32 = 4096;
 /// Differs from ZooKeeper (60 s): a server that waits alone finds an ensemble that came up meanwhile in about this time.
 const NOTIFICATION_INTERVAL_MAX_MS: u64 = 2000;
@@ -303,6 +308,8 @@ impl Settings {
             reaping: reaping(values)?,
             read_only,
             local_sessions: values.flag("localSessionsEnabled", false)?,
+            audit: audit(values)?,
+            enforce_quota: values.flag("enforceQuota", false)?,
             extended_types: values.flag("extendedTypesEnabled", false)?,
             local_sessions_upgrading: values.flag("localSessionsUpgradingEnabled", false)?,
             global_outstanding_limit: values.number("globalOutstandingLimit", 1000, 1, usize::MAX, POSITIVE)?,
@@ -464,6 +471,17 @@ fn admin(values: &Values) -> Result<Option<Admin>, ConfigError> {
     let endpoint = endpoint(values, "admin.serverAddress", "admin.serverPort", 8080)?;
     let idle_timeout = milliseconds(values, "admin.idleTimeout", REQUEST_TIMEOUT.as_millis() as u64)?;
     Ok(values.flag("admin.enableServer", true)?.then_some(Admin { endpoint, idle_timeout }))
+}
+
+/// The log that there is goes where all lines go.
+fn audit(values: &Values) -> Result<bool, ConfigError> {
+    match values.text("audit.impl.class") {
+        None | Some(AUDIT_LOGGER) => values.flag("audit.enable", false),
+        Some(_) => {
+            Err(values
+                .wrong("audit.impl.class", "org.apache.zookeeper.audit.Slf4jAuditLogger, the only one that there is"))
+        }
+    }
 }
 
 fn commands(values: &Values) -> Result<Commands, ConfigError> {

@@ -10,7 +10,7 @@ mod sink;
 mod texts;
 
 pub(crate) use lists::tag;
-pub(crate) use texts::environment;
+pub(crate) use texts::{environment, user};
 
 use crate::config::Settings;
 use crate::connection::Connection;

@@ -366,7 +366,10 @@ pub const ABSENT: &[(&str, &str)] = &[
     ("non_mtls_local_conn_count", "there is no TLS yet"),
     ("skip_learner_request_to_next_processor_count", "there is no chain of request processors"),
     ("requests_not_forwarded_to_commit_processor", "there is no chain of request processors"),
-    ("quota_exceeded_error_per_namespace", "quotas are counted and not enforced"),
+    (
+        "quota_exceeded_error_per_namespace",
+        "a write that a quota refuses is an answer like others, and not counted by namespace",
+    ),
     ("prep_process_time", "a request becomes a transaction within one turn of the loop, which is not divided"),
     ("close_session_prep_time", "a request becomes a transaction within one turn of the loop"),
     ("proposal_process_time", "a transaction is proposed within one turn of the loop"),

@@ -80,6 +80,25 @@ fn four_letter_words_answer_as_zookeeper_does() {
 }
 
 #[test]
+fn a_hard_limit_is_kept_where_quotas_are_enforced() {
+    let refused = |extra: &str| {
+        let server = Server::standalone(extra);
+        let mut client = Client::connect(server.client_port()).unwrap();
+        for (path, data) in [
+            ("/a", &b""[..]),
+            ("/zookeeper/quota/a", b""),
+            ("/zookeeper/quota/a/zookeeper_limits", b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=1"),
+            ("/zookeeper/quota/a/zookeeper_stats", b""),
+        ] {
+            assert_eq!(client.create(path, data).unwrap(), ErrorCode::OK);
+        }
+        client.create("/a/b", b"").unwrap()
+    };
+    assert_eq!(refused("enforceQuota=true"), ErrorCode::QUOTA_EXCEEDED);
+    assert_eq!(refused(""), ErrorCode::OK);
+}
+
+#[test]
 fn only_srvr_is_on_the_whitelist_by_default() {
     let server = Server::standalone("4lw.commands.whitelist=srvr");
     let say = |word: &str| exchange(server.client_port(), word.as_bytes());

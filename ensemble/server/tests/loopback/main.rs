@@ -7,6 +7,7 @@
 
 mod addresses;
 mod admin;
+mod audit;
 mod bad_input;
 mod client;
 mod clients;
