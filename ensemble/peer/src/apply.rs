@@ -168,7 +168,7 @@ impl Peer {
         let changes = self.leader.pending.len();
         self.leader.pending.applied(zxid);
         self.measures.outstanding_changes_removed += (changes - self.leader.pending.len()) as u64;
-        self.measure_propagation(now, record.header.time_ms);
+        self.measure_applied(now, &record);
         self.note_reconfigured(zxid);
         self.counters.commits += 1;
         self.digest_log.applied(zxid, self.tree.proven_digest());
@@ -213,12 +213,14 @@ impl Peer {
     }
 
     /// Differs from ZooKeeper: what a server catches up with before it serves is not measured; it was not meant to be here before.
-    fn measure_propagation(&mut self, now: Now, given_ms: i64) {
-        if self.office.is_some()
-            && let Some(Ok(took_ms)) = now.wall_ms.checked_sub(given_ms).map(u64::try_from)
-        {
+    fn measure_applied(&mut self, now: Now, record: &TxnRecord) {
+        if self.office.is_none() {
+            return;
+        }
+        if let Some(Ok(took_ms)) = now.wall_ms.checked_sub(record.header.time_ms).map(u64::try_from) {
             self.measures.propagation_latency.observe(now.elapsed, took_ms as f64);
         }
+        self.measures.write_per_namespace.observe_txn(now.elapsed, &record.txn);
     }
 
     /// The tree is not what the leader's was, or what the snapshot was said to become. Counted each time, told the first time:

@@ -2,6 +2,7 @@
 //! (`ServerMetrics.java`). Nothing here decides anything. Times are those of the inputs: what happens within one input takes none, but for
 //! reads, which take as long as their turn ([`crate::Peer::end_turn`]).
 
+use crate::namespaces::Namespaces;
 use ensemble_proto::Summary;
 use std::time::Duration;
 
@@ -62,6 +63,10 @@ pub struct Measures {
     pub reads_after_write_in_session_queue: Summary,
     /// How long reads waited behind a write of their connection.
     pub read_commitproc_time_ms: Summary,
+    /// Bytes of path and answer of each successful read of a znode.
+    pub read_per_namespace: Namespaces,
+    /// Bytes of path and data of each change that was applied here.
+    pub write_per_namespace: Namespaces,
     /// Connections told that a znode was created.
     pub node_created_watch_count: Summary,
     /// That one was deleted.

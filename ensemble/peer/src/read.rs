@@ -17,10 +17,21 @@ use std::time::Duration;
 /// Differs from ZooKeeper: which collects whatever is asked for.
 const MULTI_READ_BYTES_MAX: usize = 64 << 20;
 
-/// A watch that a read leaves behind.
-enum Watch<'a> {
+/// Length and header of a reply.
+const REPLY_HEADER_BYTES: usize = 20;
+
+/// The znode that was read, and the watch that the read leaves behind.
+enum Target<'a> {
+    Unwatched(Cow<'a, str>),
     Data(Cow<'a, str>),
     Child(Cow<'a, str>),
+}
+
+impl Target<'_> {
+    fn path(&self) -> &str {
+        let (Target::Unwatched(path) | Target::Data(path) | Target::Child(path)) = self;
+        path
+    }
 }
 
 impl Peer {
@@ -29,7 +40,7 @@ impl Peer {
         let Some(client) = self.clients.get(id) else { return };
         let identities = client.identities.clone();
         if client.slots.is_empty() {
-            self.answer_read(id, header, body, &identities);
+            self.answer_read(now, id, header, body, &identities);
             self.counters.latency.record(Duration::ZERO);
             self.measures.reads_of_turn += 1;
             self.note_answer(now, id, header.op, header.xid, now.elapsed);
@@ -50,7 +61,7 @@ impl Peer {
     ) {
         let mut reader = Reader::new(frame);
         if let Ok(header) = RequestHeader::decode(&mut reader) {
-            self.answer_read(id, header, reader, identities);
+            self.answer_read(now, id, header, reader, identities);
             let waited = now.elapsed.saturating_sub(since);
             self.counters.latency.record(waited);
             self.measures.readlatency.observe_ms(now.elapsed, waited);
@@ -59,7 +70,14 @@ impl Peer {
         }
     }
 
-    fn answer_read(&mut self, id: ClientId, header: RequestHeader, mut body: Reader<'_>, identities: &[AuthId]) {
+    fn answer_read(
+        &mut self,
+        now: Now,
+        id: ClientId,
+        header: RequestHeader,
+        mut body: Reader<'_>,
+        identities: &[AuthId],
+    ) {
         if self.watch_request(id, header, &mut body) {
             return;
         }
@@ -70,14 +88,21 @@ impl Peer {
         let access = Access { identities, skip_acl: self.config.skip_acl };
         let session = client.bound.unwrap_or(SessionId(0));
         let start = client.output.len();
-        let watch = answer(&self.tree, access, session, header, body, &mut client.output);
-        self.measures.client_response_size.observe(client.output.len() - start);
+        let (target, error) = answer(&self.tree, access, session, header, body, &mut client.output);
+        let bytes = client.output.len() - start;
+        self.measures.client_response_size.observe(bytes);
+        if error.is_ok()
+            && let Some(path) = target.as_ref().map(Target::path)
+        {
+            let read = path.len() + bytes.saturating_sub(REPLY_HEADER_BYTES);
+            self.measures.read_per_namespace.observe(now.elapsed, path, read);
+        }
         client.sent += 1;
         self.counters.sent += 1;
-        match watch {
-            Some(Watch::Data(path)) => self.watches.data.add(&path, id),
-            Some(Watch::Child(path)) => self.watches.child.add(&path, id),
-            None => {}
+        match target {
+            Some(Target::Data(path)) => self.watches.data.add(&path, id),
+            Some(Target::Child(path)) => self.watches.child.add(&path, id),
+            Some(Target::Unwatched(_)) | None => {}
         }
     }
 
@@ -97,7 +122,7 @@ impl Peer {
     }
 }
 
-/// Writes the framed reply to a read; returns the watch it leaves.
+/// Writes the framed reply to a read; returns what it was of, and how it ended.
 fn answer<'a>(
     tree: &DataTree,
     access: Access<'_>,
@@ -105,18 +130,18 @@ fn answer<'a>(
     header: RequestHeader,
     mut body: Reader<'a>,
     output: &mut Vec<u8>,
-) -> Option<Watch<'a>> {
+) -> (Option<Target<'a>>, ErrorCode) {
     let start = output.len();
     let zxid = tree.last_zxid();
     let xid = reply_xid(header);
     let mut error = ErrorCode::OK;
-    let mut watch = None;
+    let mut target = None;
     reply(output, xid, zxid, ErrorCode::OK, |out| {
         match answer_body(tree, access, session, header.op, &mut body, out) {
-            Ok(left) => watch = left,
-            Err((code, left)) => {
+            Ok(found) => target = found,
+            Err((code, found)) => {
                 error = code;
-                watch = left;
+                target = found;
             }
         }
     });
@@ -124,10 +149,10 @@ fn answer<'a>(
         output.truncate(start);
         reply(output, xid, zxid, error, |_| ());
     }
-    watch
+    (target, error)
 }
 
-/// The body of a successful reply, or the error and, for exists on a missing znode, the watch it leaves all the same.
+/// The body of a successful reply and what it was of, or the error and, for exists on a missing znode, the watch it leaves all the same.
 fn answer_body<'a>(
     tree: &DataTree,
     access: Access<'_>,
@@ -135,21 +160,21 @@ fn answer_body<'a>(
     op: i32,
     body: &mut Reader<'a>,
     out: &mut Vec<u8>,
-) -> Result<Option<Watch<'a>>, (ErrorCode, Option<Watch<'a>>)> {
-    const UNDECODABLE: (ErrorCode, Option<Watch<'static>>) = (ErrorCode::MARSHALLING_ERROR, None);
+) -> Result<Option<Target<'a>>, (ErrorCode, Option<Target<'a>>)> {
+    const UNDECODABLE: (ErrorCode, Option<Target<'static>>) = (ErrorCode::MARSHALLING_ERROR, None);
     let plain = |code| (code, None);
     match OpCode::try_from(op) {
         Ok(OpCode::Ping) => Ok(None),
         Ok(OpCode::Exists) => {
             let request = ReadRequest::decode(body).map_err(|_| UNDECODABLE)?;
             let found = read::exists(tree, access, &request.path);
-            let watch = request.watch.then_some(Watch::Data(request.path));
+            let target = target(Target::Data, request);
             match found {
                 Ok(stat) => {
                     stat.encode(out);
-                    Ok(watch)
+                    Ok(target)
                 }
-                Err(ErrorCode::NO_NODE) => Err((ErrorCode::NO_NODE, watch)),
+                Err(ErrorCode::NO_NODE) => Err((ErrorCode::NO_NODE, target)),
                 Err(code) => Err(plain(code)),
             }
         }
@@ -158,7 +183,7 @@ fn answer_body<'a>(
             let (data, stat) = read::get_data(tree, access, &request.path).map_err(plain)?;
             out.buffer(data);
             stat.encode(out);
-            Ok(request.watch.then_some(Watch::Data(request.path)))
+            Ok(target(Target::Data, request))
         }
         Ok(OpCode::GetChildren | OpCode::GetChildren2) => {
             let request = ReadRequest::decode(body).map_err(|_| UNDECODABLE)?;
@@ -170,7 +195,7 @@ fn answer_body<'a>(
             if op == OpCode::GetChildren2.code() {
                 node.stat().encode(out);
             }
-            Ok(request.watch.then_some(Watch::Child(request.path)))
+            Ok(target(Target::Child, request))
         }
         Ok(OpCode::GetAcl) => {
             let request = PathRequest::decode(body).map_err(|_| UNDECODABLE)?;
@@ -209,6 +234,10 @@ fn answer_body<'a>(
         }
         _ => Err(plain(ErrorCode::UNIMPLEMENTED)),
     }
+}
+
+fn target<'a>(watch: fn(Cow<'a, str>) -> Target<'a>, request: ReadRequest<'a>) -> Option<Target<'a>> {
+    Some(if request.watch { watch(request.path) } else { Target::Unwatched(request.path) })
 }
 
 /// Every read has a result of its own, and all see one state.

@@ -326,7 +326,8 @@ pub(crate) fn is_authorized(shared: &Shared, headers: &HeaderMap) -> bool {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let report = shared.report().await;
-    let text = shared.metrics.exposition(report.as_ref());
+    let is_full = shared.settings.metrics.as_ref().is_none_or(|port| port.export_jvm_info);
+    let text = shared.metrics.exposition(report.as_ref(), is_full);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

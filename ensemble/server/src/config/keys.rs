@@ -232,6 +232,7 @@ pub const KEYS: &[Key] = &[
     key("metricsProvider.className", File, Supported),
     key("metricsProvider.httpHost", File, Supported),
     key("metricsProvider.httpPort", File, Supported),
+    key("metricsProvider.exportJvmInfo", File, Supported),
     key("metricsProvider.*", File, Ignored),
     key("jvm.pause.monitor", File, Supported),
     key("jvm.pause.sleep.time.ms", File, Supported),

@@ -192,6 +192,8 @@ pub struct Commands {
 pub struct Metrics {
     /// `metricsProvider.httpHost` and `metricsProvider.httpPort`.
     pub endpoint: Endpoint,
+    /// `metricsProvider.exportJvmInfo`: what is of every process, and compatibility values for what is of a JVM, is shown too.
+    pub export_jvm_info: bool,
 }
 
 /// `JvmPauseMonitor`.
@@ -528,8 +530,9 @@ fn without_secrets(text: &str) -> String {
 /// Differs from ZooKeeper: metrics are on unless a provider without a port is named.
 fn metrics(values: &Values) -> Result<Option<Metrics>, ConfigError> {
     let endpoint = endpoint(values, "metricsProvider.httpHost", "metricsProvider.httpPort", 7000)?;
+    let export_jvm_info = values.flag("metricsProvider.exportJvmInfo", true)?;
     match values.text("metricsProvider.className") {
-        None | Some(PROMETHEUS_PROVIDER) => Ok(Some(Metrics { endpoint })),
+        None | Some(PROMETHEUS_PROVIDER) => Ok(Some(Metrics { endpoint, export_jvm_info })),
         Some(DEFAULT_PROVIDER | NULL_PROVIDER) => Ok(None),
         Some(_) => Err(values.wrong("metricsProvider.className", "a metrics provider of ZooKeeper")),
     }

@@ -142,10 +142,12 @@ impl Metrics {
         is_slow
     }
 
-    /// The text of `GET /metrics`. Without a report (the driver does not answer) only what the shell sees.
-    pub(crate) fn exposition(&self, report: Option<&Report>) -> String {
+    /// The text of `GET /metrics`. Without a report (the driver does not answer) only what the shell sees. `is_full` with `process_*` and `jvm_*`.
+    pub(crate) fn exposition(&self, report: Option<&Report>, is_full: bool) -> String {
         let mut samples = self.samples(report);
-        samples.extend(process::foreign_samples());
+        if is_full {
+            samples.extend(process::foreign_samples());
+        }
         sample::exposition(&samples)
     }
 
@@ -173,16 +175,28 @@ mod tests {
         let metrics = Metrics::new(Volumes::new(Path::new("/"), Path::new("/")), Pauses::new(None));
         let ms = Duration::from_millis;
         assert_eq!([10, 11].map(|took| metrics.record_fsync(ms(took), ms(10))), [false, true]);
-        let text = metrics.exposition(None);
+        let text = metrics.exposition(None, true);
         for line in ["fsync_threshold_exceed_count 1", "fsynctime_count 2", "fsynctime_sum 21"] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
     }
 
     #[test]
+    fn what_is_of_every_process_can_be_left_out() {
+        let metrics = Metrics::new(Volumes::new(Path::new("/"), Path::new("/")), Pauses::new(None));
+        for (is_full, expected) in [(true, true), (false, false)] {
+            let text = metrics.exposition(None, is_full);
+            for name in ["\nprocess_resident_memory_bytes ", "\njvm_memory_bytes_used{area=\"heap\"} "] {
+                assert_eq!(text.contains(name), expected, "{name} in\n{text}");
+            }
+            assert!(text.contains("open_file_descriptor_count"));
+        }
+    }
+
+    #[test]
     fn a_volume_that_is_not_there_has_no_room_to_show() {
         let metrics = Metrics::new(Volumes::new(Path::new("/"), Path::new("/no/such/volume")), Pauses::new(None));
-        let text = metrics.exposition(None);
+        let text = metrics.exposition(None, true);
         assert!(text.contains("ensemble_volume_size_bytes{volume=\"data\"}"), "{text}");
         assert!(!text.contains("{volume=\"log\"}"), "{text}");
     }

@@ -3,7 +3,7 @@
 use super::sample::Sample;
 use crate::report::{AGES, Report};
 use crate::version;
-use ensemble_peer::Measures;
+use ensemble_peer::{Measures, Namespaces};
 use ensemble_proto::ServerId;
 use ensemble_zab::Role;
 
@@ -100,7 +100,13 @@ fn of_peer(report: &Report) -> Vec<Sample> {
     let measures: &Measures = &report.measures;
     let count = |name, value: u64| Sample::count(name, value);
     let summary = |name, summary| Sample::summary(name, summary, now);
-    vec![
+    let by_namespace = |name, namespaces: &Namespaces| -> Vec<Sample> {
+        let of = |(namespace, bytes): (&str, &_)| Sample::summary(name, bytes, now).with(&[namespace]);
+        namespaces.by_name().into_iter().map(of).collect()
+    };
+    let mut samples = by_namespace("read_per_namespace", &measures.read_per_namespace);
+    samples.extend(by_namespace("write_per_namespace", &measures.write_per_namespace));
+    samples.extend([
         count("prep_processor_request_queued", measures.prep_processor_request_queued),
         count("outstanding_changes_queued", measures.outstanding_changes_queued),
         count("outstanding_changes_removed", measures.outstanding_changes_removed),
@@ -132,7 +138,8 @@ fn of_peer(report: &Report) -> Vec<Sample> {
         summary("node_deleted_watch_count", &measures.node_deleted_watch_count),
         summary("node_changed_watch_count", &measures.node_changed_watch_count),
         summary("node_children_watch_count", &measures.node_children_watch_count),
-    ]
+    ]);
+    samples
 }
 
 /// What exists only while clients are served.

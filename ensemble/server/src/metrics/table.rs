@@ -151,6 +151,12 @@ pub const TABLE: &[Metric] = &[
         Counter,
         "Transactions after which the tree had another digest than the leader foretold: any is an alarm",
     ),
+    by_key(
+        "read_per_namespace",
+        Basic,
+        "Bytes of path and answer of getData, exists and getChildren, by child of the root; of the first 200 of these",
+    ),
+    by_key("write_per_namespace", Basic, "Bytes of path and data of changes that were applied, likewise"),
     by_key("quota_count_limit_per_namespace", Gauge, "Znodes that the namespace's quotas allow; -1 without a limit"),
     by_key("quota_bytes_limit_per_namespace", Gauge, "Bytes that the namespace's quotas allow; -1 without a limit"),
     by_key("quota_count_usage_per_namespace", Gauge, "Znodes that the namespace's quotas have counted"),
@@ -394,8 +400,6 @@ pub const ABSENT: &[(&str, &str)] = &[
     ("socket_closing_time", "closing a socket takes no time of its own"),
     ("learner_handler_qp_size", "what waits for a learner is counted in bytes and has no packets"),
     ("learner_handler_qp_time_ms", "what waits for a learner is counted in bytes and has no packets"),
-    ("write_per_namespace", "one more look-up for each write"),
-    ("read_per_namespace", "one more look-up for each read"),
 ];
 
 /// The metric of a name.

@@ -26,6 +26,12 @@ impl Reading {
         })
     }
 
+    /// A reading for tests.
+    #[cfg(test)]
+    pub(crate) fn of(machine: Machine) -> Reading {
+        Reading(machine)
+    }
+
     /// What has been counted since.
     pub(crate) fn since(self, before: Reading) -> Machine {
         let (Reading(now), Reading(before)) = (self, before);

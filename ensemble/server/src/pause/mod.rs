@@ -288,7 +288,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cause::Cause;
+    use cause::{Cause, Machine};
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -346,20 +346,24 @@ mod tests {
     #[test]
     fn a_pause_is_judged_by_what_was_counted_since_it_began() {
         let mut monitor = monitor();
-        for at in [600, 1200, 1800] {
-            assert_eq!(judge(&mut monitor, (at, at), &[]), []);
+        let throttled = |throttled| move || Reading::of(Machine { throttled: ms(throttled), ..Machine::default() });
+        for (at, counted) in [(600, 0), (1200, 100), (1800, 500)] {
+            monitor.woke(span(at, at));
+            assert!(monitor.judge(ms(at), &[], throttled(counted)).is_empty());
         }
-        let times: Vec<_> = monitor.readings.iter().map(|(at, _)| at.as_millis()).collect();
-        assert_eq!(times, [0, 600, 1200, 1800]);
-        let before = |began| monitor.readings.partition_point(|(at, _)| *at <= ms(began));
-        assert_eq!([before(100), before(1300)], [1, 3]);
-        assert!(monitor.reading_before(ms(1300)).is_some());
+        let mut judge = |began, ended| {
+            let beat = Noticed { span: span(began, ended), by: Witness::Beat };
+            let pauses = monitor.judge(ms(ended), &[beat], throttled(500));
+            (pauses[0].cause, pauses[0].machine.throttled)
+        };
+        assert_eq!(judge(1300, 1790), (Cause::CpuThrottling, ms(400)), "what was counted up to 1200 is of before");
+        assert_eq!(judge(1810, 2300), (Cause::StalledLoop, ms(0)));
     }
 
     #[test]
     fn zookeepers_metric_is_the_greatest_lateness_of_each_sleep() {
         let mut monitor = monitor();
-        let woke: Vec<_> = [(50, 60), (110, 140), (190, 195), (245, 510), (560, 561)]
+        let woke: Vec<_> = [(50, 60), (110, 375), (425, 430), (480, 510), (560, 561)]
             .map(|(due, at)| monitor.woke(span(due, at)))
             .into();
         assert_eq!(woke, [None, None, None, Some(ms(265)), None]);
