@@ -250,6 +250,13 @@ pub const TABLE: &[Metric] = &[
     zookeeper("startup_snap_load_time", Basic, "Milliseconds of making the tree of the snapshot at the start"),
     zookeeper("startup_txns_load_time", Basic, "Milliseconds of reading and checking the files at the start"),
     zookeeper("startup_txns_loaded", Basic, "Records behind the snapshot at the start"),
+    zookeeper(
+        "snapshot_rate_limited_count",
+        Counter,
+        "Admin commands snapshot that came too soon after the one before",
+    ),
+    zookeeper("restore_rate_limited_count", Counter, "Admin commands restore that came too soon after the one before"),
+    zookeeper("restore_error_count", Counter, "Admin commands restore that were refused, as all are"),
     // The process.
     zookeeper("open_file_descriptor_count", Gauge, "Open file descriptors"),
     zookeeper("max_file_descriptor_count", Gauge, "File descriptors that the process may have open"),
@@ -336,11 +343,11 @@ pub const TABLE: &[Metric] = &[
 
 /// Names of ZooKeeper's that are not exported, and why.
 pub const ABSENT: &[(&str, &str)] = &[
-    ("snapshot_error_count", "counts the admin command `snapshot`"),
-    ("snapshot_rate_limited_count", "counts the admin command `snapshot`"),
-    ("restore_error_count", "counts the admin command `restore`"),
-    ("restore_rate_limited_count", "counts the admin command `restore`"),
-    ("restore_time", "measures the admin command `restore`"),
+    (
+        "snapshot_error_count",
+        "a snapshot that cannot be written is told by the log: the process ends, or the disk is full",
+    ),
+    ("restore_time", "nothing is restored while a server runs"),
     ("unrecoverable_error_count", "what cannot be recovered from ends the process; its exit code says what it was"),
     ("add_dead_watcher_stall_time", "a connection's watches go with it, at once: there are no dead watchers"),
     ("dead_watchers_queued", "there are no dead watchers"),

@@ -214,6 +214,12 @@ fn who_may_not_do_anything_gets_no_snapshot_and_nobody_too_many() {
     assert_eq!(snapshot(port, "", "Authorization: ip\r\n").0, 403);
     let admin = "Authorization: digest admin:secret\r\n";
     assert_eq!((snapshot(port, "", admin).0, snapshot(port, "", admin).0), (200, 429));
+    let restore = || http(port, "POST", "/commands/restore", admin, "ZKSN").0;
+    assert_eq!((restore(), restore(), restore()), (501, 429, 429));
+    let (_, metrics) = get(server.metrics_port(), "/metrics");
+    for line in ["snapshot_rate_limited_count 1", "restore_rate_limited_count 2", "restore_error_count 1"] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
+    }
 }
 
 #[test]

@@ -67,6 +67,7 @@ pub(super) async fn snapshot(
         return failed(StatusCode::SERVICE_UNAVAILABLE);
     }
     if !shared.snapshot_limit.pass(Instant::now()) {
+        shared.metrics.snapshot_rate_limited_count.inc();
         return failed(StatusCode::TOO_MANY_REQUESTS);
     }
     let deadline = request.extensions.get::<Deadline>().cloned();
@@ -146,8 +147,10 @@ pub(super) async fn restore(shared: &Arc<Shared>, request: &Parts, (primary, ask
         return answer(StatusCode::SERVICE_UNAVAILABLE, Vec::new(), primary, None);
     }
     if !shared.restore_limit.pass(Instant::now()) {
+        shared.metrics.restore_rate_limited_count.inc();
         return answer(StatusCode::TOO_MANY_REQUESTS, Vec::new(), primary, None);
     }
+    shared.metrics.restore_error_count.inc();
     answer(StatusCode::NOT_IMPLEMENTED, Vec::new(), primary, Some(RESTORE_REFUSED))
 }
 
