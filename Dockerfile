@@ -1,7 +1,7 @@
-# The image of the operator and of the servers it runs: two static binaries and nothing else, no shell, no libc, not root.
+# The image of the operator and of the servers it runs: three static binaries and nothing else, no shell, no libc, not root.
 #
 #   docker build .                               compiles here (the last stage)
-#   docker build --target prebuilt FOLDER        takes FOLDER/ensemble and FOLDER/operator as cargo left them
+#   docker build --target prebuilt FOLDER        takes FOLDER/ensemble, FOLDER/operator and FOLDER/zk as cargo left them
 #
 # Only classic instructions, so that it builds with and without BuildKit.
 
@@ -12,7 +12,7 @@ LABEL org.opencontainers.image.title="zookeeper-ensemble" \
 USER 65532:65532
 
 FROM runtime AS prebuilt
-COPY ensemble operator /
+COPY ensemble operator zk /
 
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
@@ -21,10 +21,11 @@ ARG ENSEMBLE_COMMIT
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 RUN cargo build --release --locked --target x86_64-unknown-linux-gnu -p ensemble-server --bin ensemble \
  && cargo build --release --locked --target x86_64-unknown-linux-gnu -p operator-controller --bin operator \
+ && cargo build --release --locked --target x86_64-unknown-linux-gnu -p ensemble-zk --bin zk \
  && mkdir /out \
- && for program in ensemble operator; do \
+ && for program in ensemble operator zk; do \
       strip -o /out/$program target/x86_64-unknown-linux-gnu/release/$program; \
     done
 
 FROM runtime
-COPY --from=build /out/ensemble /out/operator /
+COPY --from=build /out/ensemble /out/operator /out/zk /

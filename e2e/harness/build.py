@@ -12,7 +12,7 @@ IMAGE = "zookeeper-ensemble:dev"
 BROKEN_IMAGE = "zookeeper-ensemble:broken"
 TARGET = "x86_64-unknown-linux-gnu"
 # What is in the image, and beside it the plugin, which runs on a person's machine: each program's package.
-PROGRAMS = {"ensemble": "ensemble-server", "operator": "operator-controller"}
+PROGRAMS = {"ensemble": "ensemble-server", "operator": "operator-controller", "zk": "ensemble-zk"}
 PACKAGES = {**PROGRAMS, "kubectl-zke": "operator-kubectl"}
 IMAGE_BYTES_MAX = 30_000_000
 
@@ -65,7 +65,8 @@ def broken_image(engine: Engine, log: Path) -> str:
     """Builds the image of an operator that can be broken, `OPERATOR_MUTANT`, and returns its name."""
     programs = binaries(log)
     with tempfile.TemporaryDirectory(prefix="zke-image.") as folder:
-        run(["strip", "-o", Path(folder) / "ensemble", programs["ensemble"]])
+        for program in ("ensemble", "zk"):
+            run(["strip", "-o", Path(folder) / program, programs[program]])
         arguments = ["build", "--release", "--locked", "--target", TARGET, "--package", PROGRAMS["operator"], "--bin", "operator", "--features", "mutants"]
         run(["cargo", *arguments], cwd=places.REPOSITORY, env=static_env(), log=log)
         run(["strip", "-o", Path(folder) / "operator", programs["operator"]])

@@ -1,9 +1,10 @@
 //! Who may depend on whom.
 //!
 //! ```text
-//! proto <- datatree, zab, storage, client        api <- core <- controller, kubectl
-//! datatree, zab <- peer <- server, sim           client <- cli, controller
-//! storage <- tools, server, sim  tools <- server   core, ensemble's sim <- operator's sim
+//! proto <- datatree, zab, storage, zk            api <- core <- controller, kubectl
+//! datatree, zab <- peer <- server, sim           core, ensemble's sim <- operator's sim
+//! datatree, storage <- tools <- server           zk <- server's tests
+//! storage <- server, sim
 //! ```
 //!
 //! A crate may use whatever is upstream of it along the arrows, and nothing else of the workspace: `peer` may name `proto`'s types, and must not know
@@ -19,14 +20,13 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("ensemble-datatree", &["ensemble-proto"]),
     ("ensemble-zab", &["ensemble-proto"]),
     ("ensemble-storage", &["ensemble-proto"]),
-    ("ensemble-client", &["ensemble-proto"]),
+    ("ensemble-zk", &["ensemble-proto"]),
     ("ensemble-peer", &["ensemble-datatree", "ensemble-zab"]),
     ("ensemble-tools", &["ensemble-datatree", "ensemble-storage"]),
-    ("ensemble-server", &["ensemble-peer", "ensemble-storage", "ensemble-tools"]),
+    ("ensemble-server", &["ensemble-peer", "ensemble-storage", "ensemble-tools", "ensemble-zk"]),
     ("ensemble-sim", &["ensemble-peer", "ensemble-storage"]),
-    ("ensemble-cli", &["ensemble-client"]),
     ("operator-core", &["operator-api"]),
-    ("operator-controller", &["operator-core", "ensemble-client"]),
+    ("operator-controller", &["operator-core"]),
     ("operator-kubectl", &["operator-core"]),
     ("operator-sim", &["operator-core", "ensemble-sim"]),
 ];

@@ -1,12 +1,11 @@
 //! The words that list something: an entry is made when there is room for it on the connection.
 
-use super::date::JavaDate;
 use super::sink::{Gone, Sink};
 use crate::details::{self, Connected, Global, Pace};
 use crate::driver::Driver;
 use ensemble_peer::{ClientId, Expiries, Peer};
 use ensemble_proto::client::OpCode;
-use ensemble_proto::{Now, SessionId};
+use ensemble_proto::{Now, SessionId, date};
 use std::fmt;
 
 /// How a connection is shown: `stat` is brief.
@@ -162,8 +161,8 @@ async fn expiries<K>(
     out.entry(format_args!("{what} Sets ({})/({count}):\n", expiries.len())).await?;
     let mut pace = Pace::default();
     for (at, keys) in expiries {
-        let date = JavaDate(now.wall_ms + at.as_millis() as i64 - now.elapsed.as_millis() as i64);
-        out.entry(format_args!("{} expire at {date}:\n", keys.len())).await?;
+        let expiry = date::long(now.wall_ms + at.as_millis() as i64 - now.elapsed.as_millis() as i64);
+        out.entry(format_args!("{} expire at {expiry}:\n", keys.len())).await?;
         for key in keys {
             if let Some(shown) = shown(key) {
                 out.entry(format_args!("\t{shown}\n")).await?;

@@ -4,7 +4,6 @@
 //! it, and the connection ends. Lists are made and sent in slices, between which the server goes on; an answer that is not taken
 //! within [`ANSWER_TIMEOUT`] is given up.
 
-mod date;
 mod lists;
 mod sink;
 mod texts;

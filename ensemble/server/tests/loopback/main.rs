@@ -32,3 +32,4 @@ mod transfer;
 mod volumes;
 mod words;
 mod world;
+mod zk;
