@@ -66,10 +66,10 @@ enum Command {
         after_help = "Examples:\n  kubectl zke transfer-leader zk\n  kubectl zke transfer-leader zk --to zk-1\n  kubectl zke transfer-leader zk --to 1 --dry-run"
     )]
     TransferLeader(TransferLeader),
-    /// Opens zkCli.sh on an ensemble, or forwards a port to it.
+    /// Opens a client on an ensemble, or forwards a port to it.
     ///
-    /// The image has no shell and no client, so that kubectl exec has nothing to run: your own client is run, on a local port that leads to
-    /// a server that serves.
+    /// Your own client is run, zk or else zkCli.sh, on a local port that leads to a server that serves. To run the one in the image, on one
+    /// server: kubectl exec -it NAME-0 -- /zk
     #[command(
         after_help = "Examples:\n  kubectl zke shell zk\n  kubectl zke shell zk --client /opt/zookeeper/bin/zkCli.sh\n  kubectl zke shell zk --forward-only --port 2181"
     )]
@@ -133,9 +133,9 @@ struct TransferLeader {
 struct Shell {
     /// The ensemble.
     name: String,
-    /// The client, which is run as CLIENT -server HOST:PORT.
-    #[arg(long, default_value = "zkCli.sh")]
-    client: String,
+    /// The client, which is run as CLIENT -server HOST:PORT. [default: zk, or else zkCli.sh]
+    #[arg(long)]
+    client: Option<String>,
     /// Run no client: forward the port until you press Ctrl-C.
     #[arg(long)]
     forward_only: bool,
@@ -192,8 +192,12 @@ async fn run(cli: Cli) -> Result<()> {
             print(&format!("{said}\n"))
         }
         Command::Shell(one) => {
-            let client = (!one.forward_only).then_some(one.client.as_str());
-            shell::shell(&cluster, &one.name, client, one.port).await
+            let clients = match (one.forward_only, &one.client) {
+                (true, _) => Vec::new(),
+                (false, Some(client)) => vec![client.as_str()],
+                (false, None) => shell::CLIENTS.to_vec(),
+            };
+            shell::shell(&cluster, &one.name, &clients, one.port).await
         }
     }
 }

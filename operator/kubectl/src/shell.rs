@@ -1,7 +1,7 @@
-//! A ZooKeeper shell on an ensemble: the user's own `zkCli.sh`, on a local port that leads to a server that serves.
+//! A ZooKeeper shell on an ensemble: the user's own `zk` or `zkCli.sh`, on a local port that leads to a server that serves.
 //!
-//! The image has no shell and no client, so there is nothing to `kubectl exec`. Each connection to the local port goes to a pod that is
-//! ready when it is made: a client that loses its server connects again and gets another, with its session.
+//! The image has `zk` for a `kubectl exec`, which ends with its pod. Here each connection to the local port goes to a pod that is ready when it is
+//! made: a client that loses its server connects again and gets another, with its session.
 
 use std::process::Stdio;
 
@@ -12,38 +12,35 @@ use kube::api::ListParams;
 use operator_api::names;
 use operator_core::PodFacts;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::cluster::Cluster;
 use crate::fault::{Attempt, explain, innermost};
 
-/// Forwards a local port (any free one for 0) and runs the client on it; without a client it only forwards, until it is interrupted.
+/// What is looked for on the PATH, in this order. All take `-server`.
+pub const CLIENTS: &[&str] = &["zk", "zkCli.sh"];
+
+/// Forwards a local port (any free one for 0) and runs the first of the clients on it that there is; without any it only forwards, until it is
+/// interrupted.
 ///
 /// # Errors
 ///
 /// No server is ready, the port is taken, or the client cannot be run.
-pub async fn shell(cluster: &Cluster, name: &str, client: Option<&str>, port: u16) -> Result<()> {
+pub async fn shell(cluster: &Cluster, name: &str, clients: &[&str], port: u16) -> Result<()> {
     cluster.ensemble(name).await?;
     ready_pod(cluster, name).await?;
     let listener =
         TcpListener::bind(("127.0.0.1", port)).await.with_context(|| format!("port {port} cannot be listened on"))?;
     let address = listener.local_addr().context("a listener has an address")?;
     let serve = serve(cluster, name, listener);
-    let Some(client) = client else {
-        eprintln!("{address} leads to {name} until you press Ctrl-C: zkCli.sh -server {address}");
+    if clients.is_empty() {
+        eprintln!("{address} leads to {name} until you press Ctrl-C: zk -server {address}");
         return tokio::select! {
             () = serve => Ok(()),
             interrupted = tokio::signal::ctrl_c() => interrupted.context("Ctrl-C cannot be waited for"),
         };
-    };
-    let mut command = Command::new(client);
-    command.arg("-server").arg(address.to_string()).stdin(Stdio::inherit()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => anyhow!(
-            "{client} is not on your PATH: install ZooKeeper's, name another with --client, or use --forward-only and connect to the port"
-        ),
-        _ => anyhow!("{client} cannot be run: {error}"),
-    })?;
+    }
+    let (client, mut child) = start(clients, &address.to_string())?;
     tokio::select! {
         () = serve => Ok(()),
         ended = child.wait() => {
@@ -51,6 +48,23 @@ pub async fn shell(cluster: &Cluster, name: &str, client: Option<&str>, port: u1
             if status.success() { Ok(()) } else { bail!("{client} ended with {status}") }
         }
     }
+}
+
+/// Runs the first client that there is.
+fn start<'a>(clients: &[&'a str], server: &str) -> Result<(&'a str, Child)> {
+    for client in clients {
+        let mut command = Command::new(client);
+        command.arg("-server").arg(server).stdin(Stdio::inherit()).kill_on_drop(true);
+        match command.spawn() {
+            Ok(child) => return Ok((client, child)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => bail!("{client} cannot be run: {error}"),
+        }
+    }
+    let names = clients.join(", or else ");
+    bail!(
+        "no {names} on your PATH: install one, name another with --client, or use --forward-only and connect to the port"
+    )
 }
 
 /// Forwards every connection, for ever.
@@ -93,4 +107,18 @@ async fn ready_pod(cluster: &Cluster, name: &str) -> Result<String> {
     let pod = list.items.iter().find_map(ready);
     pod.map(|(_, facts)| facts.name)
         .with_context(|| format!("no server of {name} serves clients now: kubectl zke status {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_client_that_there_is_is_run() {
+        let (client, mut child) = start(&["no-such-client", "true"], "127.0.0.1:1").expect("true is everywhere");
+        assert_eq!(client, "true");
+        assert!(child.wait().await.expect("it ends").success());
+        let none = start(&["no-such-client", "nor-this"], "127.0.0.1:1").expect_err("there is none");
+        assert!(none.to_string().starts_with("no no-such-client, or else nor-this on your PATH: "), "{none}");
+    }
 }
