@@ -199,15 +199,18 @@ ROWS: Sequence[Row] = [
     _request("E3", "3 servers, get 100 B, 16x16: all servers", "get-3", _a(1 / 5), None, None),
     _request("E4", "3 servers, 90 % get, 10 % set: all servers", "mixed-3", _a(1 / 3), _a(1 / 8), None),
     Row("M1", "RSS a znode, 1 M of 100 B", "large", figure("rss_b_znode"), "B", _limits(_absolute(320), _absolute(230), _absolute(180))),
+    Row("M3", "1 M znodes: most RSS while filled and written / RSS then", "large", figure("peak_ratio"), "x", _limits(_absolute(1.4), _absolute(1.15), _absolute(1.05))),
     Row("M6", "RSS of an empty server", "empty", figure("rss_mb"), "MB", _limits(_absolute(30), _absolute(12), _absolute(6))),
     Row("T1", "1 M znodes, kill -9: restart to first session", "large", figure("restart_s"), "s", _limits(_absolute(2), _absolute(0.8), _absolute(0.4))),
     Row("T2", "empty: start to first session", "empty", figure("first_session_ms"), "ms", _limits(_absolute(150), _absolute(40), _absolute(15))),
     Row("T2", "3 empty servers: start to first session", "empty-3", figure("first_session_ms"), "ms", _limits()),
+    Row("T3", "1 M creates in the log, kill -9: transactions replayed from start to first session", "replay", figure("replayed_s"), "txn/s", _limits(_absolute(300_000), _absolute(1_000_000)), lower=False),
+    Row("T4", "1 M znodes: p99.9 of paced sets, with a snapshot / without", "large", figure("tail_ratio"), "x", _limits(_absolute(5), _absolute(2), _absolute(1.3))),
     Row("T5", "1 M znodes: longest stall with a snapshot", "large", figure("stall_ms"), "ms", _limits(_absolute(50), _absolute(10), _absolute(3))),
     Row("T6", "1 M znodes: bytes written per 100 B set", "large", figure("write_b_op"), "B", _limits(_absolute(1000), _absolute(500), _absolute(350))),
 ]
 
-DEFAULT = ("R1", "R2", "R3", "R4", "W1", "W2", "W4", "E1", "E2", "M1", "M6", "T1", "T2", "T5", "T6")
+DEFAULT = ("R1", "R2", "R3", "R4", "W1", "W2", "W4", "E1", "E2", "M1", "M3", "M6", "T1", "T2", "T3", "T4", "T5", "T6")
 
 
 def select(ids: Sequence[str]) -> list[Row]:

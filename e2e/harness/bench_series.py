@@ -16,6 +16,8 @@ from .shell import CommandFailed
 
 ZNODES, FANOUT = 10_000, 100
 LARGE_ZNODES, LARGE_FANOUT = 1_000_000, 1000
+LARGE: dict[str, object] = {"keys": LARGE_ZNODES, "fanout": LARGE_FANOUT, "size": 100, "root": "/bench"}
+LAST_ZNODE = f"/bench/g{(LARGE_ZNODES - 1) // LARGE_FANOUT:05}/n{LARGE_ZNODES - 1:08}"
 JIT_SECONDS = 8
 IDLE_SECONDS = 3
 QUIET_LOOKS, LOOK_SECONDS = 10, 0.4
@@ -24,6 +26,10 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 # Half of what the slower of two cores can write, in operations a second; a snapshot falls due every 50,000 to 100,000 writes.
 STALL_RATE, STALL_SECONDS, STALL_TRIES = 10_000, 15, 10
+# Too short for a second snapshot after one.
+CALM_SECONDS = 4
+# More transactions than the series writes.
+NO_SNAPSHOT = 100_000_000
 
 Progress = Callable[[str], None]
 
@@ -55,6 +61,8 @@ class Bench:
                 self._empty(name, servers)
         if "large" in sources:
             self._large()
+        if "replay" in sources:
+            self._replay()
 
     def _keep(self, name: str, number: int, who: str, run: Run) -> None:
         rounds = self.rounds.setdefault(name, [])
@@ -119,35 +127,52 @@ class Bench:
 
     def _large_run(self, servers: Servers, name: str) -> Run:
         servers.start()
-        space = {"keys": LARGE_ZNODES, "fanout": LARGE_FANOUT, "size": 100, "root": "/bench"}
         self.progress(f"{name}: creating {LARGE_ZNODES:,} znodes")
-        filled = servers.fill(conns=16, outstanding=16, **space)
+        filled = servers.fill(conns=16, outstanding=16, **LARGE)
         grown = (filled["server_rss_mb_after"] - filled["server_rss_mb_before"]) * 2**20
         self.progress(f"{name}: sets, and the bytes that they cost")
-        written = servers.load(op="set", conns=16, outstanding=16, warmup=1, duration=4 * self.settings.seconds, **space)
+        written = servers.load(op="set", conns=16, outstanding=16, warmup=1, duration=4 * self.settings.seconds, **LARGE)
         self.progress(f"{name}: the longest stall while a snapshot is written")
-        stalled = self._stalled(servers, space)
+        stalled = self._paced(servers, STALL_SECONDS, snapshot=True)
+        calm = self._paced(servers, CALM_SECONDS, snapshot=False)
+        (member,) = servers.members
+        steady, peak = member.rss_bytes(), member.peak_rss_bytes()
         self.progress(f"{name}: {RESTARTS} restarts")
-        last = f"/bench/g{(LARGE_ZNODES - 1) // LARGE_FANOUT:05}/n{LARGE_ZNODES - 1:08}"
-        restarts = sorted(servers.restart(last) for _ in range(RESTARTS))
+        restarts = sorted(servers.restart(LAST_ZNODE) for _ in range(RESTARTS))
         return {
             "rss_b_znode": grown / LARGE_ZNODES,
             "write_b_op": written["write_b_op"],
             "stall_ms": max(stalled[op]["max_us"] for op in ("get", "set")) / 1e3,
+            "tail_ratio": stalled["set"]["p999_us"] / calm["set"]["p999_us"],
+            "peak_ratio": peak / steady,
             "restart_s": restarts[len(restarts) // 2],
-            "other_cores": max(run["other_cores"] for run in (written, stalled)),
-            "runs": {"fill": filled, "written": written, "stalled": stalled, "restarts_s": restarts},
+            "other_cores": max(run["other_cores"] for run in (written, stalled, calm)),
+            "runs": {"fill": filled, "written": written, "stalled": stalled, "calm": calm, "rss": [steady, peak], "restarts_s": restarts},
         }
 
-    def _stalled(self, servers: Servers, space: dict[str, object]) -> Run:
-        """A paced load during which at least one snapshot began."""
+    def _paced(self, servers: Servers, seconds: float, *, snapshot: bool) -> Run:
+        """A paced load during which at least one snapshot was finished, or none."""
         (member,) = servers.members
         for _ in range(STALL_TRIES):
             before = member.snapshots()
-            run = servers.load(op="set:75,get:25", conns=16, outstanding=64, rate=STALL_RATE, warmup=1, duration=STALL_SECONDS, **space)
-            if member.snapshots() - before:
+            run = servers.load(op="set:75,get:25", conns=16, outstanding=64, rate=STALL_RATE, warmup=1, duration=seconds, **LARGE)
+            if bool(member.snapshots() - before) == snapshot:
                 return run
-        raise CommandFailed(f"{member.program.name} wrote no snapshot in {STALL_TRIES * STALL_SECONDS} s of load")
+        raise CommandFailed(f"{member.program.name} wrote {'no' if snapshot else 'a'} snapshot in each of {STALL_TRIES} loads of {seconds} s")
+
+    def _replay(self) -> None:
+        """A log of a million creates and no snapshot."""
+        for who in "AC":
+            with self.stage.servers(self.programs[who], snapCount=str(NO_SNAPSHOT)) as servers:
+                name = self.programs[who].name
+                servers.start()
+                self.progress(f"{name}: a log of {LARGE_ZNODES:,} creates")
+                servers.fill(conns=16, outstanding=16, **LARGE)
+                others = wait_until_quiet()
+                self.progress(f"{name}: {RESTARTS} restarts")
+                restarts = sorted(servers.restart(LAST_ZNODE) for _ in range(RESTARTS))
+                rate = LARGE_ZNODES / restarts[len(restarts) // 2]
+                self._keep("replay", 1, who, {"replayed_s": rate, "other_cores": others, "restarts_s": restarts})
 
 
 def _space(size: int) -> dict[str, object]:

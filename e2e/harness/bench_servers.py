@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +93,15 @@ class Server(processes.Server):
 
     def rss_bytes(self) -> int:
         """Resident memory now."""
+        return self._memory("VmRSS")
+
+    def peak_rss_bytes(self) -> int:
+        """The most resident memory since the process started."""
+        return self._memory("VmHWM")
+
+    def _memory(self, what: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{what}:"):
                 return int(line.split()[1]) * 1024
         raise CommandFailed(f"{self.program.name} has ended: {self.said()[-1000:]}")
 
@@ -106,13 +113,13 @@ class Server(processes.Server):
 class Servers:
     """One server, or an ensemble, of a program."""
 
-    def __init__(self, generator: Generator, members: Sequence[Server]):
+    def __init__(self, generator: Generator, members: Sequence[Server], more: Mapping[str, str]):
         self.generator, self.members = generator, members
-        self.configure()
+        self.configure(more)
 
-    def configure(self) -> None:
-        """The same zoo.cfg for every program: what is not named here is as shipped."""
-        changes: dict[str, str | None] = {"tickTime": "2000", "initLimit": "30", "syncLimit": "10", "maxClientCnxns": "0"}
+    def configure(self, more: Mapping[str, str]) -> None:
+        """The same zoo.cfg for every program: what is not named here, or by a series, is as shipped."""
+        changes: dict[str, str | None] = {"tickTime": "2000", "initLimit": "30", "syncLimit": "10", "maxClientCnxns": "0", **more}
         for member in self.members:
             if len(self.members) == 1:
                 member.configure([], **changes, clientPort=str(member.client_port), clientPortAddress=processes.HOST)
@@ -192,11 +199,11 @@ class Stage:
         self.generator, self.disk = generator, disk
 
     @contextlib.contextmanager
-    def servers(self, program: Program, size: int = 1) -> Iterator[Servers]:
+    def servers(self, program: Program, size: int = 1, **more: str) -> Iterator[Servers]:
         """One server or an ensemble in fresh folders, not started."""
         folder = Path(tempfile.mkdtemp(prefix="zke-bench.", dir=self.disk))
         members = [Server(program, folder / str(myid), myid) for myid in range(1, size + 1)]
-        servers = Servers(self.generator, members)
+        servers = Servers(self.generator, members, more)
         try:
             yield servers
         finally:
