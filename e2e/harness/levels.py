@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import apache, build, engine, helm, matrix, network, node_image, places, runner, rust_image
+from . import apache, build, engine, helm, matrix, network, node_image, places, prometheus, runner, rust_image
 from .cluster import Cluster
 from .chaos import World as ChaosWorld
 from .mixed import World as MixedWorld
@@ -27,7 +27,7 @@ MIXED_CORE = ["JRJ", "RJR", "migration"]
 CLUSTER_SLOW = (
     *("E4", "E6 ten rounds", "E6 up and down, claims deleted", "E7", "E10", "E11 by swap", "E12 more memory", "E12 a node", "E13", "E14", "E15", "E16"),
     *("E20", "E21", "E22", "E24", "E30 hibernated by spec.hibernate"),
-    *("E31", "E32", "E34", "E35", "accidents", "charts:", "node out of service", "plugin:", "teeth:"),
+    *("E31", "E32", "E34", "E35", "accidents", "charts:", "monitoring:", "node out of service", "plugin:", "teeth:"),
 )
 SEEDS = 10_000_000
 # Of the simulators' time, what goes to operators on simulated clusters, when those run; and of the rest, to ensembles that clients change.
@@ -45,7 +45,8 @@ UNIT = {
 def unit() -> Tally:
     """Format, lints, unit tests and the repository's rules; and the judges of the load and of the benchmark are judged."""
     tally = Tally()
-    judge = subprocess.run([sys.executable, "-m", "unittest", "-q", "harness.test_history", "harness.test_registers", "harness.test_matrix", "harness.test_bench"], stdin=subprocess.DEVNULL)
+    require("promtool")
+    judge = subprocess.run([sys.executable, "-m", "unittest", "-q", "harness.test_history", "harness.test_registers", "harness.test_matrix", "harness.test_bench", "harness.test_monitoring"], stdin=subprocess.DEVNULL)
     _count(tally, "judges", judge.returncode == 0)
     for what, arguments in UNIT.items():
         _count(tally, what, _cargo(arguments, build.cargo_env()))
@@ -163,7 +164,7 @@ def cluster(names: list[str], artifacts: Path, chosen: engine.Engine, *, from_so
 def _make_tools(names: list[str], log: Path) -> None:
     """Makes what scenarios run beside the cluster. They are run where only the cluster can be reached, and no registry."""
     selected = runner.select(runner.find("scenarios"), names)
-    for prefix, make in {"charts:": helm.program, "plugin:": build.plugin}.items():
+    for prefix, make in {"charts:": helm.program, "monitoring:": prometheus.prepare, "plugin:": build.plugin}.items():
         if any(case.name.startswith(prefix) for case in selected):
             with step(f"building what {prefix} needs"):
                 make(log)

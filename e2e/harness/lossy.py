@@ -44,8 +44,15 @@ class LossyDisk:
 
     def fail(self, kinds: str, error: int, *, once: bool = False) -> None:
         """Lets calls fail from now on, or the next one: a comma between `write`, `sync`, `open` (to write), `truncate`, `rename`, `unlink`."""
+        self._disturb(f"{kinds} {error} {'once' if once else ''}")
+
+    def slow(self, kinds: str, milliseconds: int) -> None:
+        """Lets calls take so much longer from now on; 0 ends that."""
+        self._disturb(f"{kinds} {milliseconds} slow")
+
+    def _disturb(self, text: str) -> None:
         temporary = self.durable / "fails.tmp"
-        temporary.write_text(f"{kinds} {error} {'once' if once else ''}")
+        temporary.write_text(text)
         temporary.rename(self.durable / "fails")
 
     def cut_power(self, keeps: float | None = None) -> int:

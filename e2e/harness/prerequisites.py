@@ -26,6 +26,8 @@ PACKAGES = {
     "mmdebstrap": "mmdebstrap",
     "mvn": "maven",
     "nsenter": "util-linux",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "runc": "runc",
     "setpriv": "util-linux",
     "sysctl": "procps",

@@ -7,7 +7,8 @@
  *                    ids      "inode id" a line: each file that appears gets an id, since inodes are used again
  *                    f<id>    a file's contents and length at its last sync
  *                    d<n>     a folder at its last sync: its path, then "id name" a line
- *                    fails    whoever watches puts it there: the calls that fail from now on, an error number, and perhaps "once"
+ *                    fails    whoever watches puts it there: the calls that fail from now on, an error number, and perhaps "once";
+ *                             or the calls that take longer, by how many milliseconds, and "slow"
  *   LOSSY_SYNC     "forget": syncs succeed and make nothing durable
  *
  * Writes are interrupted and short as POSIX allows: each third ends with EINTR before its first byte, of the others each second takes
@@ -112,7 +113,7 @@ static void drop(const char *path) {
     }
 }
 
-/* Whether calls of this kind on what is watched fail; the error is in errno then. */
+/* Whether calls of this kind on what is watched fail; the error is in errno then. Slow ones take their time here. */
 static int fails(const char *kind) {
     char path[PATH_MAX + 8], text[128];
     snprintf(path, sizeof path, "%s/fails", durable);
@@ -130,6 +131,10 @@ static int fails(const char *kind) {
         fail(path);
     if (!strstr(kinds, kind))
         return 0;
+    if (!strcmp(when, "slow")) {
+        usleep((useconds_t)number * 1000);
+        return 0;
+    }
     if (!strcmp(when, "once"))
         real_unlink(path);
     errno = number;

@@ -67,8 +67,9 @@ def check(cluster: Cluster, program: Helm) -> int:
     for chart in (helm.OPERATOR, helm.ENSEMBLE):
         program.run("lint", "--strict", chart)
     count = sum(dry_run(cluster, program, "operator", *variant) for variant in VARIANTS)
-    monitored = program.template("operator", helm.OPERATOR, settings=["monitoring.podMonitor.enabled=true"])
-    assert "kind: PodMonitor" in monitored
+    monitored = program.template("operator", helm.OPERATOR, settings=[f"monitoring.{what}.enabled=true" for what in ("podMonitor", "rules", "dashboards")])
+    for what in ("kind: PodMonitor", "kind: PrometheusRule", "alert: ZooKeeperQuorumLost", "sessions.json: |"):
+        assert what in monitored, f"{what} is not made"
     ensemble = program.template("zk", helm.ENSEMBLE)
     cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=ensemble.encode())
     for chart, setting, word in REFUSED:

@@ -83,6 +83,16 @@ pub fn discovery(ensemble: &str) -> String {
     ensemble.to_owned()
 }
 
+/// The `PodMonitor` and the `PrometheusRule`.
+pub fn monitoring(ensemble: &str) -> String {
+    ensemble.to_owned()
+}
+
+/// The `ConfigMap` that holds Grafana dashboards.
+pub fn dashboards(ensemble: &str) -> String {
+    format!("{ensemble}-dashboards")
+}
+
 /// The Secret that holds the token of the admin port.
 pub fn superuser_secret(ensemble: &str) -> String {
     format!("{ensemble}-superuser")
@@ -210,6 +220,8 @@ mod tests {
             discovery("zk"),
             allow_deletion_annotation(),
             rebuild_annotation(),
+            monitoring("zk"),
+            dashboards("zk"),
             format!("{:?}", labels("zk")),
         ];
         let want = [
@@ -236,6 +248,8 @@ mod tests {
             "zk",
             "zookeeper.ensemble.rs/allow-deletion",
             "zookeeper.ensemble.rs/rebuild",
+            "zk",
+            "zk-dashboards",
             "{\"app.kubernetes.io/component\": \"server\", \"app.kubernetes.io/instance\": \"zk\", \
              \"app.kubernetes.io/managed-by\": \"zookeeper-ensemble-operator\", \"app.kubernetes.io/name\": \"zookeeper\", \
              \"app.kubernetes.io/part-of\": \"zookeeper-ensemble\"}",

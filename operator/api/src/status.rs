@@ -19,7 +19,7 @@ pub struct ZooKeeperEnsembleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Available`, `Degraded`, `QuorumLost`, `FaultTolerant`, `ConfigApplied`, `ReplicasApplied`, `StorageHealthy`, `Progressing`, `ReconcileSucceeded`;
-    /// `Rebuilt` once a rebuild was asked for, `Recovered` once a recovery was.
+    /// `Rebuilt` once a rebuild was asked for, `Recovered` once a recovery was, `MonitoringApplied` while `spec.monitoring` asks for something.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

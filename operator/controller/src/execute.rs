@@ -122,6 +122,14 @@ impl<A: Admin> Executor<'_, A> {
             Step::WriteStatus(status) => self.write_status(observed, status).await,
             Step::CreateToken(token) => self.create_token(observed, token).await.map_err(failed),
             Step::Apply(object) => self.apply(observed, object).await.map_err(failed),
+            Step::Offer(object) => {
+                let done = self.apply(observed, object).await;
+                self.monitored(observed, step, done).await.map_err(failed)
+            }
+            Step::Withdraw(kind, hold) => {
+                let done = self.withdraw(observed, *kind, hold).await;
+                self.monitored(observed, step, done).await.map_err(failed)
+            }
             Step::Grant(grant) => {
                 self.grant(observed, grant).await;
                 Ok(())
@@ -209,6 +217,37 @@ impl<A: Admin> Executor<'_, A> {
             manifest["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
         }
         api.patch(&object.name, &params, &Patch::Apply(&manifest)).await.map(|_| ())
+    }
+
+    async fn withdraw(&self, observed: &Observed, kind: Kind, hold: &Hold) -> Result<(), kube::Error> {
+        let preconditions = Preconditions { uid: Some(hold.uid.clone()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match api(self.client, namespace(observed), kind).delete(&hold.name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the cluster does not take is told, and no reason to leave the ensemble alone.
+    async fn monitored(
+        &self,
+        observed: &Observed,
+        step: &Step,
+        done: Result<(), kube::Error>,
+    ) -> Result<(), kube::Error> {
+        match done {
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 404 | 422) => {
+                let event = Event {
+                    type_: EventType::Warning,
+                    reason: "MonitoringRefused".to_owned(),
+                    note: format!("{step}: {}", status.message),
+                };
+                self.report(observed, &event).await;
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// A grant that is not confirmed is sent again by a later pass, if the server still waits for it.

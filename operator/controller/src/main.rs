@@ -1,4 +1,4 @@
-//! `operator run` looks after every `ZooKeeperEnsemble`; `operator crd`, `manifests` and `chart` print what to install.
+//! `operator run` looks after every `ZooKeeperEnsemble`; `operator crd`, `manifests`, `alerts` and `chart` print what to install.
 
 use clap::{Parser, Subcommand, ValueEnum};
 use operator_controller::{manifests, run};
@@ -20,6 +20,8 @@ enum Command {
     Crd,
     /// Print the objects that run the operator in namespace zookeeper-system.
     Manifests,
+    /// Print the alerts as a PrometheusRule for all ensembles.
+    Alerts,
     /// Print a file of the operator's chart.
     Chart {
         /// Which one.
@@ -59,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::Crd => print(&manifests::crd()),
         Command::Manifests => print(&manifests::operator()),
+        Command::Alerts => print(&manifests::prometheus_rule()),
         Command::Chart { file: ChartFile::Rules } => print(&manifests::chart_rules()),
         Command::Chart { file: ChartFile::Policies } => print(&manifests::chart_policies()),
     }

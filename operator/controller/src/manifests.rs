@@ -58,15 +58,30 @@ pub fn chart_policies() -> String {
     format!("# Printed by `operator chart policies`. Do not edit.\n{}", documents.join("---\n"))
 }
 
-/// What the operator may do in every namespace it looks after. Each right is used; the claims of removed servers, and pods and
-/// StatefulSets that are made anew, are all that it deletes.
+/// The alerts on all ensembles and on the operator, for a Prometheus operator. `manifests/monitoring/alerts.yaml` holds them as a rule file.
+pub fn prometheus_rule() -> String {
+    let alerts: Value = serde_saphyr::from_str(include_str!("../../../manifests/monitoring/alerts.yaml"))
+        .expect("a file of ours is YAML");
+    let rule = json!({
+        "apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule",
+        "metadata": { "name": "zookeeper-ensembles", "labels": { "app.kubernetes.io/part-of": "zookeeper-ensemble" } },
+        "spec": alerts,
+    });
+    format!("# Printed by `operator alerts`. Do not edit.\n{}", yaml(&rule))
+}
+
+/// What the operator may do in every namespace it looks after. Each right is used; the claims of removed servers, pods and
+/// StatefulSets that are made anew, and what `spec.monitoring` does not ask for any more, are all that it deletes.
 pub fn namespaced_rules() -> Vec<Value> {
     vec![
         json!({ "apiGroups": [GROUP], "resources": ["zookeeperensembles"], "verbs": ["get", "list", "watch"] }),
         json!({ "apiGroups": [GROUP], "resources": ["zookeeperensembles/status"], "verbs": ["update"] }),
         // Where OwnerReferencesPermissionEnforcement is on, setting blockOwnerDeletion asks for this.
         json!({ "apiGroups": [GROUP], "resources": ["zookeeperensembles/finalizers"], "verbs": ["update"] }),
-        json!({ "apiGroups": [""], "resources": ["configmaps", "serviceaccounts", "services"], "verbs": ["get", "list", "watch", "create", "patch"] }),
+        // Deleted are the dashboards that spec.monitoring does not ask for any more.
+        json!({ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] }),
+        json!({ "apiGroups": [""], "resources": ["serviceaccounts", "services"], "verbs": ["get", "list", "watch", "create", "patch"] }),
+        json!({ "apiGroups": ["monitoring.coreos.com"], "resources": ["podmonitors", "prometheusrules"], "verbs": ["get", "create", "patch", "delete"] }),
         json!({ "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get", "list", "watch", "create", "patch", "delete"] }),
         json!({ "apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["get", "list", "watch", "create", "patch"] }),
         json!({ "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "delete"] }),

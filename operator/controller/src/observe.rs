@@ -17,7 +17,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use operator_api::{ZooKeeperEnsemble, names};
 use operator_core::{
-    Claim, Identity, Kind, MemberStatus, NodeFacts, Observed, PodFacts, Token, TokenState, is_to_grow, nodes_to_read,
+    Claim, Identity, Kind, MemberStatus, NodeFacts, Observed, PodFacts, Token, TokenState, is_looked_at, is_to_grow,
+    monitoring_objects, nodes_to_read,
 };
 use serde_json::Value;
 
@@ -36,8 +37,9 @@ pub async fn observe<A: Admin>(
 ) -> Result<Observed, kube::Error> {
     let name = ensemble.metadata.name.clone().unwrap_or_default();
     let namespace = ensemble.metadata.namespace.clone().unwrap_or_default();
-    let (objects, token, pods, claims) = try_join!(
+    let (objects, monitoring, token, pods, claims) = try_join!(
         objects(client, &namespace, &name),
+        monitoring(client, &namespace, &ensemble),
         token(client, &namespace, &name),
         pods(client, &namespace, &name),
         claims(client, &namespace, &name),
@@ -48,12 +50,14 @@ pub async fn observe<A: Admin>(
         members(admin, &pods),
         classes(client, &name, &ensemble, &claims)
     );
+    let (monitoring, unusable) = monitoring;
     Ok(Observed {
         now,
         ensemble,
         default_image: default_image.to_owned(),
         fresh: fresh(),
-        objects,
+        objects: [objects, monitoring].concat(),
+        unusable,
         token,
         pods,
         claims,
@@ -90,13 +94,48 @@ async fn objects(client: &Client, namespace: &str, name: &str) -> Result<Vec<Val
     ];
     let reads = wanted.into_iter().map(|(kind, object)| async move {
         let live = api(client, namespace, kind).get_opt(&object).await?;
-        Ok::<_, kube::Error>(live.map(|live| {
-            let mut value = serde_json::to_value(&live).expect("what came as JSON is JSON");
-            value["kind"] = kind.as_str().into();
-            value
-        }))
+        Ok::<_, kube::Error>(live.map(|live| as_value(kind, &live)))
     });
     Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+}
+
+/// An object as it stands, with its `kind`.
+fn as_value(kind: Kind, live: &DynamicObject) -> Value {
+    let mut value = serde_json::to_value(live).expect("what came as JSON is JSON");
+    value["kind"] = kind.as_str().into();
+    value
+}
+
+/// The objects of `spec.monitoring`, where it asks for some or did, and the kinds that this cluster does not have or this operator may not
+/// read, which is no reason to leave an ensemble alone.
+async fn monitoring(
+    client: &Client,
+    namespace: &str,
+    ensemble: &ZooKeeperEnsemble,
+) -> Result<(Vec<Value>, BTreeMap<Kind, String>), kube::Error> {
+    let name = ensemble.metadata.name.as_deref().unwrap_or_default();
+    let looked_at = if is_looked_at(ensemble) { monitoring_objects(name) } else { Vec::new() };
+    let (mut objects, mut unusable) = (Vec::new(), BTreeMap::new());
+    for (kind, name) in looked_at {
+        match api(client, namespace, kind).get(&name).await {
+            Ok(live) => objects.push(as_value(kind, &live)),
+            Err(kube::Error::Api(status)) if status.code == 404 && status.reason == "NotFound" => {}
+            // Of a kind that it does not know the API server says so in plain text.
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                let why = format!(
+                    "this cluster has no {} ({}); install the Prometheus operator, or do not ask for it",
+                    kind.as_str(),
+                    kind.api_version()
+                );
+                unusable.insert(kind, why);
+            }
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                unusable.insert(kind, format!("the operator may not read it: {}", status.message));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((objects, unusable))
 }
 
 async fn token(client: &Client, namespace: &str, name: &str) -> Result<TokenState, kube::Error> {

@@ -67,7 +67,23 @@ pub enum Error {
     Silence,
 }
 
+/// The code of an answer; none without an answer.
+fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
 impl Error {
+    /// What the API server, or the way to it, is to blame for.
+    fn of_the_api(&self) -> Option<&kube::Error> {
+        match self {
+            Self::Read(source) | Self::Execute(ExecuteError::Api { source, .. }) => Some(source),
+            Self::Execute(ExecuteError::FactChanged(_)) | Self::Silence => None,
+        }
+    }
+
     /// Whether somebody else wrote first, which is nobody's fault.
     pub fn is_conflict(&self) -> bool {
         match self {
@@ -98,6 +114,17 @@ pub async fn reconcile<A: Admin>(watched: Arc<Watched>, context: Arc<Context<A>>
         Err(_) => "error",
     };
     context.metrics.pass(outcome, began.elapsed());
+    match &result {
+        Err(Error::Silence) => context.metrics.api_error(None),
+        Err(error) => {
+            if let Some(error) = error.of_the_api() {
+                context.metrics.api_error(code(error));
+            }
+        }
+        // It is gone, or going.
+        Ok(Next::Never) => context.metrics.forget(&namespace, &name),
+        Ok(_) => {}
+    }
     Ok(match result? {
         Next::Now => Action::requeue(Duration::ZERO),
         Next::Soon => Action::requeue(SOON),
@@ -145,18 +172,22 @@ pub async fn pass<A: Admin>(namespace: &str, name: &str, context: &Context<A>) -
         metrics: &context.metrics,
         failpoint: context.failpoint,
     };
-    match executor.carry_out(&observed, &plan).await {
-        Ok(()) => Ok(plan.next),
+    let carried_out = match executor.carry_out(&observed, &plan).await {
+        Ok(()) => plan,
         Err(error) => match error.refusal() {
             Some(answer) => {
                 tracing::warn!(ensemble = name, answer, "the API server refuses an object");
                 let plan = refuse(&observed, answer.to_owned());
                 executor.carry_out(&observed, &plan).await?;
-                Ok(plan.next)
+                plan
             }
-            None => Err(error.into()),
+            None => return Err(error.into()),
         },
+    };
+    if let Some(status) = carried_out.status().or(observed.ensemble.status.as_ref()) {
+        context.metrics.ensemble(namespace, name, status.clone());
     }
+    Ok(carried_out.next)
 }
 
 fn dynamic(client: &Client, namespace: &str) -> Api<DynamicObject> {

@@ -169,6 +169,12 @@ async fn rights_are_those_that_are_used() {
     sleep(Duration::from_secs(60)).await;
     fake.world().stuck.clear();
     sleep(Duration::from_secs(60)).await;
+    // What Prometheus and Grafana are given, and given no more.
+    for wanted in [true, false] {
+        let monitoring = json!({ "podMonitor": wanted, "rules": wanted, "dashboard": wanted });
+        fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["monitoring"] = monitoring);
+        sleep(Duration::from_secs(60)).await;
+    }
     running.stop.send(()).expect("it runs");
     assert_eq!(running.task.await.expect("it ends").0, Ended::Stopped);
     assert_eq!(fake.status()["bootstrap"]["phase"], "Complete");

@@ -17,6 +17,7 @@ fn printed_files_are_fresh() {
     for (file, want, command) in [
         ("crds/zookeeperensembles.yaml", manifests::crd(), "crd"),
         ("manifests/operator.yaml", manifests::operator(), "manifests"),
+        ("manifests/monitoring/prometheusrule.yaml", manifests::prometheus_rule(), "alerts"),
         ("charts/zookeeper-operator/files/zookeeperensembles.yaml", manifests::crd(), "crd"),
         ("charts/zookeeper-operator/files/rules.yaml", manifests::chart_rules(), "chart rules"),
         ("charts/zookeeper-operator/files/policies.yaml", manifests::chart_policies(), "chart policies"),

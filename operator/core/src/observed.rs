@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::member::MemberStatus;
 use crate::node::NodeFacts;
 use crate::pod::{PodFacts, shorten};
+use crate::step::Kind;
 
 /// What was read at the start of a pass.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Observed {
     pub fresh: Identity,
     /// The children that exist, as the API server holds them, with `kind` and `metadata`.
     pub objects: Vec<Value>,
+    /// Kinds of the Prometheus operator that cannot be used, and why. Looked at only where they are, or were, asked for.
+    pub unusable: BTreeMap<Kind, String>,
     /// The superuser token.
     pub token: TokenState,
     /// The pods of the ensemble, by ordinal.

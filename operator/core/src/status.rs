@@ -10,7 +10,7 @@ use crate::conditions::{Conditions, Holds, MESSAGE_CHARS_MAX, find};
 use crate::founded::Founded;
 use crate::member::StoreState;
 use crate::observed::Observed;
-use crate::plan::{expansion, recovery, repair, scale};
+use crate::plan::{expansion, monitoring, recovery, repair, scale};
 use crate::step::{Event, EventType};
 use crate::validate::ValidEnsemble;
 
@@ -248,6 +248,11 @@ fn founded_conditions(
     }
     if let Some((holds, reason, message)) = recovery::told(observed, ensemble, founded, assessment) {
         list.set("Recovered", holds, reason, message);
+    }
+    match ensemble {
+        Some(ensemble) => monitoring::condition(&mut list, observed, ensemble),
+        // What is asked for is not known.
+        None => list.list.extend(find(old, monitoring::CONDITION).cloned()),
     }
     list.list
 }

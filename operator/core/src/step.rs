@@ -18,6 +18,10 @@ pub enum Step {
     CreateToken(Token),
     /// An object is missing or differs. Applies it on the server side, with our field manager, by force.
     Apply(Object),
+    /// What Prometheus or Grafana is to be given is missing or differs. As [`Step::Apply`]; a refusal is told, and asked again later.
+    Offer(Object),
+    /// It is not to be given it any more. Deletes the object with this UID only; a refusal is told.
+    Withdraw(Kind, Hold),
     /// A recorded volume waits for its vote. Sends `POST /bootstrap`.
     Grant(Grant),
     /// Servers join, leave, or change between voting and observing. Sends `POST /reconfig` to the leader, with the version of the
@@ -228,12 +232,23 @@ pub enum Kind {
     PodDisruptionBudget,
     /// `apps/v1 StatefulSet`
     StatefulSet,
+    /// `monitoring.coreos.com/v1 PodMonitor`, of the Prometheus operator
+    PodMonitor,
+    /// `monitoring.coreos.com/v1 PrometheusRule`, of the Prometheus operator
+    PrometheusRule,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::ServiceAccount, Self::ConfigMap, Self::Service, Self::PodDisruptionBudget, Self::StatefulSet];
+    pub const ALL: [Self; 7] = [
+        Self::ServiceAccount,
+        Self::ConfigMap,
+        Self::Service,
+        Self::PodDisruptionBudget,
+        Self::StatefulSet,
+        Self::PodMonitor,
+        Self::PrometheusRule,
+    ];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
@@ -243,6 +258,8 @@ impl Kind {
             Self::Service => "Service",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::StatefulSet => "StatefulSet",
+            Self::PodMonitor => "PodMonitor",
+            Self::PrometheusRule => "PrometheusRule",
         }
     }
 
@@ -252,6 +269,7 @@ impl Kind {
             Self::ServiceAccount | Self::ConfigMap | Self::Service => "v1",
             Self::PodDisruptionBudget => "policy/v1",
             Self::StatefulSet => "apps/v1",
+            Self::PodMonitor | Self::PrometheusRule => "monitoring.coreos.com/v1",
         }
     }
 
@@ -263,6 +281,8 @@ impl Kind {
             Self::Service => "services",
             Self::PodDisruptionBudget => "poddisruptionbudgets",
             Self::StatefulSet => "statefulsets",
+            Self::PodMonitor => "podmonitors",
+            Self::PrometheusRule => "prometheusrules",
         }
     }
 }
@@ -291,6 +311,8 @@ impl Step {
             Self::ForceDeletePod(_) => "force-delete-pod",
             Self::CreateToken(_) => "create-token",
             Self::Apply(_) => "apply",
+            Self::Offer(_) => "offer",
+            Self::Withdraw(..) => "withdraw",
             Self::Grant(_) => "grant",
             Self::Report(_) => "report",
             Self::WriteStatus(_) => "write-status",
@@ -304,6 +326,8 @@ impl Step {
             Self::Record(..)
             | Self::CreateToken(_)
             | Self::Apply(_)
+            | Self::Offer(_)
+            | Self::Withdraw(..)
             | Self::Grant(_)
             | Self::Reconfigure(_)
             | Self::Transfer(_)
@@ -389,6 +413,8 @@ impl fmt::Display for Step {
             }
             Self::Own(ownership) => write!(f, " {} {}", ownership.claim, ownership.owned),
             Self::Expand(expansion) => write!(f, " {} to {}", expansion.claim, expansion.size),
+            Self::Offer(object) => write!(f, " {}/{}", object.kind.as_str(), object.name),
+            Self::Withdraw(kind, hold) => write!(f, " {}/{}", kind.as_str(), hold.name),
             Self::Orphan(hold) => write!(f, " StatefulSet/{}", hold.name),
             Self::DeleteClaim(hold) => write!(f, " {}", hold.name),
             Self::Report(event) => write!(f, " {:?} {}: {}", event.type_, event.reason, event.note),

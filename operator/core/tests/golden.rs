@@ -33,7 +33,7 @@ fn objects(spec: Value) -> Vec<Object> {
     );
     let ensemble = validate(&observed).expect("a valid spec");
     let founded = Founded::of(observed.ensemble.status.as_ref()).expect("whole facts").expect("facts");
-    build::build(&ensemble, &founded)
+    [build::build(&ensemble, &founded), build::monitoring(&ensemble)].concat()
 }
 
 fn check(name: &str, spec: Value) {
@@ -69,6 +69,8 @@ fn every_field_is_kubernetes_own() {
             Kind::Service => same::<Service>(&object.manifest),
             Kind::PodDisruptionBudget => same::<PodDisruptionBudget>(&object.manifest),
             Kind::StatefulSet => same::<StatefulSet>(&object.manifest),
+            // Not Kubernetes' own.
+            Kind::PodMonitor | Kind::PrometheusRule => {}
         }
     }
 }
@@ -140,6 +142,9 @@ fn every_field_of_the_spec_shows() {
         ("podTemplate.labels", json!({ "a": "b" })),
         ("podTemplate.annotations", json!({ "a": "b" })),
         ("podTemplate.env", json!([{ "name": "RUST_LOG", "value": "debug" }])),
+        ("monitoring.podMonitor", json!(true)),
+        ("monitoring.rules", json!(true)),
+        ("monitoring.dashboard", json!(true)),
         ("myidOffset", json!(100)),
         ("clusterDomain", json!("cluster.local")),
     ];
@@ -165,6 +170,8 @@ fn every_field_of_the_spec_shows() {
     covered.extend(["updateStrategy.mode", "updateStrategy.minReadySeconds"]);
     covered.extend(["updateStrategy.progressDeadlineSeconds", "updateStrategy.allowDowntime"]);
     covered.push("updateStrategy.maintenanceWindows");
+    // Of objects that are asked for beside them: see `monitoring.rs`.
+    covered.push("monitoring.labels");
     // When a pod is deleted by force, and volumes are given up.
     covered.extend(["repair.nodeLostTimeout", "repair.autoRebuild"]);
     // An ensemble is given up by what is recorded of it, not by the request.

@@ -120,6 +120,7 @@ impl Seen {
             default_image: String::new(),
             fresh: Identity { ensemble_id: String::new(), token: Token(String::new()) },
             objects: Vec::new(),
+            unusable: BTreeMap::new(),
             token: TokenState::Absent,
             pods: self.pods().into_iter().map(|(ordinal, (facts, _))| (ordinal, facts)).collect(),
             claims: self.claims.iter().map(Claim::of).collect(),

@@ -123,6 +123,8 @@ pub(crate) fn step(world: &mut World, observed: &Observed, step: &Step) -> Verdi
         // Nobody gives an ensemble up here.
         Step::Adopt(_) => fail("O-6", format!("nobody asked for a recovery: {step}")),
         Step::CreateToken(_)
+        | Step::Offer(_)
+        | Step::Withdraw(..)
         | Step::Orphan(_)
         | Step::Grant(_)
         | Step::Reconfigure(_)

@@ -24,6 +24,7 @@ pub(crate) fn observe(cluster: &Cluster, now: Duration, fresh: Identity) -> Obse
         default_image: format!("{NAME}:1"),
         fresh,
         objects: cluster.objects.iter().map(object).collect(),
+        unusable: BTreeMap::new(),
         token: cluster.token.clone().map_or(TokenState::Absent, TokenState::Present),
         pods,
         claims: cluster.claims.values().cloned().collect(),

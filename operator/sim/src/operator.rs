@@ -338,6 +338,7 @@ impl World {
             Step::Orphan(set) => self.cluster.orphan(set),
             Step::Reconfigure(_) | Step::Transfer(_) | Step::Report(_) | Step::Wait { .. } => Ok(()),
             Step::Adopt(_) => unreachable!("the judge refuses it"),
+            Step::Offer(_) | Step::Withdraw(..) => unreachable!("no spec here asks for monitoring"),
         })
     }
 

@@ -3,6 +3,7 @@
 
 mod config;
 mod image;
+mod monitoring;
 mod pod_template;
 mod recovery;
 mod repair;
@@ -18,6 +19,7 @@ use crate::status::ZooKeeperEnsembleStatus;
 
 pub use config::{Autopurge, Config, FourLetterWord};
 pub use image::{Image, PullPolicy};
+pub use monitoring::Monitoring;
 pub use pod_template::{EnvVar, PodTemplate};
 pub use recovery::Recovery;
 pub use repair::Repair;
@@ -120,6 +122,10 @@ pub struct ZooKeeperEnsembleSpec {
     #[serde(default)]
     pub update_strategy: UpdateStrategy,
 
+    /// What a Prometheus and a Grafana are given.
+    #[serde(default)]
+    pub monitoring: Monitoring,
+
     /// What is done about a server that does not come back by itself.
     #[serde(default)]
     pub repair: Repair,
@@ -196,6 +202,7 @@ impl Default for ZooKeeperEnsembleSpec {
             scheduling: Scheduling::default(),
             pod_template: PodTemplate::default(),
             update_strategy: UpdateStrategy::default(),
+            monitoring: Monitoring::default(),
             repair: Repair::default(),
             recovery: None,
             myid_offset: default_myid_offset(),

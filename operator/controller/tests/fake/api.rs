@@ -110,6 +110,9 @@ impl World {
                 (200, json!({ "metadata": { "resourceVersion": self.version.to_string() }, "items": items }))
             }
             "get" if self.unreadable.as_deref() == Some(path) => (403, json!("Forbidden")),
+            "get" | "patch" if self.unknown.contains(path.split('/').next().unwrap_or_default()) => {
+                (404, json!("Failed to parse error data"))
+            }
             "get" => self.objects.get(path).map_or((404, Value::Null), |object| (200, object.clone())),
             "create" if path == "events" => {
                 self.events.push(body["reason"].as_str().unwrap_or_default().to_owned());
@@ -149,6 +152,14 @@ impl World {
             }
             "delete" if path.starts_with("pods/") => self.delete_pod(path, body),
             "delete" if path == "statefulsets/zk" => self.delete_set(body),
+            "delete" if !path.starts_with("persistentvolumeclaims/") => {
+                let Some(object) = self.objects.get(path) else { return (404, Value::Null) };
+                if object["metadata"]["uid"] != body["preconditions"]["uid"] {
+                    return (409, json!("Conflict"));
+                }
+                self.objects.remove(path);
+                (200, json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success" }))
+            }
             "delete" => {
                 let Some(claim) = self.objects.get(path) else { return (404, Value::Null) };
                 if claim["metadata"]["uid"] != body["preconditions"]["uid"] {
@@ -168,6 +179,7 @@ impl World {
                     return (200, self.apply_set(body));
                 }
                 let mut object = body.clone();
+                object["metadata"]["uid"] = format!("uid-of-{path}").into();
                 if let Some(status) = self.objects.get(path).and_then(|old| old.get("status")) {
                     object["status"] = status.clone();
                 }

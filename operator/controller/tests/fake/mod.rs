@@ -102,6 +102,8 @@ pub struct World {
     pub refusal: Option<(String, u16)>,
     /// The leader refuses to hand its office over.
     pub deaf: bool,
+    /// Resources that this cluster does not have.
+    pub unknown: BTreeSet<String>,
     /// An object that nobody may read.
     pub unreadable: Option<String>,
     /// Processes that the API server is out of reach for: nothing is answered, nothing arrives.

@@ -8,9 +8,12 @@ mod config_map;
 mod discovery;
 mod headless_service;
 mod metrics_service;
+mod monitoring;
 mod pod_disruption_budget;
 mod service_account;
 mod stateful_set;
+
+use std::collections::BTreeMap;
 
 use operator_api::{GROUP, ZooKeeperEnsemble, names};
 use serde_json::{Value, json};
@@ -18,6 +21,8 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use config_map::server;
 pub use config_map::zoo_cfg;
+pub use monitoring::build as monitoring;
+pub(crate) use monitoring::every as every_monitoring;
 
 use crate::founded::Founded;
 use crate::step::{Kind, Object};
@@ -71,12 +76,25 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Adds what all objects have, and the hash of it all, by which a later pass sees that a field was taken away.
+/// Adds what all objects have.
 fn complete(ensemble: &ValidEnsemble, kind: Kind, name: String, body: Value) -> Object {
+    labelled(ensemble, kind, name, body, BTreeMap::new())
+}
+
+/// Adds what all objects have, more labels, of which ours win, and the hash of it all, by which a later pass sees that a field was taken away.
+fn labelled(
+    ensemble: &ValidEnsemble,
+    kind: Kind,
+    name: String,
+    body: Value,
+    mut labels: BTreeMap<String, String>,
+) -> Object {
     let mut manifest = body;
     manifest["apiVersion"] = kind.api_version().into();
     manifest["kind"] = kind.as_str().into();
     manifest["metadata"] = metadata(ensemble, &name);
+    labels.extend(names::labels(&ensemble.name));
+    manifest["metadata"]["labels"] = json!(labels);
     let hash = sha256(manifest.to_string().as_bytes());
     manifest["metadata"]["annotations"] = json!({ names::applied_hash_annotation(): hash });
     Object { kind, name, manifest }

@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod expansion;
 pub mod hibernate;
 mod lost_node;
+pub mod monitoring;
 mod objects;
 pub mod recovery;
 pub mod repair;
@@ -28,6 +29,16 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// When to look again, if nothing happens before.
     pub next: Next,
+}
+
+impl Plan {
+    /// The status that it writes, if it writes one.
+    pub fn status(&self) -> Option<&ZooKeeperEnsembleStatus> {
+        self.steps.iter().rev().find_map(|step| match step {
+            Step::Record(_, status) | Step::WriteStatus(status) => Some(&**status),
+            _ => None,
+        })
+    }
 }
 
 /// When to look again, if nothing happens before.
@@ -73,8 +84,20 @@ pub fn plan(observed: &Observed) -> Plan {
             let status = status::founded(observed, Some(&ensemble), &founded, &assessment, &Verdict::default());
             report(observed, status, Vec::new(), Next::Later)
         }
-        Some(founded) => reconcile(observed, &ensemble, &founded),
+        Some(founded) => with_monitoring(observed, &ensemble, reconcile(observed, &ensemble, &founded)),
     }
+}
+
+/// What the servers do not need comes last. A record ends its pass, so this waits for the next one.
+fn with_monitoring(observed: &Observed, ensemble: &ValidEnsemble, mut plan: Plan) -> Plan {
+    if !matches!(plan.steps.last(), Some(Step::Record(..))) {
+        let steps = monitoring::steps(observed, ensemble);
+        if !steps.is_empty() && plan.next == Next::Later {
+            plan.next = Next::Soon;
+        }
+        plan.steps.extend(steps);
+    }
+    plan
 }
 
 /// Nothing exists and nothing is recorded: the identity and the voters come first, alone.

@@ -68,7 +68,7 @@ pub(super) fn taken(observed: &Observed, ensemble: &ValidEnsemble, founded: &Fou
 
 /// Who holds an object that is not ours. One without an owner that carries our labels was left by
 /// `kubectl delete --cascade=orphan`, or a restored backup, and is taken back.
-fn holder(live: &Value, ensemble: &ValidEnsemble) -> Option<String> {
+pub(super) fn holder(live: &Value, ensemble: &ValidEnsemble) -> Option<String> {
     let metadata = &live["metadata"];
     let owners = metadata["ownerReferences"].as_array();
     match owners.into_iter().flatten().find(|owner| owner["controller"] == true) {

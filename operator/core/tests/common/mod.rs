@@ -127,6 +127,7 @@ pub fn observe(ensemble: ZooKeeperEnsemble) -> Observed {
         default_image: "zookeeper-ensemble:1".to_owned(),
         fresh: Identity { ensemble_id: "FRESH".to_owned(), token: Token("secret".to_owned()) },
         objects: Vec::new(),
+        unusable: BTreeMap::new(),
         token: TokenState::Absent,
         pods: BTreeMap::new(),
         claims: Vec::new(),

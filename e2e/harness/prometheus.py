@@ -1,0 +1,139 @@
+"""Debian's Prometheus, scraping servers once a second, with the alerts of this repository."""
+
+import contextlib
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import places
+from .prerequisites import require
+from .processes import HOST, free_ports
+from .shell import TimedOut, wait_for
+
+MONITORING = places.REPOSITORY / "manifests" / "monitoring"
+ALERTS = MONITORING / "alerts.yaml"
+START_SECONDS = 30
+SCRAPE_SECONDS = 1
+
+Sample = tuple[dict[str, str], float]
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """One that runs."""
+
+    address: str
+
+    def query(self, expression: str, at: float | None = None) -> list[Sample]:
+        """The samples of an expression now, or at a time."""
+        result = self._get("query", query=expression, **({"time": at} if at else {}))
+        return [(entry["metric"], float(entry["value"][1])) for entry in result]
+
+    def range(self, expression: str, seconds: float, step: float) -> list[tuple[dict[str, str], list[tuple[float, float]]]]:
+        """The series of an expression over the last so many seconds."""
+        end = time.time()
+        result = self._get("query_range", query=expression, start=end - seconds, end=end, step=step)
+        return [(entry["metric"], [(float(when), float(value)) for when, value in entry["values"]]) for entry in result]
+
+    def firing(self, alert: str) -> list[dict[str, str]]:
+        """The labels of an alert that fires."""
+        return [labels for labels, _ in self.query(f'ALERTS{{alertname="{alert}", alertstate="firing"}}')]
+
+    def names(self) -> set[str]:
+        """Every metric's name."""
+        return {labels["__name__"] for labels, _ in self.query('count by (__name__) ({__name__!=""})')}
+
+    def _get(self, what: str, **parameters: object) -> Any:
+        words = urllib.parse.urlencode(parameters)
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/api/v1/{what}?{words}", timeout=20) as answer:
+                return json.load(answer)["data"]["result"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{parameters}: {error.read().decode(errors='replace')}") from error
+
+
+def prepare(_: Path) -> None:
+    """Installs it where it is missing."""
+    require("prometheus", "promtool")
+
+
+Scrape = Mapping[str, Any]
+
+
+def servers(targets: Sequence[tuple[str, Mapping[str, str]]]) -> list[Scrape]:
+    """Scrapes servers at `host:port`, with labels as a pod would have them."""
+    return [{"job_name": "servers", "static_configs": [{"targets": [address], "labels": dict(labels)} for address, labels in targets]}]
+
+
+def pods(kubeconfig: str) -> list[Scrape]:
+    """Scrapes the pods of a cluster as `manifests/monitoring/podmonitor.yaml` asks for."""
+    label = "__meta_kubernetes_pod_label_app_kubernetes_io_"
+    place = [{"source_labels": [f"__meta_kubernetes_{source}"], "target_label": target} for source, target in (("namespace", "namespace"), ("pod_name", "pod"))]
+    found = [{"role": "pod", "kubeconfig_file": kubeconfig}]
+
+    def kept(port: str, **labels: str) -> list[dict[str, Any]]:
+        wanted = {f"{label}{name}": value for name, value in labels.items()} | {"__meta_kubernetes_pod_container_port_name": port}
+        return [{"source_labels": [name], "regex": value, "action": "keep"} for name, value in wanted.items()]
+
+    ensemble = {"source_labels": [f"{label}instance"], "target_label": "ensemble"}
+    return [
+        {"job_name": "servers", "kubernetes_sd_configs": found, "relabel_configs": [*kept("metrics", name="zookeeper", managed_by="zookeeper-ensemble-operator"), *place, ensemble]},
+        {"job_name": "operator", "honor_labels": True, "kubernetes_sd_configs": found, "relabel_configs": [*kept("http", name="zookeeper-operator"), *place]},
+    ]
+
+
+@contextlib.contextmanager
+def running(folder: Path, scrapes: Sequence[Scrape], expected: int, *, rules: str | None = None) -> Iterator[Prometheus]:
+    """Starts one that scrapes, with the alerts or other rules, and waits until it has seen as many targets as are expected."""
+    require("prometheus")
+    folder.mkdir(parents=True, exist_ok=True)
+    (port,) = free_ports(1)
+    (folder / "alerts.yaml").write_text(ALERTS.read_text() if rules is None else rules)
+    configuration = {
+        "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "evaluation_interval": f"{SCRAPE_SECONDS}s"},
+        "rule_files": ["alerts.yaml"],
+        "scrape_configs": scrapes,
+    }
+    # JSON is YAML.
+    (folder / "prometheus.yml").write_text(json.dumps(configuration))
+    command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={HOST}:{port}", "--log.level=warn"]
+    with (folder / "output.log").open("wb") as output:
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    prometheus = Prometheus(f"{HOST}:{port}")
+
+    def scraped() -> bool:
+        if process.poll() is not None:
+            raise AssertionError(f"prometheus ended: {(folder / 'output.log').read_text(errors='replace')[-1000:]}")
+        with contextlib.suppress(OSError):
+            return len(prometheus.query("up == 1")) == expected
+        return False
+
+    try:
+        wait_for("Prometheus to have scraped every target", START_SECONDS, scraped, every=0.2)
+        yield prometheus
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def fires(prometheus: Prometheus, alert: str, seconds: float, **labels: str) -> dict[str, str]:
+    """Waits until an alert fires with these labels, and returns all of them."""
+
+    def found() -> dict[str, str] | None:
+        return next((got for got in prometheus.firing(alert) if labels.items() <= got.items()), None)
+
+    try:
+        return wait_for(f"{alert} to fire", seconds, found, every=0.5)
+    except TimedOut as error:
+        raise TimedOut(f"{error}; firing: {prometheus.query('ALERTS')}; pauses: {prometheus.query('ensemble_pause_seconds_max > 0')}") from None
