@@ -16,4 +16,5 @@ pub mod metrics;
 pub mod observe;
 pub mod policies;
 pub mod reconcile;
+pub mod reference;
 pub mod run;

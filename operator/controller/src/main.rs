@@ -1,7 +1,8 @@
-//! `operator run` looks after every `ZooKeeperEnsemble`; `operator crd`, `manifests`, `alerts` and `chart` print what to install.
+//! `operator run` looks after every `ZooKeeperEnsemble`; `operator crd`, `manifests`, `alerts` and `chart` print what to install,
+//! `reference` what to read.
 
 use clap::{Parser, Subcommand, ValueEnum};
-use operator_controller::{manifests, run};
+use operator_controller::{manifests, reference, run};
 use tracing_subscriber::EnvFilter;
 
 /// Operator for ensembles of ZooKeeper servers.
@@ -22,6 +23,8 @@ enum Command {
     Manifests,
     /// Print the alerts as a PrometheusRule for all ensembles.
     Alerts,
+    /// Print the reference of the resource, docs/crd.md.
+    Reference,
     /// Print a file of the operator's chart.
     Chart {
         /// Which one.
@@ -62,6 +65,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Crd => print(&manifests::crd()),
         Command::Manifests => print(&manifests::operator()),
         Command::Alerts => print(&manifests::prometheus_rule()),
+        Command::Reference => print(&reference::reference()),
         Command::Chart { file: ChartFile::Rules } => print(&manifests::chart_rules()),
         Command::Chart { file: ChartFile::Policies } => print(&manifests::chart_policies()),
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kube::core::cel::validate_cel;
 use operator_api::ZooKeeperEnsemble;
-use operator_controller::manifests;
+use operator_controller::{manifests, reference};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -17,6 +17,7 @@ fn printed_files_are_fresh() {
     for (file, want, command) in [
         ("crds/zookeeperensembles.yaml", manifests::crd(), "crd"),
         ("manifests/operator.yaml", manifests::operator(), "manifests"),
+        ("docs/crd.md", reference::reference(), "reference"),
         ("manifests/monitoring/prometheusrule.yaml", manifests::prometheus_rule(), "alerts"),
         ("charts/zookeeper-operator/files/zookeeperensembles.yaml", manifests::crd(), "crd"),
         ("charts/zookeeper-operator/files/rules.yaml", manifests::chart_rules(), "chart rules"),

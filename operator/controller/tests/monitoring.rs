@@ -1,6 +1,5 @@
 //! `spec.monitoring` on the fake cluster: one without the Prometheus operator, one that refuses, faults at every call.
 
-#[allow(dead_code, unreachable_pub, reason = "shared by several test binaries")]
 mod fake;
 
 use fake::{ENSEMBLE, FAULTS, Fake};
