@@ -98,6 +98,7 @@ def applied_again(world: World) -> str:
             cluster.kubectl("diff", *file)
             cluster.kubectl("apply", "--server-side", "--force-conflicts", *file)
             cluster.kubectl("diff", "--server-side", "--force-conflicts", *file)
+            cluster.kubectl("patch", "zke", name, "-n", ensemble.namespace, "--type=merge", "-p", '{"spec":{"deletionProtection":false}}')
             applied.delete()
         ensemble.wait_ready()
     return f"the manifests and {len(samples)} samples: no difference"
