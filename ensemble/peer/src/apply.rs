@@ -275,7 +275,7 @@ impl Peer {
             let access = Access { identities: &client.identities, skip_acl: self.config.skip_acl };
             if acl::check(list, Acl::READ, access) {
                 client.output.extend_from_slice(&frame);
-                client.event_bytes += frame.len() as u64;
+                self.measures.watch_bytes += frame.len() as u64;
                 client.sent += 1;
                 self.counters.sent += 1;
                 self.announce(id);

@@ -74,8 +74,6 @@ pub(crate) struct Client {
     pub(crate) barriers: usize,
     /// Framed bytes to send.
     pub(crate) output: Vec<u8>,
-    /// How many of them are watch events.
-    pub(crate) event_bytes: u64,
     /// Whether the owner has been told that there is output.
     pub(crate) announced: bool,
     pub(crate) paused: bool,
@@ -107,7 +105,6 @@ impl Client {
             slots: VecDeque::new(),
             barriers: 0,
             output: Vec::new(),
-            event_bytes: 0,
             announced: false,
             paused: false,
             read_only_byte: true,

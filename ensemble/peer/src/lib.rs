@@ -568,9 +568,7 @@ impl Peer {
     pub fn take_output(&mut self, client: ClientId, into: &mut Vec<u8>) {
         if let Some(client) = self.clients.get_mut(client) {
             client.announced = false;
-            let events = std::mem::take(&mut client.event_bytes);
-            self.measures.watch_bytes += events;
-            self.measures.response_bytes += (client.output.len() as u64).saturating_sub(events);
+            self.measures.response_bytes += client.output.len() as u64;
             if into.is_empty() {
                 std::mem::swap(&mut client.output, into);
             } else {

@@ -25,7 +25,7 @@ pub struct Measures {
     pub request_throttle_wait_count: u64,
     /// Auth packets that failed.
     pub auth_failed_count: u64,
-    /// Bytes of answers to clients, framed.
+    /// Bytes to clients, framed, watch events included.
     pub response_bytes: u64,
     /// Bytes of watch events, framed.
     pub watch_bytes: u64,

@@ -1,7 +1,7 @@
 //! What clients may read.
 
-use crate::common::{entry, identity, open};
-use ensemble_datatree::{Access, DataTree, acl, read};
+use crate::common::{EPHEMERAL, SESSION, create, entry, identity, open};
+use ensemble_datatree::{Access, DataTree, Pending, acl, prep, read};
 use ensemble_proto::client::AclEntry;
 use ensemble_proto::quorum::AuthId;
 use ensemble_proto::txn::{CreateTxn, Txn, TxnHeader, TxnRecord};
@@ -80,4 +80,32 @@ fn a_list_is_shown_to_readers_with_hashes_masked_and_in_full_to_admins() {
     assert_eq!(ids(&[identity("ip", "10.0.0.1")]), shown(["10.0.0.1", "bob:x"]));
     assert_eq!(ids(&[identity("digest", "bob:hash")]), shown(["10.0.0.1", "bob:hash"]));
     assert_eq!(ids(&[identity("ip", "10.0.0.2")]), Err(ErrorCode::NO_AUTH));
+}
+
+#[test]
+fn the_ephemeral_znodes_of_a_session_are_listed_in_parts_each_once() {
+    const COUNT: usize = 5;
+    let mut tree = DataTree::new(1);
+    for index in 0..COUNT {
+        let mut pending = Pending::new(1);
+        let owned = create(&format!("/e{index}"), EPHEMERAL);
+        let zxid = Zxid::new(Epoch(1), index as u32 + 1);
+        let record = prep::prep(&tree, &mut pending, 0, zxid, &owned.request(Access::UNCHECKED));
+        tree.apply(&record);
+    }
+    for part in 1..=COUNT + 1 {
+        let (mut mark, mut paths, mut parts) = (None, Vec::new(), 0);
+        loop {
+            let (taken, next) = tree.ephemerals_after(SESSION, mark, part);
+            paths.extend(taken);
+            (mark, parts) = (next, parts + 1);
+            if mark.is_none() {
+                break;
+            }
+        }
+        paths.sort();
+        assert_eq!(paths, ["/e0", "/e1", "/e2", "/e3", "/e4"], "in parts of {part}");
+        assert_eq!(parts, COUNT / part + 1);
+    }
+    assert_eq!(tree.ephemeral_owners().collect::<Vec<_>>(), [SESSION]);
 }

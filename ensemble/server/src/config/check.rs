@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_good_file_is_accepted_key_by_key() {
-        let ignored = ": not needed by this server, it has no effect";
+        let ignored = ": has no effect: There is no Netty";
         check(
             "# mine\ndataDir=/d\nclientPort=2181\nnetty.x=1\nnoSuchKey=1\nelectionAlg=3",
             &[],
@@ -183,7 +183,7 @@ mod tests {
             &[("zookeeper.snapCount", "many"), ("zookeeper.none", "1")],
             &[
                 "2 problem tickTime (line 2): \"x\" is not a number of milliseconds from 1 to 3600000",
-                "4 problem sslQuorum (line 4): \"true\" is not supported yet (only \"false\" is)",
+                "4 problem sslQuorum (line 4): \"true\" is not supported (only \"false\" is): There is no TLS yet",
                 "5 problem line 5: server.1: \"nonsense\" is not host:quorumPort:electionPort[:role][;[clientHost:]clientPort]",
                 "6 problem clientPort (line 6): \"y\" is not a port between 0 and 65535",
                 "- problem snapCount (command line): \"many\" is not a number, at least 2",

@@ -49,7 +49,7 @@ pub enum ConfigError {
         expected: &'static str,
     },
     /// A feature of ZooKeeper that this server does not have yet.
-    #[error("{key} ({place}): {value:?} is not supported yet{}", only(unless))]
+    #[error("{key} ({place}): {value:?} is not supported{}: {why}", only(unless))]
     Refused {
         /// The key.
         key: String,
@@ -59,6 +59,8 @@ pub enum ConfigError {
         value: String,
         /// The value that would be accepted; empty when there is none.
         unless: &'static str,
+        /// The reason.
+        why: &'static str,
     },
     /// A key that must be there is not.
     #[error("{key} is missing: {why}")]
@@ -239,17 +241,26 @@ mod tests {
                 "minSessionTimeout (10) is greater than maxSessionTimeout (9)",
             ),
             ("dataDir=/d\nquorumListenOnAllIPs=1", "quorumListenOnAllIPs (line 2): \"1\" is not true or false"),
-            ("dataDir=/d\nelectionAlg=1", "electionAlg (line 2): \"1\" is not supported yet (only \"3\" is)"),
+            (
+                "dataDir=/d\nelectionAlg=1",
+                "electionAlg (line 2): \"1\" is not supported (only \"3\" is): ZooKeeper has no other election any more",
+            ),
             ("dataDir=/d\nelectionAlg=3", "fine"),
-            ("dataDir=/d\nsecureClientPort=2281", "secureClientPort (line 2): \"2281\" is not supported yet"),
+            (
+                "dataDir=/d\nsecureClientPort=2281",
+                "secureClientPort (line 2): \"2281\" is not supported: There is no TLS yet",
+            ),
             ("dataDir=/d\nreconfigEnabled=1", "reconfigEnabled (line 2): \"1\" is not true or false"),
-            ("dataDir=/d\nssl.keyStore.location=/k", "ssl.keyStore.location (line 2): \"/k\" is not supported yet"),
+            (
+                "dataDir=/d\nssl.keyStore.location=/k",
+                "ssl.keyStore.location (line 2): \"/k\" is not supported: There is no TLS yet, neither for clients nor between servers nor on the admin port",
+            ),
             ("dataDir=/d\nserver.1=h:1:2\ngroup.1=1:x", "line 3: group.1: \"x\" is not the number of a server"),
             ("dataDir=/d\nserver.1=h:1:2\nserver.2=h:3:4\ngroup.1=1\nweight.1=2", "server 2 is in no group"),
             ("dataDir=/d\nweight.1=2", "no participant among the servers"),
             (
                 "dataDir=/d\nnio.numWorkerThreads=4",
-                "fine; harmless nio.numWorkerThreads: not needed by this server, it has no effect",
+                "fine; harmless nio.numWorkerThreads: has no effect: One thread serves every connection",
             ),
             ("dataDir=/d\n4lw.commands.whitelist=ruok, mntr,*", "fine"),
             (
@@ -339,7 +350,8 @@ mod tests {
             file,
             &["zookeeper.ssl.protocol=TLSv1.3"],
             show,
-            "ssl.protocol (command line): \"TLSv1.3\" is not supported yet",
+            "ssl.protocol (command line): \"TLSv1.3\" is not supported: There is no TLS yet, neither for clients nor between servers nor on the \
+             admin port",
         );
     }
 

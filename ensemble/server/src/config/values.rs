@@ -55,12 +55,16 @@ impl Values {
     }
 
     fn assign(&mut self, key: String, value: String, place: Place, notes: &mut Vec<Note>) -> Result<(), ConfigError> {
-        match keys::find(&key).map(|key| key.support) {
-            None => notes.push(Note::new(key, "unknown key, it has no effect")),
-            Some(Support::Ignored) => notes.push(Note::harmless(key, "not needed by this server, it has no effect")),
-            Some(Support::Refused { unless }) if unless.eq_ignore_ascii_case(&value) => {}
-            Some(Support::Refused { unless }) => return Err(ConfigError::Refused { key, place, value, unless }),
-            Some(Support::Supported) => {
+        let Some(found) = keys::find(&key) else {
+            notes.push(Note::new(key, "unknown key, it has no effect"));
+            return Ok(());
+        };
+        let why = found.text;
+        match found.support {
+            Support::Ignored => notes.push(Note::harmless(key, format!("has no effect: {why}"))),
+            Support::Refused { unless } if unless.eq_ignore_ascii_case(&value) => {}
+            Support::Refused { unless } => return Err(ConfigError::Refused { key, place, value, unless, why }),
+            Support::Supported => {
                 if let Some((Place::Line(_), _)) = self.given.get(&key) {
                     notes.push(Note::new(&key, "given twice, the last one counts"));
                 }

@@ -114,7 +114,7 @@ fn of_peer(report: &Report) -> Vec<Sample> {
         count("revalidate_count", measures.revalidate_count),
         count("sessionless_connections_expired", measures.sessionless_connections_expired),
         count("request_throttle_wait_count", measures.request_throttle_wait_count),
-        count("response_bytes", measures.response_bytes),
+        count("response_bytes", measures.response_bytes.saturating_sub(measures.watch_bytes)),
         count("watch_bytes", measures.watch_bytes),
         count("ensemble_sessions_created_total", measures.sessions_created),
         count("ensemble_sessions_expired_total", report.status.sessions_expired + measures.local_sessions_expired),

@@ -281,7 +281,7 @@ pub const TABLE: &[Metric] = &[
         "ensemble_sessions_moved_total",
         Counter,
         &[],
-        "Sessions whose clients went to another server, or came back to one that had lost its leader, as this server saw it as the leader",
+        "Sessions whose clients went from one server to another, as this server saw it as the leader",
     ),
     ours("ensemble_sessions_connected", Gauge, &[], "Sessions that have a connection to this server"),
     ours(

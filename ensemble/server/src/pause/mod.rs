@@ -22,7 +22,7 @@ mod machine;
 use crate::config::PauseMonitor;
 use crate::driver::Driver;
 use crate::metrics::{Metrics, Sample};
-use cause::{Cause, Evidence, What, attribute};
+use cause::{Evidence, What, attribute};
 use ledger::{Ledger, Span};
 use machine::Reading;
 use std::collections::VecDeque;
@@ -223,9 +223,7 @@ impl Monitor {
             let machine = self.reading_before(span.began).map_or_else(Default::default, |before| reading.since(before));
             let asleep = self.asleep.iter().map(|asleep| asleep.overlap(span)).sum();
             let cause = attribute(&Evidence { what, pause: span.len(), asleep, machine });
-            // What held up the machine held up everything.
-            let told = if matches!(cause, Cause::Fsync | Cause::StalledLoop) { what } else { What::Process };
-            self.told.push_back((told, span));
+            self.told.push_back((what, span));
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             pauses.push(Pause { cause, span, ended_ms: wall.as_millis() as i64, machine, place });
         }
@@ -290,7 +288,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cause::Machine;
+    use cause::{Cause, Machine};
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -341,8 +339,7 @@ mod tests {
     #[test]
     fn the_loop_is_not_blamed_for_what_held_up_the_monitor_too() {
         let mut monitor = monitor();
-        let noticed = [(1010, 1125, Witness::Beat), (1000, 1125, Witness::Fsync)];
-        assert_eq!(judge(&mut monitor, (1045, 1125), &noticed), [(Cause::Stopped, 115)], "and it is one pause");
+        assert_eq!(judge(&mut monitor, (1045, 1125), &[(1010, 1125, Witness::Beat)]), [(Cause::Stopped, 115)]);
         assert_eq!(judge(&mut monitor, (1175, 1175), &[(1130, 1240, Witness::Beat)]), [(Cause::StalledLoop, 110)]);
     }
 

@@ -12,6 +12,7 @@ mod bad_input;
 mod client;
 mod clients;
 mod commands;
+mod configuration;
 mod dev;
 mod digest;
 mod disk;

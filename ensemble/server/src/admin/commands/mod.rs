@@ -160,7 +160,7 @@ async fn run(State(shared): State<Arc<Shared>>, Path(name): Path<String>, reques
         Does::Restore => snapshot::restore(&shared, &request, (primary, &name)).await,
         Does::Tell(command) => match bodies::answered(command, &shared, report, &arguments).await {
             Ok(fields) => answer(StatusCode::OK, fields, primary, None),
-            Err(error) => answer(StatusCode::OK, Vec::new(), primary, Some(&error)),
+            Err(error) => failed(primary, &error),
         },
     }
 }
@@ -169,8 +169,17 @@ async fn run(State(shared): State<Arc<Shared>>, Path(name): Path<String>, reques
 fn answer(status: StatusCode, mut fields: Fields, command: &str, error: Option<&str>) -> Response {
     fields.push(("command".to_owned(), command.into()));
     fields.push(("error".to_owned(), error.into()));
+    response(status, fields)
+}
+
+/// What a command says that was carried out in vain: the other way round.
+fn failed(command: &str, error: &str) -> Response {
+    response(StatusCode::OK, vec![("error".to_owned(), error.into()), ("command".to_owned(), command.into())])
+}
+
+fn response(status: StatusCode, fields: Fields) -> Response {
     let body = Body::from(Json::Object(fields).to_string());
-    (status, [(header::CONTENT_TYPE, "application/json;charset=utf-8")], body).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// What a query says; of an argument that is given twice the first counts.
