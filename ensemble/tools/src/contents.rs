@@ -23,6 +23,8 @@ pub(crate) struct Contents {
     /// Lists by the number that znodes have.
     pub(crate) acls: BTreeMap<i64, Option<AclList>>,
     pub(crate) znodes: Vec<Znode>,
+    /// How many znodes each owner has, sessions and others.
+    owned: BTreeMap<i64, usize>,
     /// The sum over the znodes, computed.
     pub(crate) digest: u64,
 }
@@ -55,6 +57,7 @@ impl Contents {
             sessions: Vec::new(),
             acls: BTreeMap::new(),
             znodes: Vec::new(),
+            owned: BTreeMap::new(),
             digest: 0,
         };
         contents.decode(&mut reader).map_err(|error| {
@@ -82,6 +85,7 @@ impl Contents {
             let data = reader.buffer("znode.data")?.map(|data| self.snapshot.body.slice_ref(data));
             let acl = reader.long("znode.acl")?;
             let stat = StatPersisted::decode(reader)?;
+            *self.owned.entry(stat.ephemeral_owner).or_default() += 1;
             self.znodes.push(Znode { path: if path.is_empty() { "/".to_owned() } else { path }, data, acl, stat });
         }
     }
@@ -91,9 +95,9 @@ impl Contents {
         self.acls.get(&znode.acl).and_then(Option::as_ref)
     }
 
-    /// Znodes by session.
+    /// How many ephemeral znodes a session has.
     pub(crate) fn ephemeral_count(&self, session: SessionId) -> usize {
-        self.znodes.iter().filter(|znode| znode.stat.ephemeral_owner == session.0).count()
+        self.owned.get(&session.0).copied().unwrap_or(0)
     }
 
     /// What the snapshot's digest says of the computed one. A snapshot that was written while transactions went on has the digest of a

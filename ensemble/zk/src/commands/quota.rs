@@ -12,6 +12,7 @@ const LIMITS: &str = "zookeeper_limits";
 const STATS: &str = "zookeeper_stats";
 /// No limit.
 const NONE: i64 = -1;
+const ANY_VERSION: i32 = -1;
 /// Options, and the key in the text that they are for.
 const KEYS: [(&str, &str); 4] = [("-n", "count"), ("-b", "bytes"), ("-N", "countHardLimit"), ("-B", "byteHardLimit")];
 
@@ -104,7 +105,7 @@ pub(super) fn set(call: &mut Call<'_>) -> Done {
         Err(error) => return Err(error),
     };
     limits.insert((*key).to_owned(), limit);
-    call.client.set(&join(&place, LIMITS), Some(text(&limits).as_bytes()), NONE as i32)?;
+    call.client.set(&join(&place, LIMITS), Some(text(&limits).as_bytes()), ANY_VERSION)?;
     call.answer(json!({ "path": path, "limits": limits }))
 }
 
@@ -179,21 +180,21 @@ pub(super) fn delete(call: &mut Call<'_>) -> Done {
     for (_, key) in given {
         limits.insert((*key).to_owned(), NONE);
     }
-    call.client.set(&join(&place, LIMITS), Some(text(&limits).as_bytes()), NONE as i32)?;
+    call.client.set(&join(&place, LIMITS), Some(text(&limits).as_bytes()), ANY_VERSION)?;
     call.answer(json!({ "path": path, "limits": limits }))
 }
 
 /// Deletes a quota, and above it what leads to no other.
 fn clear(client: &Client, place: &str) -> Done {
     for name in [LIMITS, STATS] {
-        match client.delete(&join(place, name), NONE as i32) {
+        match client.delete(&join(place, name), ANY_VERSION) {
             Err(error) if is_none(&error) => {}
             other => other?,
         }
     }
     let mut place = place;
     while place.len() > ROOT.len() {
-        match client.delete(place, NONE as i32) {
+        match client.delete(place, ANY_VERSION) {
             Ok(()) => {}
             Err(error) if error.code() == Some(ErrorCode::NOT_EMPTY) || is_none(&error) => break,
             Err(error) => return Err(error),
