@@ -25,8 +25,8 @@ pub use spec::{
     ZooKeeperEnsembleSpec,
 };
 pub use status::{
-    Bootstrap, BootstrapPhase, Configuration, Endpoints, Member, Rebuild, RebuildClaim, RecoveryPhase, RecoveryStatus,
-    VolumeStatus, ZooKeeperEnsembleStatus, version_number,
+    Abandoned, Bootstrap, BootstrapPhase, Configuration, Endpoints, FormerEnsemble, Member, Rebuild, RebuildClaim,
+    RecoveryCandidate, RecoveryPhase, RecoveryStatus, VolumeStatus, ZooKeeperEnsembleStatus, version_number,
 };
 
 /// The API group of every resource of this project.

@@ -8,6 +8,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Recovery;
+
 /// What the operator knows of an ensemble.
 ///
 /// `ensembleId`, `bootstrap`, `configuration`, `pods`, `rebuild` and `recovery` are recorded facts: they are written under the resource version they
@@ -222,9 +224,57 @@ pub struct RecoveryStatus {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub claims: Vec<RebuildClaim>,
+    /// The members that answered with a history when it began, and may take the place of the one that was chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["ordinal".into()]))]
+    pub others: Vec<RecoveryCandidate>,
+    /// What the former ensemble was, and is again when the recovery is withdrawn; none when another member has taken the place of the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<FormerEnsemble>,
+    /// The member that was chosen before this one, and did not serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandoned: Option<Abandoned>,
     /// When the last of these claims was gone; none while the recovery is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+}
+
+/// A member whose history could go on.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryCandidate {
+    /// Its ordinal.
+    pub ordinal: i32,
+    /// The volume that holds the history.
+    #[schemars(length(max = 64))]
+    pub volume_id: String,
+    /// The epoch that it was in.
+    pub epoch: i64,
+    /// The end of its log, a zxid in hexadecimal digits after `0x`.
+    #[schemars(length(max = 18))]
+    pub logged_zxid: String,
+}
+
+/// What was recorded of an ensemble before it was given up.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FormerEnsemble {
+    /// Its newest configuration.
+    pub configuration: Configuration,
+    /// How many pods it had.
+    pub pods: i32,
+}
+
+/// A member whose history was to go on, and did not.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Abandoned {
+    /// Its ordinal. Its volumes go before another member is started.
+    pub member: i32,
+    /// The ensemble that it was to begin.
+    #[schemars(length(max = 64))]
+    pub ensemble_id: String,
 }
 
 /// How far a recovery has come.
@@ -244,6 +294,13 @@ impl RecoveryStatus {
     /// Whether it is under way.
     pub fn is_under_way(&self) -> bool {
         self.phase != RecoveryPhase::Finished
+    }
+
+    /// Whether it is what was asked for by this request, so that the same text in the spec asks for nothing any more.
+    pub fn answers(&self, asked: &Recovery) -> bool {
+        let abandoned = self.abandoned.as_ref().map(|abandoned| &abandoned.ensemble_id);
+        let is_named = asked.confirm == self.former_ensemble_id || Some(&asked.confirm) == abandoned;
+        is_named && asked.from_member == self.member
     }
 }
 

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Se
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::runtime::events::{self, Recorder};
 use kube::{Api, Client, Resource};
-use operator_api::{RecoveryPhase, RecoveryStatus, ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
+use operator_api::{ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
 use operator_core::{
     Adoption, Event, EventType, Expansion, Fact, Grant, Hold, Kind, Object, Observed, Ownership, Plan, Reconfiguration,
     Removal, Stamp, Step, Token, TokenState, Transfer, build, validate, with_refusal,
@@ -12,6 +12,7 @@ use operator_core::{
 use serde_json::{Value, json};
 
 use crate::admin::{Admin, AdminError};
+use crate::facts::keeps_the_facts;
 use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
 use crate::observe::api;
@@ -456,29 +457,4 @@ pub(crate) async fn publish(recorder: &Recorder, regarding: &ObjectReference, ev
 
 fn namespace(observed: &Observed) -> &str {
     observed.ensemble.metadata.namespace.as_deref().unwrap_or_default()
-}
-
-/// Whether a status keeps what was recorded. `operator-core` plans nothing else; this is the last gate before the API
-/// server, and it stays shut when a plan is wrong.
-fn keeps_the_facts(old: Option<&ZooKeeperEnsembleStatus>, new: &ZooKeeperEnsembleStatus) -> Result<(), String> {
-    let Some(old) = old else { return Ok(()) };
-    if old.ensemble_id.is_some() && old.ensemble_id != new.ensemble_id && !is_recovery(old, new) {
-        return Err(format!("ensembleId {:?} would become {:?}", old.ensemble_id, new.ensemble_id));
-    }
-    match (&old.bootstrap, &new.bootstrap) {
-        (Some(old), Some(new)) if old.may_become(new) => Ok(()),
-        (None, _) => Ok(()),
-        (Some(old), new) => Err(format!("bootstrap {old:?} would become {new:?}")),
-    }
-}
-
-/// Whether a recovery begins, by which an ensemble is given up for another one.
-fn is_recovery(old: &ZooKeeperEnsembleStatus, new: &ZooKeeperEnsembleStatus) -> bool {
-    let is_under_way = old.recovery.as_ref().is_some_and(RecoveryStatus::is_under_way);
-    new.recovery.as_ref().is_some_and(|recovery| {
-        !is_under_way
-            && recovery.phase == RecoveryPhase::Stopping
-            && old.ensemble_id.as_ref() == Some(&recovery.former_ensemble_id)
-            && new.ensemble_id.as_ref() == Some(&recovery.ensemble_id)
-    })
 }

@@ -7,6 +7,7 @@
 pub mod admin;
 mod broken;
 pub mod execute;
+mod facts;
 pub mod failpoint;
 pub mod http;
 pub mod lead;

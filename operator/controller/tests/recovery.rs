@@ -17,12 +17,17 @@ async fn lost(replicas: i32, left: i32) -> Fake {
     let gone: Vec<i32> = (0..replicas).filter(|ordinal| *ordinal != left).collect();
     fake.world().lose(&gone, LOGGED);
     fake.pass().await.expect("alive").expect("no fault");
+    outlast(&fake);
+    fake
+}
+
+/// What the conditions say they have said for long.
+fn outlast(fake: &Fake) {
     fake.world().edit(ENSEMBLE, |ensemble| {
         for condition in ensemble["status"]["conditions"].as_array_mut().expect("conditions") {
             condition["lastTransitionTime"] = json!("2020-01-01T00:00:00Z");
         }
     });
-    fake
 }
 
 fn id(fake: &Fake) -> String {
@@ -164,6 +169,62 @@ async fn what_is_not_confirmed_is_not_done() {
     let world = fake.world();
     assert!(world.calls[calls..].iter().all(|call| call == "update zookeeperensembles/zk/status"), "{:?}", world.calls);
     assert_eq!(world.taken_over, [0]);
+}
+
+/// Until something is started the request may be withdrawn, and the former ensemble is as it was.
+#[tokio::test]
+async fn a_recovery_that_is_withdrawn_leaves_everything() {
+    let fake = lost(3, 0).await;
+    let former = id(&fake);
+    let (configuration, pods) = (fake.status()["configuration"].clone(), fake.status()["pods"].clone());
+    ask(&fake, 0, &former);
+    fake.pass().await.expect("alive").expect("no fault");
+    assert_eq!(fake.status()["recovery"]["phase"], "Stopping");
+    fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["recovery"] = Value::Null);
+    for _ in 0..5 {
+        fake.pass().await.expect("alive").expect("no fault");
+    }
+    let status = fake.status();
+    assert_eq!((id(&fake), &status["configuration"], &status["pods"]), (former, &configuration, &pods));
+    assert_eq!(status["recovery"], Value::Null);
+    let world = fake.world();
+    assert!(world.taken_over.is_empty() && world.given_up.is_empty(), "{:?}", world.given_up);
+    assert!(world.events.contains(&"RecoveryWithdrawn".to_owned()), "{:?}", world.events);
+    assert!(world.objects.contains_key("statefulsets/zk"));
+}
+
+/// The server of the member does not come up, and another one that had answered is named: the volumes of the first go before that one starts.
+#[tokio::test]
+async fn the_history_of_another_member_goes_on_instead() {
+    let fake = Fake::new(&json!({ "replicas": 5 }));
+    fake.settle().await;
+    fake.world().lose(&[2, 3, 4], LOGGED);
+    fake.pass().await.expect("alive").expect("no fault");
+    outlast(&fake);
+    let former = id(&fake);
+    ask(&fake, 0, &former);
+    for _ in 0..20 {
+        fake.pass().await.expect("alive").expect("no fault");
+    }
+    assert_eq!((fake.status()["recovery"]["phase"].as_str(), fake.world().given_up.len()), (Some("Starting"), 0));
+    let second = id(&fake);
+    ask(&fake, 1, &second);
+    fake.pass().await.expect("alive").expect("no fault");
+    while fake.status()["recovery"]["phase"] == "Stopping" {
+        assert_eq!(fake.world().taken_over, [0], "before the volumes of the first are gone");
+        fake.pass().await.expect("alive").expect("no fault");
+    }
+    let gone = ["persistentvolumeclaims/data-zk-0", "persistentvolumeclaims/txnlog-zk-0"].map(str::to_owned);
+    assert_eq!(fake.world().given_up, gone, "one copy after the other");
+    fake.settle().await;
+    let third = id(&fake);
+    assert!(third != former && third != second);
+    for (condition, status) in [("Recovered", "True"), ("Ready", "True"), ("Progressing", "False")] {
+        assert_eq!(fake.condition(condition)["status"], status, "{}", fake.condition(condition));
+    }
+    let world = fake.world();
+    assert_eq!(world.taken_over, [0, 1]);
+    assert!(world.servers.values().all(|server| server.ensemble == third && server.logged == LOGGED && server.synced));
 }
 
 /// The server of the member does not come up: the volumes of the others stay.

@@ -308,10 +308,13 @@ fn being_deleted(observed: &Observed, pod: &PodFacts) -> (ProblemKind, String) {
     }
 }
 
-/// Whether this is the ensemble that a recovery under way gives up. What is left of it is what the recovery is about.
+/// Whether this is an ensemble that a recovery under way gives up. What is left of it is what the recovery is about.
 fn is_formers(founded: &Founded, id: Option<&String>) -> bool {
     let recovery = founded.recovery.as_ref().filter(|recovery| recovery.is_under_way());
-    recovery.is_some_and(|recovery| id == Some(&recovery.former_ensemble_id))
+    recovery.is_some_and(|recovery| {
+        let abandoned = recovery.abandoned.as_ref().map(|abandoned| &abandoned.ensemble_id);
+        id.is_some() && (id == Some(&recovery.former_ensemble_id) || id == abandoned)
+    })
 }
 
 /// A volume claim of this ordinal that was made for another ensemble, for one of the same name that was deleted.

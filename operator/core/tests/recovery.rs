@@ -3,7 +3,7 @@
 
 mod common;
 
-use operator_api::{RecoveryPhase, ZooKeeperEnsembleStatus};
+use operator_api::{RecoveryCandidate, RecoveryPhase, ZooKeeperEnsembleStatus};
 use operator_core::{Fact, MemberStatus, Observed, Role, Step, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -30,21 +30,27 @@ fn server() -> impl Strategy<Value = (String, String, String)> {
 /// A record of a recovery from `E` to `N1`, of this member.
 fn record() -> impl Strategy<Value = Option<Value>> {
     let phase = select(vec!["Stopping", "Starting", "Emptying", "Emptying", "Finished"]);
-    let record = (phase, 0..3i32, any::<bool>()).prop_map(|(phase, member, known)| {
+    let record = (phase, 0..3i32, any::<bool>(), prop::bool::weighted(0.3)).prop_map(|(phase, member, known, again)| {
         let uid = |name: &str| if known { format!("uid-{name}") } else { format!("old-{name}") };
         let others = (0..3i32).filter(|other| *other != member).flat_map(|other| {
             ["data", "txnlog"].map(|volume| format!("{volume}-zk-{other}"))
         });
         let claims: Vec<Value> = others.map(|name| json!({ "name": name, "uid": uid(&name) })).collect();
+        // In the second attempt the other of the three is what is left, and nothing is gone back to.
+        let (candidates, before) = ((0..3i32).filter(|other| *other != member), (member + 1) % 3);
+        let candidate = |ordinal: i32| json!({ "ordinal": ordinal, "volumeId": format!("v{ordinal}"), "epoch": 4, "loggedZxid": format!("{:#x}", (4u64 << 32) + u64::from(ordinal == 1)) });
+        let others: Vec<Value> = candidates.filter(|other| !again || *other != before).map(candidate).collect();
+        let former = json!({ "configuration": { "version": "0x400000005", "voters": [1, 2, 3] }, "pods": 3 });
         json!({ "phase": phase, "member": member, "volumeId": format!("v{member}"), "formerEnsembleId": "E", "ensembleId": "N1",
-                "epoch": 4, "claims": claims, "finishedAt": (phase == "Finished").then_some("2030-01-01T11:50:00Z") })
+                "epoch": 4, "claims": claims, "finishedAt": (phase == "Finished").then_some("2030-01-01T11:50:00Z"), "others": others,
+                "former": (!again).then_some(former), "abandoned": again.then(|| json!({ "member": before, "ensembleId": "N0" })) })
     });
     prop::option::weighted(0.5, record)
 }
 
 fn observed() -> impl Strategy<Value = Observed> {
     let servers = prop::collection::vec(server(), 3);
-    let request = prop::option::weighted(0.9, (0..4i32, select(vec!["E", "N1", "OTHER"])));
+    let request = prop::option::weighted(0.8, (0..4i32, select(vec!["E", "N1", "N1", "OTHER"])));
     let set = select(vec!["ours", "formers", "none"]);
     (servers, request, record(), any::<bool>(), any::<bool>(), set).prop_map(
         |(servers, request, record, leads, is_long, set)| {
@@ -106,9 +112,34 @@ fn holds(observed: &Observed, ordinal: i32, id: &str) -> Option<(i64, String)> {
 /// Asserts what may be given up, by what was observed and not by what the plan made of it.
 fn gives_up(observed: &Observed, next: &ZooKeeperEnsembleStatus) -> Result<(), TestCaseError> {
     let status = observed.ensemble.status.as_ref().expect("drawn with one");
-    let (old, new) = (status.ensemble_id.as_deref().expect("an id"), next.recovery.as_ref().expect("recorded"));
+    let old = status.ensemble_id.as_deref().expect("an id");
+    let under_way = status.recovery.as_ref().filter(|recovery| recovery.is_under_way());
+    let Some(new) = &next.recovery else {
+        let under_way = under_way.expect("withdrawn, and none was under way");
+        prop_assert_eq!(under_way.phase, RecoveryPhase::Stopping, "withdrawn when something may have started");
+        prop_assert!(observed.ensemble.spec.recovery.is_none() && under_way.abandoned.is_none(), "{under_way:?}");
+        prop_assert_eq!(next.ensemble_id.as_ref(), Some(&under_way.former_ensemble_id));
+        prop_assert_eq!(next.pods, Some(3));
+        return Ok(());
+    };
     let asked = observed.ensemble.spec.recovery.as_ref().expect("nobody asked");
     prop_assert_eq!((&*asked.confirm, asked.from_member), (old, new.member), "it was not confirmed");
+    if let Some(before) = under_way {
+        prop_assert_eq!(before.phase, RecoveryPhase::Starting, "another member, and nothing was started, or it serves");
+        let serves = said(observed, before.member).is_some_and(|status| status.role == Role::Leading);
+        prop_assert!(!serves, "zk-{} serves, and is given up", before.member);
+        let own = before.others.iter().find(|other| other.ordinal == new.member).expect("one that answered");
+        prop_assert_eq!(&own.volume_id, &new.volume_id);
+        let end = |other: &RecoveryCandidate| other.logged_zxid.clone();
+        prop_assert!(before.others.iter().all(|other| end(other) <= end(own)), "a member that answered has more");
+        prop_assert!(new.epoch > before.epoch && new.former.is_none());
+        let claims = observed.claims.iter().filter(|claim| claim.name.ends_with(&format!("-{}", before.member)));
+        let ours = claims.filter(|claim| claim.ensemble_id.as_deref().is_some_and(|id| id == "E" || id == old));
+        for claim in ours {
+            prop_assert!(new.claims.iter().any(|going| going.uid == claim.uid), "{} may begin again", claim.name);
+        }
+        return Ok(());
+    }
     prop_assert!(status.recovery.as_ref().is_none_or(|recovery| !recovery.is_under_way()), "a second one");
     let voters = &status.configuration.as_ref().expect("drawn with one").voters;
     let able = voters.iter().filter(|id| holds(observed, **id - 1, old).is_some()).count();
@@ -140,15 +171,35 @@ fn check(observed: &Observed) -> Result<[bool; 2], TestCaseError> {
             Step::Record(_, next) => {
                 let back = next.recovery.as_ref().map(|recovery| recovery.phase) < phase;
                 prop_assert!(!back, "the recovery goes back");
+                // Whoever was chosen before cannot begin any more when another one starts.
+                let starts = next
+                    .recovery
+                    .as_ref()
+                    .filter(|next| next.phase == RecoveryPhase::Starting && phase != Some(next.phase));
+                let before = starts.and_then(|recovery| recovery.abandoned.as_ref()).map(|abandoned| abandoned.member);
+                if let (Some(recovery), Some(before)) = (starts, before) {
+                    let left = observed.claims.iter().find(|claim| {
+                        claim.name.ends_with(&format!("-{before}"))
+                            && recovery.claims.iter().any(|going| going.uid == claim.uid)
+                    });
+                    prop_assert!(left.is_none(), "{left:?} is there when another member starts");
+                }
             }
             Step::DeleteClaim(hold) => {
                 let recovery = recovery.expect("recorded before it is deleted");
-                prop_assert_eq!(recovery.phase, RecoveryPhase::Emptying);
                 prop_assert!(
                     recovery.claims.iter().any(|claim| claim.uid == hold.uid),
                     "{} is not recorded",
                     hold.name
                 );
+                let before = recovery.abandoned.as_ref().map(|abandoned| abandoned.member);
+                if recovery.phase == RecoveryPhase::Stopping {
+                    let is_of = before.is_some_and(|member| hold.name.ends_with(&format!("-{member}")));
+                    prop_assert!(is_of && observed.pods.is_empty(), "{} goes before anybody else serves", hold.name);
+                    seen[0] = true;
+                    continue;
+                }
+                prop_assert_eq!(recovery.phase, RecoveryPhase::Emptying);
                 let serves = said(observed, recovery.member).is_some_and(|status| {
                     status.role == Role::Leading && status.ensemble_id.as_ref() == Some(&recovery.ensemble_id)
                 });

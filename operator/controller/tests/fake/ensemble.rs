@@ -178,10 +178,12 @@ impl World {
                 let template =
                     templates.find(|template| template["metadata"]["name"] == volume).cloned().unwrap_or_default();
                 let resources = template["spec"]["resources"].clone();
+                self.volumes_drawn += 1;
+                let uid = format!("{claim}-{}", self.volumes_drawn);
                 self.put(
                     &claim.clone(),
                     json!({
-                        "metadata": { "name": name, "uid": claim, "annotations": id },
+                        "metadata": { "name": name, "uid": uid, "annotations": id },
                         "spec": { "volumeName": "v", "storageClassName": "standard", "resources": resources },
                         "status": { "capacity": resources["requests"] },
                     }),
