@@ -49,6 +49,7 @@ mod watch;
 mod watch_requests;
 
 pub use audit::{Audit, AuditAsker, AuditOperation};
+pub use configuration::alone;
 pub use details::{Activity, Expiries, WatchSummary};
 pub use measures::{Measures, Sizes};
 pub use mutants::Mutants;

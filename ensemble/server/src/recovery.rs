@@ -4,13 +4,8 @@
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::member::MemberError;
-use bytes::Bytes;
-use ensemble_datatree::CONFIG_PATH;
-use ensemble_proto::membership::{Member, MemberRole, Membership};
-use ensemble_proto::txn::{SetDataTxn, Txn, TxnHeader, TxnRecord};
-use ensemble_proto::{ServerId, SessionId, Zxid};
+use ensemble_peer::alone;
 use ensemble_storage::{RealDisk, take_over as take_over_volume};
-use std::collections::BTreeMap;
 
 /// Takes the volume over, if that is what is asked for, or what a crash has left undone; whether it did.
 ///
@@ -36,29 +31,4 @@ pub(crate) fn take_over(settings: &Settings, clock: Clock) -> Result<bool, Membe
         );
     }
     Ok(taken.is_some())
-}
-
-/// The configuration of this server alone, and the record of the reconfiguration that makes it. The record has no digest: nobody has applied
-/// what comes before it yet.
-fn alone(id: ServerId, own: &Member, zxid: Zxid, time_ms: i64) -> (Membership, Bytes) {
-    let own = Member { role: MemberRole::Participant, ..own.clone() };
-    let membership = Membership { version: zxid, servers: BTreeMap::from([(id, own)]), ..Membership::default() };
-    let data = Some(Bytes::from(membership.to_string()));
-    let txn = Txn::Reconfig(SetDataTxn { path: CONFIG_PATH.to_owned(), data, version: -1 });
-    let header = TxnHeader { session: SessionId(0), cxid: 0, zxid, time_ms };
-    (membership, TxnRecord { header, txn, digest: None }.encode())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ensemble_proto::reconfig;
-
-    #[test]
-    fn the_record_is_the_reconfiguration_that_makes_the_configuration() {
-        let own = Member::parse("server.3", "zk-2:1:2:observer;3").unwrap();
-        let (membership, payload) = alone(ServerId(3), &own, Zxid(0x8_0000_0001), 5);
-        assert_eq!(membership.to_string(), "server.3=zk-2:1:2:participant;0.0.0.0:3\nversion=800000001");
-        assert_eq!(reconfig::proposed(&payload).unwrap(), Some(membership));
-    }
 }

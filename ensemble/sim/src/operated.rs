@@ -6,16 +6,18 @@
 
 use crate::ledger::{Ledger, Observed};
 use crate::mutants::Mutant;
+use crate::server;
 use crate::shrink::Plan;
 use crate::swarm::{Faults, Swarm};
 use crate::trace::{Tell, Verdict, Violation};
 use crate::world::{Event, Summary, World};
-use ensemble_peer::{Reconfiguration, ReconfigureError, Status};
-use ensemble_proto::membership::Membership;
+use ensemble_peer::{Reconfiguration, ReconfigureError, Status, alone};
+use ensemble_proto::durable::Write;
+use ensemble_proto::membership::{Member, Membership};
 use ensemble_proto::reconfig::ReconfigRequest;
 use ensemble_proto::{ServerId, Zxid};
 use ensemble_storage::sim_disk::SimDisk;
-use ensemble_storage::{Identity, IdentityError};
+use ensemble_storage::{Identity, IdentityError, Options, TakeOver, take_over};
 use ensemble_zab::{Role, TransferRefusal};
 use fastrand::Rng;
 use std::time::Duration;
@@ -188,6 +190,43 @@ impl Operated {
     pub fn claim(&mut self, server: usize, ensemble_id: &str, fresh: &str) -> Result<String, IdentityError> {
         let machine = &mut self.world.servers[server];
         Identity::claim(&mut machine.disk, ensemble_id, machine.id.0, fresh).map(|identity| identity.volume_id)
+    }
+
+    /// Lets the volume of a server that is switched off go on as the first member of another ensemble, if it is the one that is asked for, as
+    /// `ensemble-server` does when it starts. From then on the configuration in force is that of this server alone, and what others hold
+    /// counts for nothing. Whether it did.
+    ///
+    /// # Errors
+    /// What the store of a sound server must not be; inside, why the volume cannot be taken over.
+    pub fn take_over(
+        &mut self,
+        server: usize,
+        ensemble_id: &str,
+        asked: &TakeOver,
+        own: &Member,
+    ) -> Result<Result<bool, IdentityError>, Violation> {
+        let world = &mut self.world;
+        let seed = world.random.u64(..);
+        let machine = &mut world.servers[server];
+        assert!(!machine.is_on, "a volume in use is not taken over");
+        let (id, time_ms) = (machine.id, machine.clocks(world.now, world.now).wall_ms);
+        let configuration = server::configuration_files(&world.swarm, id);
+        let options = Options { configuration, ..server::storage_options(&world.swarm, seed, world.mutant) };
+        let reconfiguration = |zxid| alone(id, own, zxid, time_ms);
+        let taken = match take_over(&mut machine.disk, (ensemble_id, id.0), Some(asked), &options, reconfiguration) {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return Ok(Ok(false)),
+            Err(error) => return Ok(Err(error)),
+        };
+        let (membership, payload) = alone(id, own, taken.zxid, time_ms);
+        for write in [Write::AcceptedEpoch(taken.zxid.epoch()), Write::Append { zxid: taken.zxid, payload }] {
+            world.ledger.requested(server, &write, world.now)?;
+            world.ledger.persisted(server, &write);
+        }
+        world.ledger.owned += 1;
+        // Of the version that it has now: the record's comes with the commit.
+        world.ledger.membership = Membership { version: world.ledger.membership.version, ..membership };
+        Ok(Ok(true))
     }
 
     /// Switches a server on, with these lines in its `zoo.cfg`. The first one that ever is founds the ensemble by its lines.
