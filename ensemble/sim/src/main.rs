@@ -1,7 +1,6 @@
 //! `ensemble-sim --seeds 0..1000`, `ensemble-sim --seed 7 --verbose`, `ensemble-sim --seed 7 --shrink`, `ensemble-sim mutants`.
 
 mod cli {
-    pub(crate) mod ledger;
     pub(crate) mod shrink;
 }
 
@@ -9,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use ensemble_sim::marks::Mark;
 use ensemble_sim::mutants::Mutant;
+use ensemble_sim::record::{Run, record};
 use ensemble_sim::shrink::Plan;
 use ensemble_sim::trace::Tell;
 use ensemble_sim::world::Summary;
@@ -216,8 +216,9 @@ fn run(seeds: Range<u64>, mutant: Mutant, deadline: Option<Instant>, arguments: 
     if let Some(file) = &arguments.record
         && let Ok(total) = total.lock()
     {
-        let run = cli::ledger::Run { first_seed, passed, failed, took: started.elapsed(), total: &total };
-        if let Err(error) = cli::ledger::record(file, &run) {
+        let kind = arguments.reconfig.then_some("--reconfig");
+        let run = Run { kind, first_seed, passed, failed, took: started.elapsed(), total: &total };
+        if let Err(error) = record(file, &run) {
             println!("NOT RECORDED: {error:#}");
             return ExitCode::FAILURE;
         }

@@ -2,12 +2,15 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use ensemble_sim::record::{Run, record};
 use ensemble_sim::trace::Tell;
+use ensemble_sim::world::Summary;
 use operator_sim::marks::Marks;
 use operator_sim::mutants::Mutant;
 use operator_sim::world::Outcome;
 use std::cell::Cell;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +51,9 @@ struct Arguments {
     /// Print in how many seeds each situation came up.
     #[arg(long)]
     marks: bool,
+    /// Add the run to the ledger in this file, which is docs/simulation.md.
+    #[arg(long)]
+    record: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Subject>,
 }
@@ -114,20 +120,19 @@ fn fail(seed: u64, mutant: Mutant, check: &str, message: &str) {
 #[derive(Default)]
 struct Total {
     passed: u64,
-    simulated: Duration,
+    servers: Summary,
     slowest: Duration,
     writes: u64,
-    committed: usize,
     marks: Marks,
 }
 
 impl Total {
     fn add(&mut self, outcome: &Outcome) {
         self.passed += 1;
-        self.simulated += outcome.servers.virtual_time;
+        self.servers.virtual_time += outcome.servers.virtual_time;
+        self.servers.committed += outcome.servers.committed;
         self.slowest = self.slowest.max(outcome.converged_in);
         self.writes += outcome.writes;
-        self.committed += outcome.servers.committed;
         self.marks.add_seed(&outcome.marks);
     }
 }
@@ -176,13 +181,21 @@ fn run(seeds: Range<u64>, mutant: Mutant, arguments: &Arguments) -> ExitCode {
     println!(
         "{:.0} seeds a minute; {:.1} simulated hours, {} calls of operators, {} transactions; the slowest converged in {} s",
         (total.passed + failed) as f64 / (started.elapsed().as_secs_f64() / 60.0),
-        total.simulated.as_secs_f64() / 3600.0,
+        total.servers.virtual_time.as_secs_f64() / 3600.0,
         total.writes,
-        total.committed,
+        total.servers.committed,
         total.slowest.as_secs(),
     );
     if arguments.marks {
         total.marks.all().for_each(|(text, count)| println!("{count:>8}  {text}"));
+    }
+    if let Some(file) = &arguments.record {
+        let (first_seed, passed, took) = (seeds.start, total.passed, started.elapsed());
+        let run = Run { kind: Some("operator-sim"), first_seed, passed, failed, took, total: &total.servers };
+        if let Err(error) = record(file, &run) {
+            println!("NOT RECORDED: {error:#}");
+            return ExitCode::FAILURE;
+        }
     }
     let unseen = if mutant == Mutant::None { total.marks.unseen(total.passed + failed) } else { Vec::new() };
     unseen.iter().for_each(|text| println!("NEVER SEEN: {text}"));

@@ -1,7 +1,7 @@
 //! `--record docs/simulation.md`: a run writes itself down, a row in the table under "## Ledger".
 
+use crate::world::Summary;
 use anyhow::{Context, Result, ensure};
-use ensemble_sim::world::Summary;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,16 +9,27 @@ use std::time::Duration;
 const HEADING: &str = "## Ledger";
 
 /// A run that is over.
-pub(crate) struct Run<'a> {
-    pub(crate) first_seed: u64,
-    pub(crate) passed: u64,
-    pub(crate) failed: u64,
-    pub(crate) took: Duration,
-    pub(crate) total: &'a Summary,
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// What was run, if not ordinary ensembles: `--reconfig`, `operator-sim`.
+    pub kind: Option<&'static str>,
+    /// The first of its seeds.
+    pub first_seed: u64,
+    /// Seeds in which every promise was kept.
+    pub passed: u64,
+    /// The others.
+    pub failed: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// What the ensembles did, summed up.
+    pub total: &'a Summary,
 }
 
 /// Adds the run to the ledger in this file.
-pub(crate) fn record(file: &Path, run: &Run<'_>) -> Result<()> {
+///
+/// # Errors
+/// The file cannot be read or written, or has no ledger, or this is no repository.
+pub fn record(file: &Path, run: &Run<'_>) -> Result<()> {
     let output =
         Command::new("git").args(["describe", "--always", "--dirty", "--exclude=*"]).output().context("git")?;
     ensure!(output.status.success(), "git does not say which commit this is");
@@ -29,10 +40,11 @@ pub(crate) fn record(file: &Path, run: &Run<'_>) -> Result<()> {
 }
 
 fn row(commit: &str, run: &Run<'_>) -> String {
-    let Run { first_seed, passed, failed, took, total } = run;
+    let Run { kind, first_seed, passed, failed, took, total } = run;
+    let kind = kind.map(|kind| format!(" {kind}")).unwrap_or_default();
     let (minutes, hours) = (took.as_secs_f64() / 60.0, total.virtual_time.as_secs_f64() / 3600.0);
     format!(
-        "| {commit} | {first_seed}.. | {} | {minutes:.1} | {hours:.1} | {} | {failed} |",
+        "| {commit}{kind} | {first_seed}.. | {} | {minutes:.1} | {hours:.1} | {} | {failed} |",
         passed + failed,
         total.committed
     )
@@ -66,7 +78,10 @@ mod tests {
     #[test]
     fn a_row_says_what_was_run() {
         let total = Summary { virtual_time: Duration::from_secs(5400), committed: 7, ..Summary::default() };
-        let run = Run { first_seed: 100, passed: 20, failed: 1, took: Duration::from_secs(90), total: &total };
+        let run =
+            Run { kind: None, first_seed: 100, passed: 20, failed: 1, took: Duration::from_secs(90), total: &total };
         assert_eq!(row("abc", &run), "| abc | 100.. | 21 | 1.5 | 1.5 | 7 | 1 |");
+        let run = Run { kind: Some("operator-sim"), ..run };
+        assert_eq!(row("abc", &run), "| abc operator-sim | 100.. | 21 | 1.5 | 1.5 | 7 | 1 |");
     }
 }
