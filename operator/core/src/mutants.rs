@@ -1,7 +1,7 @@
 //! Broken operators, to show that the simulator and the scenarios on a cluster notice. Only in builds with the feature `mutants`.
 
 use crate::{Hold, MemberStatus, Observed, Plan, Removal, Role, Step, StoreState};
-use operator_api::names;
+use operator_api::{RebuildClaim, UpdateMode, names};
 use std::collections::VecDeque;
 
 /// A broken operator, or none.
@@ -26,11 +26,17 @@ pub enum Mutant {
     VouchesForNodes,
     /// Goes on with an ensemble that is being deleted.
     IgnoresDeletion,
+    /// Restarts those who vote in Swap mode, too.
+    SwapsNobody,
+    /// Takes any word of a person for the id of the ensemble that is to be given up.
+    ConfirmsItself,
+    /// Deletes the volumes of the members that a recovery gives up before the one that goes on serves.
+    EmptiesEarly,
 }
 
 impl Mutant {
     /// All of them, with their names.
-    pub const ALL: [(&'static str, Mutant); 8] = [
+    pub const ALL: [(&'static str, Mutant); 11] = [
         ("ignores_leader", Mutant::IgnoresLeader),
         ("counts_unsynced", Mutant::CountsUnsynced),
         ("deletes_claims_early", Mutant::DeletesClaimsEarly),
@@ -39,6 +45,9 @@ impl Mutant {
         ("rebuilds_at_once", Mutant::RebuildsAtOnce),
         ("vouches_for_nodes", Mutant::VouchesForNodes),
         ("ignores_deletion", Mutant::IgnoresDeletion),
+        ("swaps_nobody", Mutant::SwapsNobody),
+        ("confirms_itself", Mutant::ConfirmsItself),
+        ("empties_early", Mutant::EmptiesEarly),
     ];
 
     /// The one of this name.
@@ -72,11 +81,26 @@ impl Mutant {
                 seen.ensemble.metadata.deletion_timestamp = None;
                 seen
             }
+            Mutant::SwapsNobody => {
+                let mode = &mut seen.ensemble.spec.update_strategy.mode;
+                if *mode == UpdateMode::Swap {
+                    *mode = UpdateMode::LeaderLast;
+                }
+                seen
+            }
+            Mutant::ConfirmsItself => {
+                let id = seen.ensemble.status.as_ref().and_then(|status| status.ensemble_id.clone());
+                if let (Some(recovery), Some(id)) = (&mut seen.ensemble.spec.recovery, id) {
+                    recovery.confirm = id;
+                }
+                seen
+            }
             Mutant::None
             | Mutant::IgnoresLeader
             | Mutant::DeletesClaimsEarly
             | Mutant::RestartsTwo
-            | Mutant::RebuildsAtOnce => seen,
+            | Mutant::RebuildsAtOnce
+            | Mutant::EmptiesEarly => seen,
         }
     }
 
@@ -123,11 +147,20 @@ impl Mutant {
                     plan.steps.extend(claims(observed, asked));
                 }
             }
+            Mutant::EmptiesEarly => {
+                let status = observed.ensemble.status.as_ref();
+                let recovery = status.and_then(|status| status.recovery.as_ref()).filter(|r| r.is_under_way());
+                let claims = recovery.into_iter().flat_map(|recovery| &recovery.claims);
+                let hold = |claim: &RebuildClaim| Hold { name: claim.name.clone(), uid: claim.uid.clone() };
+                plan.steps.extend(claims.map(|claim| Step::DeleteClaim(hold(claim))));
+            }
             Mutant::None
             | Mutant::CountsUnsynced
             | Mutant::BelievesStaleCache
             | Mutant::VouchesForNodes
-            | Mutant::IgnoresDeletion => {}
+            | Mutant::IgnoresDeletion
+            | Mutant::SwapsNobody
+            | Mutant::ConfirmsItself => {}
         }
         plan
     }

@@ -9,7 +9,7 @@ use crate::marks::Mark;
 use crate::nodes::Change;
 use crate::world::{Event, World};
 use ensemble_proto::Zxid;
-use operator_api::{BootstrapPhase, names};
+use operator_api::{BootstrapPhase, UpdateMode, names};
 use std::time::Duration;
 
 /// Two members are not hurt within this time: whoever was must be whole again first.
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// The other members hold everything, are a quorum without this one, and nobody else has lost a volume, or is about to.
-    fn others_bear(&self, ordinal: i32) -> bool {
+    pub(crate) fn others_bear(&self, ordinal: i32) -> bool {
         let ledger = self.servers.ledger();
         let voters: Vec<usize> = ledger.voters().into_iter().collect();
         let whole = |server: &usize| self.servers.is_serving(*server) && !ledger.servers[*server].is_wiped;
@@ -177,8 +177,18 @@ impl World {
         }
     }
 
-    /// A person does what only a person can: the claims of servers that could not confirm their removal are given up, and a server whose
-    /// files cannot be trusted is rebuilt.
+    /// Who restarts in Swap mode needs an observer.
+    fn give_swap_up(&mut self) {
+        let conditions = self.cluster.ensemble.status.as_ref().map(|status| &status.conditions[..]);
+        if conditions.unwrap_or_default().iter().any(|condition| condition.reason == "NoSpareObserver") {
+            self.tale(|| "a person lets voters be restarted".to_owned());
+            self.marks.hit(Mark::SwapGivenUp);
+            self.cluster.edit(|e| e.spec.update_strategy.mode = UpdateMode::LeaderLast);
+        }
+    }
+
+    /// A person does what only a person can: the claims of servers that could not confirm their removal are given up, a server whose
+    /// files cannot be trusted is rebuilt, an ensemble that lost its majority is recovered, and one without an observer is restarted without.
     pub(crate) fn help(&mut self) {
         let doubtful = |claim: &operator_core::Claim| {
             let ordinal = crate::cluster::ordinal_of(&claim.name).unwrap_or_default();
@@ -193,7 +203,11 @@ impl World {
             self.marks.hit(Mark::ClaimGivenUp);
             self.cluster.remove_claim(&name);
         }
-        let broken = (0..7).find(|ordinal| self.is_member(*ordinal) && self.is_damaged(*ordinal));
+        // Before the first request somebody may be mistaken.
+        let is_careless = self.cluster.ensemble.spec.recovery.is_none() && self.random.u8(0..3) == 0;
+        self.recover(is_careless);
+        self.give_swap_up();
+        let broken = self.cluster.pods.keys().copied().find(|ordinal| self.is_damaged(*ordinal));
         let Some(broken) = broken.filter(|_| !self.cluster.ensemble.spec.repair.auto_rebuild) else { return };
         let status = self.cluster.ensemble.status.as_ref();
         let rebuild = status.and_then(|status| status.rebuild.as_ref());

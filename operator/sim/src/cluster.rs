@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use operator_api::{ZooKeeperEnsemble, ZooKeeperEnsembleStatus, names};
 use operator_core::{
-    Claim, Expansion, Hold, Kind, NodeFacts, Object, Ownership, PodFacts, Removal, Resize, Stamp, Token,
+    Adoption, Claim, Expansion, Hold, Kind, NodeFacts, Object, Ownership, PodFacts, Removal, Resize, Stamp, Token,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -382,6 +382,18 @@ impl Cluster {
             return Err(Refusal::Conflict);
         }
         claim.retired = mark.value.clone();
+        self.version += 1;
+        self.writes += 1;
+        Ok(())
+    }
+
+    /// Writes the ensemble that a claim goes on for.
+    pub(crate) fn adopt(&mut self, adoption: &Adoption) -> Result<(), Refusal> {
+        let claim = self.claims.get_mut(&adoption.claim).ok_or(Refusal::NotFound)?;
+        if claim.uid != adoption.uid {
+            return Err(Refusal::Conflict);
+        }
+        claim.ensemble_id = Some(adoption.ensemble_id.clone());
         self.version += 1;
         self.writes += 1;
         Ok(())

@@ -5,13 +5,14 @@
 //! | O-1 | at most one healthy voter is down by an operator's doing, and the others alone are a quorum that serves |
 //! | O-2 | an operator asks for an odd number of voters, changes two at most, and lets nobody vote who is not synced |
 //! | O-3 | a leader that is well is not restarted before it has handed its office over |
-//! | O-4 | no claim of a member, or of a pod, is deleted, but those of one member whose rebuild is recorded, while all other voters hold everything; none shrinks |
+//! | O-4 | no claim of a member, or of a pod, is deleted, but those of one server whose rebuild is recorded, while all other voters hold everything; none shrinks |
 //! | O-5 | no pod of a member is scaled away, unless the ensemble is to sleep |
 //! | O-6 | recorded facts do not change, the recorded configuration does not go back, and none is made up |
 //! | O-7 | one ensemble is founded, and each ordinal is granted its vote for one volume |
 //! | O-8 | once the spec is stable and the faults have stopped, it is carried out within ten minutes, and nothing is written after |
 //! | O-9 | a server can read what is written for it |
 //! | O-10 | nothing runs twice: a pod goes by force only when its server does not run, and a person said that its node is off |
+//! | O-12 | an ensemble is given up for another one only when its majority is lost and a person named it, for a member that holds everything; nobody of it runs when the other one begins |
 //! | O-11 | an ensemble that is being deleted is left alone, and what is left of it in the end is its claims, if the spec says so, and nothing else |
 //!
 //! What the servers promise is checked beside: I-1 to I-13 and H-1 to H-11 of `ensemble-sim`.
@@ -30,8 +31,10 @@ use crate::world::World;
 use ensemble_proto::ServerId;
 use ensemble_sim::operated::Operated;
 use ensemble_sim::trace::{Verdict, Violation};
-use operator_api::{Rebuild, ZooKeeperEnsembleStatus, names};
-use operator_core::{Expansion, Grant, Hold, Kind, Object, Observed, Reconfiguration, Removal, Step};
+use operator_api::{
+    Rebuild, RecoveryPhase, RecoveryStatus, UpdateMode, ZooKeeperEnsembleSpec, ZooKeeperEnsembleStatus, names,
+};
+use operator_core::{Adoption, Expansion, Grant, Hold, Kind, Object, Observed, Reconfiguration, Removal, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -97,6 +100,13 @@ impl Judge {
         self.going.extend(rebuild.claims.iter().map(|claim| claim.uid.clone()));
     }
 
+    /// Another ensemble begins, with a configuration later than any that was known.
+    pub(crate) fn began_anew(&mut self, status: &ZooKeeperEnsembleStatus) {
+        let is_new = status.recovery.as_ref().is_some_and(|recovery| recovery.phase == RecoveryPhase::Stopping);
+        let version = status.configuration.as_ref().and_then(|configuration| configuration.version());
+        self.newest = self.newest.max(version.filter(|_| is_new).unwrap_or_default());
+    }
+
     /// Nothing was written since there were so many writes.
     pub(crate) fn quiet(&self, writes: u64, cluster: &Cluster) -> Verdict {
         match cluster.writes - writes {
@@ -120,8 +130,7 @@ pub(crate) fn step(world: &mut World, observed: &Observed, step: &Step) -> Verdi
         Step::ForceDeletePod(removal) => forced(world, removal),
         Step::Apply(object) => fewer_pods(world, observed, object),
         Step::Expand(expansion) => larger(world, expansion),
-        // Nobody gives an ensemble up here.
-        Step::Adopt(_) => fail("O-6", format!("nobody asked for a recovery: {step}")),
+        Step::Adopt(adoption) => adopted(world, adoption),
         Step::CreateToken(_)
         | Step::Offer(_)
         | Step::Withdraw(..)
@@ -144,7 +153,7 @@ fn facts(world: &World, observed: &Observed, status: &ZooKeeperEnsembleStatus) -
     let version = |status: &ZooKeeperEnsembleStatus| status.configuration.as_ref().and_then(|c| c.version());
     if let Some(old) = &live.status {
         if old.ensemble_id.is_some() && old.ensemble_id != status.ensemble_id {
-            return fail("O-6", format!("ensembleId {:?} becomes {:?}", old.ensemble_id, status.ensemble_id));
+            return given_up(world, old, status);
         }
         if let Some(bootstrap) = &old.bootstrap
             && !status.bootstrap.as_ref().is_some_and(|next| bootstrap.may_become(next))
@@ -165,6 +174,48 @@ fn facts(world: &World, observed: &Observed, status: &ZooKeeperEnsembleStatus) -
     Ok(())
 }
 
+/// An ensemble is given up, and the history of one member goes on as another one.
+fn given_up(world: &World, old: &ZooKeeperEnsembleStatus, status: &ZooKeeperEnsembleStatus) -> Verdict {
+    let change = format!("ensembleId {:?} becomes {:?}", old.ensemble_id, status.ensemble_id);
+    let asked = world.cluster.ensemble.spec.recovery.as_ref();
+    let (Some(asked), Some(recovery)) = (asked, &status.recovery) else {
+        return fail("O-6", format!("{change}, and nobody asked for a recovery"));
+    };
+    let ledger = world.servers.ledger();
+    let holds = ledger
+        .servers
+        .get(World::server(recovery.member))
+        .is_some_and(|server| server.durable.has(ledger.last_committed()));
+    let wrong = if Some(&asked.confirm) != old.ensemble_id.as_ref() || asked.from_member != recovery.member {
+        format!("{asked:?} was asked for")
+    } else if !world.is_majority_lost() {
+        "its majority is not lost".to_owned()
+    } else if !holds {
+        format!("{} does not hold everything", recovery.member)
+    } else {
+        return Ok(());
+    };
+    fail("O-12", format!("{change}, and {wrong}"))
+}
+
+/// A claim goes on for another ensemble.
+fn adopted(world: &World, adoption: &Adoption) -> Verdict {
+    let recovery = world.recovery().filter(|recovery| recovery.is_under_way());
+    match recovery.filter(|recovery| ordinal_of(&adoption.claim) == Some(recovery.member)) {
+        Some(_) => Ok(()),
+        None => fail("O-12", format!("{} is adopted, and no recovery is recorded that says so", adoption.claim)),
+    }
+}
+
+/// A volume goes on as another ensemble.
+pub(crate) fn taken_over(world: &World, server: usize) -> Verdict {
+    let others = (0..crate::world::SERVERS).filter(|other| *other != server);
+    match others.into_iter().find(|other| world.servers.is_running(*other)) {
+        Some(other) => fail("O-12", format!("server {server} begins another ensemble while {other} runs")),
+        None => Ok(()),
+    }
+}
+
 fn claim(world: &World, hold: &Hold, began: Duration) -> Verdict {
     let name = &hold.name;
     if world.cluster.claims.get(name).is_none_or(|claim| claim.uid != hold.uid) {
@@ -172,7 +223,15 @@ fn claim(world: &World, hold: &Hold, began: Duration) -> Verdict {
         return Ok(());
     }
     let Some(ordinal) = ordinal_of(name) else { return Ok(()) };
-    if world.is_member(ordinal) {
+    let is_of = |recovery: &&RecoveryStatus| recovery.claims.iter().any(|claim| claim.uid == hold.uid);
+    if let Some(recovery) = world.recovery().filter(is_of) {
+        let is_over = serves(world, World::server(recovery.member), began) && !world.is_majority_lost();
+        return match is_over {
+            true => Ok(()),
+            false => fail("O-4", format!("{name} is deleted, and {} does not serve without it", recovery.member)),
+        };
+    }
+    if world.is_member(ordinal) || world.judge.going.contains(&hold.uid) {
         return rebuild(world, ordinal, hold, began);
     }
     if world.cluster.pods.contains_key(&ordinal) {
@@ -181,7 +240,7 @@ fn claim(world: &World, hold: &Hold, began: Duration) -> Verdict {
     Ok(())
 }
 
-/// A volume of a member is given up.
+/// A volume of a member, or of a pod that is to become one, is given up.
 fn rebuild(world: &World, ordinal: i32, hold: &Hold, began: Duration) -> Verdict {
     let name = &hold.name;
     if !world.judge.going.contains(&hold.uid) {
@@ -311,6 +370,9 @@ fn removal_of(world: &mut World, removal: &Removal, began: Duration) -> Verdict 
     }
     let quiet = is_quiet(world);
     let voters = world.servers.ledger().voters();
+    if quiet && is_healthy && voters.len() >= 3 && keeps_voters(world, *ordinal) {
+        return fail("O-1", format!("voter {ordinal} is taken down in Swap mode"));
+    }
     let server = World::server(*ordinal);
     let others = voters.iter().filter(|other| **other != server && serves(world, **other, began)).count();
     let is_quorum = others > voters.len() / 2;
@@ -322,6 +384,15 @@ fn removal_of(world: &mut World, removal: &Removal, began: Duration) -> Verdict 
     }
     world.judge.taken = taken;
     Ok(())
+}
+
+/// Whether nobody who votes is to be taken down, and the acting operator can know that: in Swap mode, but for a rebuild.
+fn keeps_voters(world: &World, ordinal: i32) -> bool {
+    let status = world.cluster.ensemble.status.as_ref();
+    let rebuild = status.and_then(|status| status.rebuild.as_ref()).filter(|rebuild| rebuild.finished_at.is_none());
+    let is_alone = world.operators.iter().filter(|operator| operator.is_alive).count() == 1;
+    let is_swap = world.cluster.ensemble.spec.update_strategy.mode == UpdateMode::Swap;
+    is_swap && is_alone && !world.is_stormy && rebuild.is_none_or(|rebuild| rebuild.ordinal != ordinal)
 }
 
 /// A leader is asked for a configuration.
@@ -359,6 +430,19 @@ pub(crate) fn reconfiguration(world: &World, observed: &Observed, change: &Recon
         Some(id) if quiet => fail("O-2", format!("server {id} is to vote and is not synced")),
         _ => Ok(()),
     }
+}
+
+/// Whether a member that is asked for is one that can be rebuilt when all are well: not one without which there is no quorum.
+fn is_rebuildable(spec: &ZooKeeperEnsembleSpec, asked: &str) -> bool {
+    let votes = |ordinal: i32| ordinal < spec.voter_count();
+    asked.parse().is_ok_and(|ordinal| ordinal < spec.replicas && !(votes(ordinal) && spec.voter_count() < 3))
+}
+
+/// Whether the last rebuild answers this request, or was made when it had been answered.
+fn is_answered(rebuild: Option<&Rebuild>, asked: &String) -> bool {
+    rebuild.is_some_and(|rebuild| {
+        [&rebuild.request, &rebuild.answered].into_iter().flatten().any(|request| request == asked)
+    })
 }
 
 /// What is not yet as the spec asks, if anything.
@@ -418,6 +502,11 @@ pub(crate) fn unconverged(world: &World) -> Option<String> {
     let rebuild = answered.as_ref().and_then(|status| status.rebuild.as_ref());
     if let Some(rebuild) = rebuild.filter(|rebuild| rebuild.finished_at.is_none()) {
         return Some(format!("member {} is being rebuilt", rebuild.ordinal));
+    }
+    if let Some(asked) =
+        world.rebuild_asked().filter(|asked| is_rebuildable(spec, asked) && !is_answered(rebuild, asked))
+    {
+        return Some(format!("the rebuild of {asked} is asked for"));
     }
     let retired = world.cluster.claims.values().find(|claim| {
         let members = (0..spec.replicas).flat_map(|o| [names::data_claim("zk", o), names::txn_log_claim("zk", o)]);

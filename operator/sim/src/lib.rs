@@ -25,6 +25,7 @@ mod members;
 mod nodes;
 mod observe;
 mod operator;
+mod recovery;
 mod script;
 mod volumes;
 pub mod world;

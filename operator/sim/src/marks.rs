@@ -7,16 +7,18 @@ use operator_core::Step;
 pub const SEEDS_MIN: u64 = 1000;
 
 /// The steps that change something, by [`Step::name`].
-const STEPS: [&str; 20] = [
+const STEPS: [&str; 22] = [
     "record-identity",
     "record-volumes",
     "record-complete",
     "record-configuration",
     "record-pods",
     "record-rebuild",
+    "record-recovery",
     "reconfigure",
     "transfer",
     "stamp",
+    "adopt",
     "delete-claim",
     "own",
     "evict",
@@ -76,6 +78,12 @@ marks! {
     Demoted "a voter is to observe",
     Deleted "the ensemble is deleted",
     VolumeLost "a member loses its volume",
+    MajorityLost "the volumes of a majority are lost",
+    RecoveryByMistake "a person asks for a recovery with another id, or of another member",
+    RecoveryAsked "a person asks for the recovery from a lost majority",
+    TakenOver "the history of one member goes on as another ensemble",
+    Traded "an observer votes instead of a voter",
+    SwapGivenUp "a person gives Swap mode up, for want of an observer",
     VolumeReplaced "a server that is no member gets a new volume",
     ClaimGivenUp "a person deletes a claim that might still vote",
 }
@@ -105,6 +113,11 @@ impl Marks {
         if came_up {
             self.hit(mark);
         }
+    }
+
+    /// How often a situation came up.
+    pub fn count(&self, mark: Mark) -> u64 {
+        self.counts[mark as usize]
     }
 
     /// A step is carried out.

@@ -99,6 +99,7 @@ impl World {
             Change::Terminate => self.terminate(ordinal),
             Change::Stop { deadline } => self.stop(ordinal, deadline),
             Change::Broken => {
+                self.judge.disturbed = self.now();
                 self.then(ordinal, Change::Start, 900, 2000);
                 self.servers.kill(World::server(ordinal))
             }
@@ -162,8 +163,12 @@ impl World {
         let server = World::server(ordinal);
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned();
         let ensemble_id = value("ensemble.id=");
+        let lines: String = text.split_inclusive('\n').filter(|line| line.starts_with("server.")).collect();
+        let lines = Membership::parse(&lines)
+            .map_err(|error| ensemble_sim::trace::Violation::new("O-9", format!("zoo.cfg: {error}")))?;
         let fresh = self.cluster.fresh("volume");
-        match self.servers.claim(server, &ensemble_id, &fresh) {
+        let taken_over = self.take_over(ordinal, &text, &lines)?;
+        match taken_over.and_then(|()| self.servers.claim(server, &ensemble_id, &fresh)) {
             Err(error) => {
                 let trouble = format!("exited with code 4 (its volume belongs to another): {error}");
                 self.cluster.update_pod(ordinal, uid, |pod| {
@@ -185,9 +190,6 @@ impl World {
                 if !was_probed {
                     self.then(ordinal, Change::Probe, 100, 2000);
                 }
-                let lines: String = text.split_inclusive('\n').filter(|line| line.starts_with("server.")).collect();
-                let lines = Membership::parse(&lines)
-                    .map_err(|error| ensemble_sim::trace::Violation::new("O-9", format!("zoo.cfg: {error}")))?;
                 self.servers.start(server, lines)
             }
         }

@@ -8,6 +8,7 @@ use crate::cluster::Refusal;
 use crate::marks::Mark;
 use crate::members;
 use crate::mutants::Mutant;
+use crate::nodes::Change;
 use crate::observe::observe;
 use crate::world::{Event, World};
 use ensemble_peer::Reconfiguration as Fate;
@@ -35,6 +36,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(8);
 /// How often it is looked how that goes.
 const LOOK_MS: u64 = 20;
+/// A leader that ends while it changes the configuration does so within this time.
+const LEADER_ENDS_MAX_MS: u64 = 60;
 /// How many passes old a cache is that is believed.
 pub(crate) const STALE_PASSES: usize = 3;
 /// One call in so many goes wrong, in percent.
@@ -337,13 +340,14 @@ impl World {
             Step::Expand(expansion) => self.cluster.expand(expansion).map(|()| self.resize(expansion.uid.clone())),
             Step::Orphan(set) => self.cluster.orphan(set),
             Step::Reconfigure(_) | Step::Transfer(_) | Step::Report(_) | Step::Wait { .. } => Ok(()),
-            Step::Adopt(_) => unreachable!("the judge refuses it"),
+            Step::Adopt(adoption) => self.cluster.adopt(adoption),
             Step::Offer(_) | Step::Withdraw(..) => unreachable!("no spec here asks for monitoring"),
         })
     }
 
     /// A status was written.
     fn recorded(&mut self, status: &ZooKeeperEnsembleStatus) {
+        self.judge.began_anew(status);
         let Some(rebuild) = &status.rebuild else { return };
         self.judge.recorded(rebuild);
         let is_finished = rebuild.finished_at.is_some();
@@ -354,7 +358,7 @@ impl World {
     /// A pod is being deleted.
     pub(crate) fn going(&mut self, ordinal: i32, is_new: bool) {
         if is_new {
-            self.then(ordinal, crate::nodes::Change::Terminate, 20, 500);
+            self.then(ordinal, Change::Terminate, 20, 500);
         }
     }
 
@@ -405,6 +409,7 @@ impl World {
                 let begun = self.servers.reconfigure(server, &request)?;
                 if begun.is_ok() {
                     self.asked.insert(server, self.now() + CHANGE_TIMEOUT);
+                    self.perhaps_kill(change.leader);
                 }
                 begun
             }
@@ -417,6 +422,19 @@ impl World {
         self.wait_for(operator, index, server.filter(|_| begun.is_ok()), fault)
     }
 
+    /// A leader may end while it changes the configuration: it is not known then what became of that, to anybody.
+    fn perhaps_kill(&mut self, leader: i32) {
+        if self.is_stormy && self.script.has_server_faults && self.random.u8(0..20) == 0 {
+            self.then(leader, Change::Broken, 0, LEADER_ENDS_MAX_MS);
+        }
+    }
+
+    /// Whether a step of the plan of an operator is a reconfiguration.
+    fn is_reconfiguration(&self, operator: usize, step: usize) -> bool {
+        let plan = self.operators[operator].plan.as_ref();
+        plan.and_then(|plan| plan.steps.get(step)).is_some_and(|step| matches!(step, Step::Reconfigure(_)))
+    }
+
     fn mark_roles(&mut self, change: &Reconfiguration) {
         let membership = &self.servers.ledger().membership;
         let id = |line: &String| {
@@ -427,6 +445,7 @@ impl World {
         let promoted = roles.iter().any(|(id, observes)| !observes && membership.is_observer(*id));
         let demoted = roles.iter().any(|(id, observes)| *observes && membership.is_voter(*id));
         self.marks.sometimes(Mark::Promoted, promoted);
+        self.marks.sometimes(Mark::Traded, promoted && demoted);
         self.marks.sometimes(Mark::Demoted, demoted);
     }
 
@@ -476,9 +495,11 @@ impl World {
             self.next(operator, Duration::from_millis(LOOK_MS), Act::Look { step, server, deadline });
             return Ok(());
         }
-        if let Some(fate) = self.servers.end_reconfiguration(server)? {
+        let fate = self.servers.end_reconfiguration(server)?;
+        if self.is_reconfiguration(operator, step) {
             self.tale(|| format!("the reconfiguration is {fate:?}"));
-            self.marks.sometimes(Mark::ReconfigurationUnknown, matches!(fate, Fate::Proposed(_)));
+            let is_known = matches!(fate, Some(Fate::Active(_) | Fate::Refused(_)));
+            self.marks.sometimes(Mark::ReconfigurationUnknown, !is_known);
         }
         let after = self.latency();
         self.next(operator, after, Act::Step(step + 1));

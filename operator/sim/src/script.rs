@@ -3,9 +3,10 @@
 use crate::marks::Mark;
 use crate::nodes::{BAD_KEY, BAD_TAG};
 use crate::world::World;
+use ensemble_sim::trace::Verdict;
 use fastrand::Rng;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use operator_api::{Reclaim, names};
+use operator_api::{Reclaim, UpdateMode, names};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -55,6 +56,12 @@ pub(crate) enum Deed {
     AutoRebuild(bool),
     /// Larger volumes, by so many GiB.
     Grow(u32),
+    /// The volumes of a majority are lost at once, if one that is left holds everything.
+    LoseMajority,
+    /// A person decides that the history of one member goes on, and may name the wrong ensemble or member.
+    Recover { is_careless: bool },
+    /// Whether an observer takes the place of a voter that is restarted.
+    Swap(bool),
     /// The acting operator loses its lease, and acts on for so long.
     LoseLease(Duration),
     /// The last edit: a spec that can be carried out.
@@ -74,6 +81,7 @@ pub(crate) struct Script {
     first_voters: Option<i32>,
     min_ready_seconds: i32,
     auto_rebuild: bool,
+    is_swap: bool,
     /// Whether the storage class allows expansion.
     pub(crate) is_expandable: bool,
     /// Whether file systems grow while they are mounted.
@@ -87,7 +95,9 @@ pub(crate) struct Script {
 impl Script {
     /// Draws the options of a run.
     pub(crate) fn draw(random: &mut Rng) -> Script {
-        let (first, first_voters) = size(random);
+        let is_swap = random.u8(0..3) == 0;
+        // In Swap mode one who observes is asked for.
+        let (first, first_voters) = if is_swap { (random.i32(4..=7), Some(3)) } else { size(random) };
         let mut deeds = Vec::new();
         let mut at = Duration::ZERO;
         for number in 0..random.u32(1..9) {
@@ -104,6 +114,7 @@ impl Script {
             first_voters,
             min_ready_seconds: [0, 0, 5][random.usize(0..3)],
             auto_rebuild: random.u8(0..3) == 0,
+            is_swap,
             is_expandable: random.u8(0..4) > 0,
             grows_mounted: random.bool(),
             deleted_after: (random.u8(0..16) == 0).then(|| Duration::from_millis(random.u64(0..30_000))),
@@ -111,15 +122,40 @@ impl Script {
         }
     }
 
+    /// An ensemble of so many voters, and so many observers in Swap mode, to which only this happens.
+    #[cfg(test)]
+    pub(crate) fn quiet(voters: i32, observers: i32, deed: Deed) -> Script {
+        let at = Duration::from_secs(60);
+        Script {
+            storm: at + Duration::from_secs(1),
+            has_server_faults: false,
+            has_api_faults: false,
+            first: voters + observers,
+            first_voters: Some(voters),
+            min_ready_seconds: 0,
+            auto_rebuild: false,
+            is_swap: observers > 0,
+            is_expandable: true,
+            grows_mounted: true,
+            deleted_after: None,
+            deeds: vec![(at, deed)],
+        }
+    }
+
     /// The spec that the ensemble is created with.
     pub(crate) fn first_spec(&self) -> Value {
-        let update = json!({ "minReadySeconds": self.min_ready_seconds });
+        let update = json!({ "minReadySeconds": self.min_ready_seconds, "mode": mode(self.is_swap) });
         let storage = json!({ "data": { "size": gib(FIRST_GIB) } });
         let repair = json!({ "nodeLostTimeout": NODE_LOST_TIMEOUT, "autoRebuild": self.auto_rebuild });
         json!({
             "replicas": self.first, "voters": self.first_voters, "updateStrategy": update, "storage": storage, "repair": repair,
         })
     }
+}
+
+/// How pods are restarted.
+fn mode(is_swap: bool) -> UpdateMode {
+    if is_swap { UpdateMode::Swap } else { UpdateMode::LeaderLast }
 }
 
 fn gib(number: u32) -> String {
@@ -166,7 +202,9 @@ impl Deed {
             83..88 => Deed::Rebuild(Some(ordinal)),
             88..89 => Deed::Rebuild(None),
             89..91 => Deed::AutoRebuild(random.u8(0..4) > 0),
-            91..95 => Deed::Grow(random.u32(1..20)),
+            91..94 => Deed::Grow(random.u32(1..20)),
+            94..97 => Deed::LoseMajority,
+            97..98 => Deed::Swap(random.bool()),
             _ => Deed::LoseLease(Duration::from_millis(random.u64(0..20_000))),
         }
     }
@@ -174,7 +212,10 @@ impl Deed {
 
 impl World {
     /// It is done.
-    pub(crate) fn act(&mut self, deed: Deed) {
+    ///
+    /// # Errors
+    /// The first promise of the servers found broken by it.
+    pub(crate) fn act(&mut self, deed: Deed) -> Verdict {
         self.tale(|| format!("{deed:?}"));
         let image =
             |tag: &str| Some(serde_json::from_value(json!({ "repository": "zk", "tag": tag })).expect("an image"));
@@ -215,6 +256,9 @@ impl World {
                 let now: u32 = size.0.trim_end_matches("Gi").parse().unwrap_or(FIRST_GIB);
                 *size = Quantity(gib(now + more));
             }),
+            Deed::LoseMajority => self.lose_majority()?,
+            Deed::Recover { is_careless } => self.recover(is_careless),
+            Deed::Swap(on) => self.cluster.edit(|e| e.spec.update_strategy.mode = mode(on)),
             Deed::LoseLease(lasts) => self.lose_lease(lasts),
             Deed::Heal => {
                 self.revert();
@@ -222,9 +266,13 @@ impl World {
                 self.cluster.edit(|e| {
                     e.spec.paused = false;
                     e.spec.voters = e.spec.voters.filter(|voters| *voters <= e.spec.replicas);
+                    if !e.spec.has_spare_observer() {
+                        e.spec.update_strategy.mode = UpdateMode::LeaderLast;
+                    }
                 });
             }
         }
+        Ok(())
     }
 
     fn revert(&mut self) {

@@ -114,6 +114,11 @@ impl World {
     pub fn new(seed: u64, mutant: Mutant, tell: Tell) -> World {
         let mut random = Rng::with_seed(seed ^ 0x6f70_6572_6174_6f72);
         let script = Script::draw(&mut random);
+        World::of(seed, (script, random), mutant, tell)
+    }
+
+    /// The world in which this is going to happen.
+    pub(crate) fn of(seed: u64, (script, random): (Script, Rng), mutant: Mutant, tell: Tell) -> World {
         let surroundings = Surroundings { servers: SERVERS, storm: script.storm, has_faults: script.has_server_faults };
         let mut world = World {
             servers: Operated::new(seed, surroundings, tell),
@@ -229,10 +234,7 @@ impl World {
 
     fn happen(&mut self, event: Event) -> Verdict {
         match event {
-            Event::Deed(deed) => {
-                self.act(deed);
-                Ok(())
-            }
+            Event::Deed(deed) => self.act(deed),
             Event::Controller => {
                 self.control();
                 Ok(())
@@ -253,18 +255,16 @@ impl World {
                     Ok(())
                 }
             }
-            Event::Calm => {
-                self.calm();
-                Ok(())
-            }
+            Event::Calm => self.calm(),
         }
     }
 
     /// The faults stop, and the user has made up their mind.
-    fn calm(&mut self) {
+    fn calm(&mut self) -> Verdict {
         self.is_stormy = false;
         self.tale(|| "the storm is over".to_string());
-        self.act(Deed::Heal);
+        self.act(Deed::Heal)?;
         self.nodes_come_back();
+        Ok(())
     }
 }
