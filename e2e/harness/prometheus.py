@@ -56,6 +56,8 @@ class Prometheus:
             with urllib.request.urlopen(f"http://{self.address}/api/v1/{what}?{words}", timeout=20) as answer:
                 return json.load(answer)["data"]["result"]
         except urllib.error.HTTPError as error:
+            if error.code == 503:
+                raise ConnectionError("Prometheus is starting") from error
             raise AssertionError(f"{parameters}: {error.read().decode(errors='replace')}") from error
 
 
@@ -127,13 +129,15 @@ def running(folder: Path, scrapes: Sequence[Scrape], expected: int, *, rules: st
             process.wait()
 
 
-def fires(prometheus: Prometheus, alert: str, seconds: float, **labels: str) -> dict[str, str]:
-    """Waits until an alert fires with these labels, and returns all of them."""
+def fires(prometheus: Prometheus, alert: str, seconds: float, *, at_once: bool = True, **labels: str) -> dict[str, str]:
+    """Waits until an alert with these labels fires, or with `at_once=False` until its condition holds, and returns all labels."""
+    states = "firing" if at_once else "firing|pending"
 
     def found() -> dict[str, str] | None:
-        return next((got for got in prometheus.firing(alert) if labels.items() <= got.items()), None)
+        active = (got for got, _ in prometheus.query(f'ALERTS{{alertname="{alert}", alertstate=~"{states}"}}'))
+        return next((got for got in active if labels.items() <= got.items()), None)
 
     try:
         return wait_for(f"{alert} to fire", seconds, found, every=0.5)
     except TimedOut as error:
-        raise TimedOut(f"{error}; firing: {prometheus.query('ALERTS')}; pauses: {prometheus.query('ensemble_pause_seconds_max > 0')}") from None
+        raise TimedOut(f"{error}; active: {prometheus.query('ALERTS')}; pauses: {prometheus.query('ensemble_pause_seconds_max > 0')}") from None

@@ -113,7 +113,10 @@ static void drop(const char *path) {
     }
 }
 
-/* Whether calls of this kind on what is watched fail; the error is in errno then. Slow ones take their time here. */
+/* How much longer this thread's call takes, in microseconds. */
+static __thread useconds_t delay;
+
+/* Whether calls of this kind on what is watched fail; the error is in errno then. */
 static int fails(const char *kind) {
     char path[PATH_MAX + 8], text[128];
     snprintf(path, sizeof path, "%s/fails", durable);
@@ -132,7 +135,7 @@ static int fails(const char *kind) {
     if (!strstr(kinds, kind))
         return 0;
     if (!strcmp(when, "slow")) {
-        usleep((useconds_t)number * 1000);
+        delay = (useconds_t)number * 1000;
         return 0;
     }
     if (!strcmp(when, "once"))
@@ -145,8 +148,13 @@ static int path_fails(const char *path, const char *kind) {
     if (!*root || !is_watched(path))
         return 0;
     pthread_mutex_lock(&lock);
-    int failed = fails(kind);
+    delay = 0;
+    int failed = fails(kind), error = errno;
     pthread_mutex_unlock(&lock);
+    /* A slow call holds up nobody else. */
+    if (delay)
+        usleep(delay);
+    errno = error;
     return failed;
 }
 
