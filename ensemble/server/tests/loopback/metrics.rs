@@ -370,6 +370,37 @@ fn mntr_and_prometheus_tell_the_same() {
     }
 }
 
+/// `check_zookeeper.py`, which comes with ZooKeeper, reads that much of `mntr` and no more.
+#[test]
+fn mntr_begins_with_what_every_script_reads() {
+    const READ_BYTES: usize = 2048;
+    let server = Server::standalone("");
+    let text = exchange(server.client_port(), b"mntr");
+    let read = &text[..text.len().min(READ_BYTES)];
+    for name in [
+        "version",
+        "server_state",
+        "avg_latency",
+        "min_latency",
+        "max_latency",
+        "packets_received",
+        "packets_sent",
+        "num_alive_connections",
+        "outstanding_requests",
+        "znode_count",
+        "watch_count",
+        "ephemerals_count",
+        "approximate_data_size",
+        "open_file_descriptor_count",
+        "max_file_descriptor_count",
+    ] {
+        assert!(
+            read.contains(&format!("\nzk_{name}\t")) || read.starts_with(&format!("zk_{name}\t")),
+            "zk_{name} in\n{read}"
+        );
+    }
+}
+
 #[test]
 fn every_name_of_zookeepers_is_exported_or_its_absence_explained() {
     let names: BTreeSet<_> = TABLE.iter().map(|metric| metric.name).collect();
