@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import places
+from .cluster import Cluster
 from .prerequisites import require
 from .processes import HOST, free_ports
 from .shell import TimedOut, wait_for
@@ -74,21 +75,32 @@ def servers(targets: Sequence[tuple[str, Mapping[str, str]]]) -> list[Scrape]:
     return [{"job_name": "servers", "static_configs": [{"targets": [address], "labels": dict(labels)} for address, labels in targets]}]
 
 
-def pods(kubeconfig: str) -> list[Scrape]:
-    """Scrapes the pods of a cluster as `manifests/monitoring/podmonitor.yaml` asks for."""
-    label = "__meta_kubernetes_pod_label_app_kubernetes_io_"
-    place = [{"source_labels": [f"__meta_kubernetes_{source}"], "target_label": target} for source, target in (("namespace", "namespace"), ("pod_name", "pod"))]
-    found = [{"role": "pod", "kubeconfig_file": kubeconfig}]
+def pods(folder: Path) -> list[Scrape]:
+    """Scrapes what `find` found. Debian's Prometheus cannot ask an API server by itself."""
+    return [{"job_name": job, "honor_labels": True, "file_sd_configs": [{"files": [str(folder / f"{job}.json")], "refresh_interval": "1s"}]} for job in JOBS]
 
-    def kept(port: str, **labels: str) -> list[dict[str, Any]]:
-        wanted = {f"{label}{name}": value for name, value in labels.items()} | {"__meta_kubernetes_pod_container_port_name": port}
-        return [{"source_labels": [name], "regex": value, "action": "keep"} for name, value in wanted.items()]
 
-    ensemble = {"source_labels": [f"{label}instance"], "target_label": "ensemble"}
-    return [
-        {"job_name": "servers", "kubernetes_sd_configs": found, "relabel_configs": [*kept("metrics", name="zookeeper", managed_by="zookeeper-ensemble-operator"), *place, ensemble]},
-        {"job_name": "operator", "honor_labels": True, "kubernetes_sd_configs": found, "relabel_configs": [*kept("http", name="zookeeper-operator"), *place]},
-    ]
+JOBS = {"servers": ("app.kubernetes.io/name=zookeeper,app.kubernetes.io/managed-by=zookeeper-ensemble-operator", 7000), "operator": ("app.kubernetes.io/name=zookeeper-operator", 8080)}
+
+
+def find(cluster: Cluster, folder: Path) -> int:
+    """Looks for the pods of a cluster as `manifests/monitoring/podmonitor.yaml` asks for. Returns how many there are."""
+    count = 0
+    folder.mkdir(parents=True, exist_ok=True)
+    for job, (selector, port) in JOBS.items():
+        found = []
+        for pod in cluster.items("pods", "-A", "-l", selector):
+            if address := pod["status"].get("podIP"):
+                metadata = pod["metadata"]
+                labels = {"namespace": metadata["namespace"], "pod": metadata["name"]}
+                if job == "servers":
+                    labels["ensemble"] = metadata["labels"]["app.kubernetes.io/instance"]
+                found.append({"targets": [f"{address}:{port}"], "labels": labels})
+        temporary = folder / f"{job}.tmp"
+        temporary.write_text(json.dumps(found))
+        temporary.rename(folder / f"{job}.json")
+        count += len(found)
+    return count
 
 
 @contextlib.contextmanager

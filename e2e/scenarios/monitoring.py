@@ -1,4 +1,4 @@
-"""`spec.monitoring` on a cluster without and with the kinds of the Prometheus operator, and a Prometheus that finds the pods by itself."""
+"""`spec.monitoring` on a cluster without and with the kinds of the Prometheus operator, and a Prometheus that scrapes its pods."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SEEN_SECONDS = 120.0
 def monitoring(world: World) -> str:
     """The condition tells of what the cluster lacks; the objects come with it, and go when they are not asked for; the alerts made for this ensemble fire."""
     cluster = world.cluster
-    with world.ensemble("watched", 3, {"monitoring": WANTED}) as ensemble:
+    with world.ensemble("watched", 3, {"monitoring": WANTED, "config": {"snapCount": 100}}) as ensemble:
         ensemble.wait_ready()
         wait_for("the condition to say what is missing", SECONDS, lambda: ensemble.condition("MonitoringApplied").get("reason") == "KindUnusable", every=1)
         told = ensemble.condition("MonitoringApplied")["message"]
@@ -69,9 +69,7 @@ def watched(world: World, ensemble: Ensemble, rules: str) -> str:
     cluster = world.cluster
     variables = {"namespace": ensemble.namespace, "ensemble": ensemble.name, "pod": f"{ensemble.name}-0"}
     folder = Path(cluster.log).parent / "prometheus"
-    operators = len(cluster.items("pods", "-n", "zookeeper-system", "-l", "app.kubernetes.io/name=zookeeper-operator"))
-    others = len(cluster.items("pods", "-A", "-l", "app.kubernetes.io/name=zookeeper"))
-    with prometheus.running(folder, prometheus.pods(cluster.env["KUBECONFIG"]), others + operators, rules=rules) as seen:
+    with prometheus.running(folder, prometheus.pods(folder), prometheus.find(cluster, folder), rules=rules) as seen:
         with world.load(ensemble) as load:
             load.wait_for_writes(600, SECONDS)
             wait_for("figures of a while", SECONDS, lambda: len(seen.range('up{ensemble="watched"}', SEEN_SECONDS, 1)[0][1]) > 40, every=2)
@@ -87,6 +85,7 @@ def watched(world: World, ensemble: Ensemble, rules: str) -> str:
             for alert in ("ZooKeeperNoLeader", "ZooKeeperQuorumLost"):
                 prometheus.fires(seen, alert, ALERT_SECONDS, ensemble=ensemble.name, severity="critical")
         ensemble.wait_ready()
+        prometheus.find(cluster, folder)
         wait_for("the alerts to end", SECONDS, lambda: not seen.firing("ZooKeeperQuorumLost") and not seen.firing("ZooKeeperNoLeader"), every=1)
     return f"{count} panels have data, and no alert fired; without a majority ZooKeeperNoLeader and ZooKeeperQuorumLost did"
 
