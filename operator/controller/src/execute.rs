@@ -1,5 +1,7 @@
 //! Carries out the steps of a plan, in order.
 
+use std::fmt::Debug;
+
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::runtime::events::{self, Recorder};
@@ -9,6 +11,7 @@ use operator_core::{
     Adoption, Event, EventType, Expansion, Fact, Grant, Hold, Kind, Object, Observed, Ownership, Plan, Reconfiguration,
     Removal, Stamp, Step, Token, TokenState, Transfer, build, validate, with_refusal,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::admin::{Admin, AdminError};
@@ -221,13 +224,8 @@ impl<A: Admin> Executor<'_, A> {
     }
 
     async fn withdraw(&self, observed: &Observed, kind: Kind, hold: &Hold) -> Result<(), kube::Error> {
-        let preconditions = Preconditions { uid: Some(hold.uid.clone()), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match api(self.client, namespace(observed), kind).delete(&hold.name, &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(error),
-        }
+        let api = api(self.client, namespace(observed), kind);
+        delete(&api, &hold.name, &hold.uid, DeleteParams::default()).await.map(|_| ())
     }
 
     /// What the cluster does not take is told, and no reason to leave the ensemble alone.
@@ -325,14 +323,8 @@ impl<A: Admin> Executor<'_, A> {
     }
 
     async fn delete_claim(&self, observed: &Observed, claim: &Hold) -> Result<(), kube::Error> {
-        let preconditions = Preconditions { uid: Some(claim.uid.clone()), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace(observed));
-        match api.delete(&claim.name, &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(error),
-        }
+        delete(&api, &claim.name, &claim.uid, DeleteParams::default()).await.map(|_| ())
     }
 
     /// A strategic merge patch goes by the UID of an owner, so that owners that are somebody else's stay.
@@ -371,16 +363,9 @@ impl<A: Admin> Executor<'_, A> {
     }
 
     async fn orphan(&self, observed: &Observed, set: &Hold) -> Result<(), kube::Error> {
-        let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: Some(set.uid.clone()), resource_version: None }),
-            propagation_policy: Some(PropagationPolicy::Orphan),
-            ..DeleteParams::default()
-        };
-        match api(self.client, namespace(observed), Kind::StatefulSet).delete(&set.name, &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(error),
-        }
+        let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
+        let api = api(self.client, namespace(observed), Kind::StatefulSet);
+        delete(&api, &set.name, &set.uid, params).await.map(|_| ())
     }
 
     /// A budget that refuses is told and waited for: a drain may be under way.
@@ -413,18 +398,12 @@ impl<A: Admin> Executor<'_, A> {
 
     /// `grace` in seconds; the pod's own when there is none.
     async fn delete_pod(&self, observed: &Observed, removal: &Removal, grace: Option<u32>) -> Result<(), kube::Error> {
-        let preconditions = Preconditions { uid: Some(removal.uid.clone()), resource_version: None };
-        let params =
-            DeleteParams { preconditions: Some(preconditions), grace_period_seconds: grace, ..DeleteParams::default() };
+        let params = DeleteParams { grace_period_seconds: grace, ..DeleteParams::default() };
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace(observed));
-        match api.delete(&removal.pod, &params).await {
-            Ok(_) => {
-                self.removed(observed, removal).await;
-                Ok(())
-            }
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(error),
+        if delete(&api, &removal.pod, &removal.uid, params).await? {
+            self.removed(observed, removal).await;
         }
+        Ok(())
     }
 
     async fn removed(&self, observed: &Observed, removal: &Removal) {
@@ -435,6 +414,21 @@ impl<A: Admin> Executor<'_, A> {
 
     async fn report(&self, observed: &Observed, event: &Event) {
         publish(self.recorder, &observed.ensemble.object_ref(&()), event).await;
+    }
+}
+
+/// Deletes the object with this UID and no other of its name. Returns whether it was there.
+async fn delete<K: Clone + DeserializeOwned + Debug>(
+    api: &Api<K>,
+    name: &str,
+    uid: &str,
+    params: DeleteParams,
+) -> Result<bool, kube::Error> {
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    match api.delete(name, &DeleteParams { preconditions: Some(preconditions), ..params }).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -17,8 +17,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use operator_api::{ZooKeeperEnsemble, names};
 use operator_core::{
-    Claim, Identity, Kind, MemberStatus, NodeFacts, Observed, PodFacts, Token, TokenState, is_looked_at, is_to_grow,
-    monitoring_objects, nodes_to_read,
+    Claim, Identity, Kind, MemberStatus, NodeFacts, Observed, PodFacts, Token, TokenState, build, is_looked_at,
+    is_to_grow, nodes_to_read,
 };
 use serde_json::Value;
 
@@ -114,7 +114,7 @@ async fn monitoring(
     ensemble: &ZooKeeperEnsemble,
 ) -> Result<(Vec<Value>, BTreeMap<Kind, String>), kube::Error> {
     let name = ensemble.metadata.name.as_deref().unwrap_or_default();
-    let looked_at = if is_looked_at(ensemble) { monitoring_objects(name) } else { Vec::new() };
+    let looked_at = is_looked_at(ensemble).then(|| build::every_monitoring(name)).into_iter().flatten();
     let (mut objects, mut unusable) = (Vec::new(), BTreeMap::new());
     for (kind, name) in looked_at {
         match api(client, namespace, kind).get(&name).await {

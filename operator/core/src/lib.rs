@@ -58,7 +58,7 @@ pub use member::{BootstrapState, MemberConfig, MemberStatus, Role, StoreFacts, S
 pub use node::{NodeFacts, nodes_to_read};
 pub use observed::{Claim, Identity, Observed, Resize, Token, TokenState};
 pub use plan::expansion::is_to_grow;
-pub use plan::monitoring::{is_looked_at, objects as monitoring_objects};
+pub use plan::monitoring::is_looked_at;
 pub use plan::{Plan, plan, refuse};
 pub use pod::PodFacts;
 pub use status::with_refusal;

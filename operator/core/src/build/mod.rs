@@ -21,8 +21,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use config_map::server;
 pub use config_map::zoo_cfg;
-pub use monitoring::build as monitoring;
-pub(crate) use monitoring::every as every_monitoring;
+pub use monitoring::{build as monitoring, every as every_monitoring};
 
 use crate::founded::Founded;
 use crate::step::{Kind, Object};

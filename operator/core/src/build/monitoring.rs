@@ -34,7 +34,7 @@ const DASHBOARDS: [(&str, &str); 3] = [
 ];
 
 /// Everything that can be asked for, by kind and name.
-pub(crate) fn every(ensemble: &str) -> [(Kind, String); 3] {
+pub fn every(ensemble: &str) -> [(Kind, String); 3] {
     [
         (Kind::PodMonitor, names::monitoring(ensemble)),
         (Kind::PrometheusRule, names::monitoring(ensemble)),

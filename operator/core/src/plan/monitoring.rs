@@ -13,7 +13,7 @@ use crate::conditions::{Conditions, find};
 use crate::diff;
 use crate::observed::Observed;
 use crate::plan::objects::holder;
-use crate::step::{Hold, Kind, Step};
+use crate::step::{Hold, Kind, Object, Step};
 use crate::validate::ValidEnsemble;
 
 /// The condition.
@@ -34,24 +34,18 @@ pub(super) fn steps(observed: &Observed, ensemble: &ValidEnsemble) -> Vec<Step> 
         return Vec::new();
     }
     let wanted = build::monitoring(ensemble);
-    let is_wanted = |kind: Kind| wanted.iter().any(|object| object.kind == kind);
-    let gone: Vec<Step> = ours(observed, ensemble)
-        .filter(|(kind, _)| !is_wanted(*kind))
-        .map(|(kind, live)| Step::Withdraw(kind, hold(live)))
-        .collect();
-    let offered = wanted.into_iter().filter(|object| {
-        let live = observed.object(object.kind.as_str(), &object.name);
-        let is_free = live.is_none_or(|live| holder(live, ensemble).is_none());
-        let is_usable = !observed.unusable.contains_key(&object.kind);
-        is_free && is_usable && live.is_none_or(|live| !diff::is_applied(object, live))
-    });
+    let gone: Vec<Step> =
+        surplus(observed, ensemble, &wanted).map(|(kind, live)| Step::Withdraw(kind, hold(live))).collect();
+    let offered = wanted
+        .into_iter()
+        .filter(|object| matches!(standing(observed, ensemble, object), Standing::Absent | Standing::Different));
     gone.into_iter().chain(offered.map(Step::Offer)).collect()
 }
 
 /// What stands of them, and what does not and why.
 pub(crate) fn condition(list: &mut Conditions<'_>, observed: &Observed, ensemble: &ValidEnsemble) {
     let wanted = build::monitoring(ensemble);
-    let left = ours(observed, ensemble).filter(|(kind, _)| !wanted.iter().any(|object| object.kind == *kind)).count();
+    let left = surplus(observed, ensemble, &wanted).count();
     if wanted.is_empty() && left == 0 {
         return;
     }
@@ -59,16 +53,12 @@ pub(crate) fn condition(list: &mut Conditions<'_>, observed: &Observed, ensemble
         .iter()
         .filter_map(|object| {
             let (kind, name) = (object.kind.as_str(), &object.name);
-            if let Some(why) = observed.unusable.get(&object.kind) {
-                return Some(("KindUnusable", format!("{kind}: {why}")));
-            }
-            match observed.object(kind, name) {
-                None => Some(("NotApplied", format!("{kind} {name} is not there yet"))),
-                Some(live) => match holder(live, ensemble) {
-                    Some(holder) => Some(("NameTaken", format!("{kind} {name} exists and {holder}"))),
-                    None if diff::is_applied(object, live) => None,
-                    None => Some(("NotApplied", format!("{kind} {name} is not as asked for yet"))),
-                },
+            match standing(observed, ensemble, object) {
+                Standing::Applied => None,
+                Standing::Unusable(why) => Some(("KindUnusable", format!("{kind}: {why}"))),
+                Standing::Taken(holder) => Some(("NameTaken", format!("{kind} {name} exists and {holder}"))),
+                Standing::Absent => Some(("NotApplied", format!("{kind} {name} is not there yet"))),
+                Standing::Different => Some(("NotApplied", format!("{kind} {name} is not as asked for yet"))),
             }
         })
         .collect();
@@ -84,20 +74,43 @@ pub(crate) fn condition(list: &mut Conditions<'_>, observed: &Observed, ensemble
     }
 }
 
-/// The objects of ours that exist.
-fn ours<'a>(observed: &'a Observed, ensemble: &'a ValidEnsemble) -> impl Iterator<Item = (Kind, &'a Value)> {
+/// How an object that is asked for stands.
+enum Standing<'a> {
+    Applied,
+    /// Its kind cannot be used, for this reason.
+    Unusable(&'a str),
+    /// Somebody else has its name.
+    Taken(String),
+    Absent,
+    Different,
+}
+
+fn standing<'a>(observed: &'a Observed, ensemble: &ValidEnsemble, object: &Object) -> Standing<'a> {
+    if let Some(why) = observed.unusable.get(&object.kind) {
+        return Standing::Unusable(why);
+    }
+    let Some(live) = observed.object(object.kind.as_str(), &object.name) else { return Standing::Absent };
+    match holder(live, ensemble) {
+        Some(holder) => Standing::Taken(holder),
+        None if diff::is_applied(object, live) => Standing::Applied,
+        None => Standing::Different,
+    }
+}
+
+/// The objects of ours that exist and are not asked for.
+fn surplus<'a>(
+    observed: &'a Observed,
+    ensemble: &ValidEnsemble,
+    wanted: &[Object],
+) -> impl Iterator<Item = (Kind, &'a Value)> {
     build::every_monitoring(&ensemble.name).into_iter().filter_map(|(kind, name)| {
         let live = observed.object(kind.as_str(), &name)?;
-        holder(live, ensemble).is_none().then_some((kind, live))
+        let is_surplus = holder(live, ensemble).is_none() && !wanted.iter().any(|object| object.kind == kind);
+        is_surplus.then_some((kind, live))
     })
 }
 
 fn hold(live: &Value) -> Hold {
     let text = |key: &str| live["metadata"][key].as_str().unwrap_or_default().to_owned();
     Hold { name: text("name"), uid: text("uid") }
-}
-
-/// The kinds and names to look at.
-pub fn objects(ensemble: &str) -> Vec<(Kind, String)> {
-    build::every_monitoring(ensemble).into()
 }
