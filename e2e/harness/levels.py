@@ -46,7 +46,7 @@ def unit() -> Tally:
     """Format, lints, unit tests and the repository's rules; and the judges of the load and of the benchmark are judged."""
     tally = Tally()
     require("promtool")
-    judge = subprocess.run([sys.executable, "-m", "unittest", "-q", "harness.test_history", "harness.test_registers", "harness.test_matrix", "harness.test_bench", "harness.test_monitoring", "harness.test_release"], stdin=subprocess.DEVNULL)
+    judge = subprocess.run([sys.executable, "-m", "unittest", "discover", "-q", "-s", "harness", "-t", "."], cwd=places.E2E, stdin=subprocess.DEVNULL)
     _count(tally, "judges", judge.returncode == 0)
     for what, arguments in UNIT.items():
         _count(tally, what, _cargo(arguments, build.cargo_env()))

@@ -82,8 +82,9 @@ def make(output: Path) -> dict[str, str]:
     (output / f"{NAME}-{version}-image.tar").write_bytes(picture)
     (output / f"{NAME}-{version}.spdx.json").write_text(bill_of_materials(version, when))
     for chart in sorted((SOURCE / "charts").iterdir()):
-        files = {f"{chart.name}/{path.relative_to(chart)}": path.read_bytes() for path in chart.rglob("*") if path.is_file()}
-        files |= linked(chart)
+        # What links lead to is part of the chart.
+        paths = [Path(folder) / name for folder, _, names in os.walk(chart, followlinks=True) for name in names]
+        files = {f"{chart.name}/{path.relative_to(chart)}": path.read_bytes() for path in paths}
         number = next(line.split(":")[1].strip() for line in (chart / "Chart.yaml").read_text().splitlines() if line.startswith("version:"))
         (output / f"{chart.name}-{number}.tgz").write_bytes(compressed(archive(files, when)))
     (output / f"{NAME}-{version}-manifests.yaml").write_text("---\n".join((SOURCE / name).read_text() for name in ("crds/zookeeperensembles.yaml", "manifests/operator.yaml")))
@@ -117,12 +118,6 @@ def compiled(commit: str, log: Path) -> dict[str, bytes]:
         programs[program] = stripped.read_bytes()
     shutil.rmtree(target)
     return programs
-
-
-def linked(chart: Path) -> dict[str, bytes]:
-    """What is behind the links of a chart that lead to folders."""
-    folders = [path for path in chart.rglob("*") if path.is_symlink() and path.is_dir()]
-    return {f"{chart.name}/{folder.relative_to(chart)}/{path.name}": path.read_bytes() for folder in folders for path in folder.iterdir()}
 
 
 def archive(files: Mapping[str, bytes], when: int) -> bytes:
