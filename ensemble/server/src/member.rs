@@ -20,7 +20,7 @@ use crate::pause::{self, Pauses};
 use crate::quorum_port::{self, LogSource};
 use crate::reconfigure::reconfigure;
 use crate::recovery;
-use crate::report::{Bootstrap, Identity, Report};
+use crate::report::{Bootstrap, Figures, Identity, Report};
 use crate::roster::Roster;
 use crate::snapshots;
 use crate::transfer::{transfer, transfer_before_stop};
@@ -485,6 +485,10 @@ fn obey(command: Command, driver: &Rc<Driver>, settings: &Settings, identity: &I
     match command {
         Command::Report(answer) => {
             let _ = answer.send(Report::new(driver, settings, identity));
+            false
+        }
+        Command::Figures(answer) => {
+            let _ = answer.send(Figures::new(driver, Report::new(driver, settings, identity)));
             false
         }
         Command::Grant(grant, answer) => {

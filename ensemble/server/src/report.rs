@@ -4,7 +4,7 @@ use crate::config::Settings;
 use crate::driver::Driver;
 use crate::pause::Pause;
 use ensemble_datatree::NamespaceQuota;
-use ensemble_peer::{Measures, Status};
+use ensemble_peer::{Measures, Sizes, Status};
 use ensemble_proto::ServerId;
 use ensemble_proto::membership::Member;
 use ensemble_zab::{Role, ZabState};
@@ -60,13 +60,37 @@ pub(crate) struct Report {
     /// How long this server has been the leader.
     pub(crate) leading_for: Option<Duration>,
     pub(crate) tick: Duration,
+    pub(crate) proposal_size: Sizes,
+    pub(crate) client_response_size: Sizes,
+    pub(crate) auth_failed_count: u64,
+    /// The last pauses, the newest last.
+    pub(crate) pauses: Vec<Pause>,
+}
+
+/// What only metrics tell: it takes a look at every session and a copy of every distribution, so it is made when somebody asks for it, and
+/// neither for probes nor each second.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    pub(crate) report: Report,
     /// Sessions connected here, by [`AGES`].
     pub(crate) sessions_by_age: [usize; AGES.len()],
     pub(crate) quotas: BTreeMap<String, NamespaceQuota>,
     pub(crate) measures: Measures,
     pub(crate) zab: ensemble_zab::Measures,
-    /// The last pauses, the newest last.
-    pub(crate) pauses: Vec<Pause>,
+}
+
+impl Figures {
+    pub(crate) fn new(driver: &Driver, report: Report) -> Figures {
+        let since = |since: Duration| report.uptime.saturating_sub(since);
+        let (measures, zab) = driver.look(|peer| (peer.measures().clone(), peer.zab().measures().clone()));
+        Figures {
+            sessions_by_age: driver.look(|peer| by_age(peer.sessions_since().map(since))),
+            quotas: driver.look(|peer| peer.tree().namespace_quotas()),
+            measures,
+            zab,
+            report,
+        }
+    }
 }
 
 /// Whether a store may vote (C1).
@@ -89,8 +113,10 @@ impl Report {
         let text = membership.to_string();
         let servers = text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect();
         let own = membership.servers.get(&settings.id).or(settings.ensemble.own.as_ref()).cloned();
-        let (measures, zab) = driver.look(|peer| (peer.measures().clone(), peer.zab().measures().clone()));
-        let quotas = driver.look(|peer| peer.tree().namespace_quotas());
+        let (proposal_size, client_response_size, auth_failed_count) = driver.look(|peer| {
+            let measures = peer.measures();
+            (measures.proposal_size, measures.client_response_size, measures.auth_failed_count)
+        });
         let since = |since: Duration| elapsed.saturating_sub(since);
         Report {
             status,
@@ -105,10 +131,9 @@ impl Report {
             serving_for: driver.office_since.get().map_or(Duration::ZERO, since),
             leading_for: driver.leading_since.get().map(since),
             tick: settings.tick,
-            sessions_by_age: driver.look(|peer| by_age(peer.sessions_since().map(since))),
-            quotas,
-            measures,
-            zab,
+            proposal_size,
+            client_response_size,
+            auth_failed_count,
             pauses: driver.metrics.pauses.last(),
         }
     }

@@ -12,7 +12,7 @@ use crate::driver::Driver;
 use crate::log::CLIENTS;
 use crate::metrics::Metrics;
 use crate::reconfigure::{ReconfigFailure, reconfig};
-use crate::report::Report;
+use crate::report::{Figures, Report};
 use crate::transfer::TransferError;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -52,6 +52,8 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 pub(crate) enum Command {
     /// Say how it is.
     Report(oneshot::Sender<Report>),
+    /// Say how it is, and everything that metrics tell.
+    Figures(oneshot::Sender<Figures>),
     /// Let the empty store vote.
     Grant(Grant, oneshot::Sender<Result<(), String>>),
     /// Hand the office of the leader over, to this server or to the best one.
@@ -157,6 +159,10 @@ impl Shared {
 
     async fn report(&self) -> Option<Report> {
         self.ask(Command::Report).await
+    }
+
+    async fn figures(&self) -> Option<Figures> {
+        self.ask(Command::Figures).await
     }
 
     /// Says so when there should be a token and is none.
@@ -325,9 +331,9 @@ pub(crate) fn is_authorized(shared: &Shared, headers: &HeaderMap) -> bool {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let report = shared.report().await;
+    let figures = shared.figures().await;
     let is_full = shared.settings.metrics.as_ref().is_none_or(|port| port.export_jvm_info);
-    let text = shared.metrics.exposition(report.as_ref(), is_full);
+    let text = shared.metrics.exposition(figures.as_ref(), is_full);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

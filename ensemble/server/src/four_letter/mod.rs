@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::connection::Connection;
 use crate::details;
 use crate::driver::Driver;
-use crate::report::{Identity, Report};
+use crate::report::{Figures, Identity, Report};
 use ensemble_peer::Peer;
 use sink::{Gone, Sink};
 use std::cell::Cell;
@@ -225,7 +225,7 @@ impl Words {
                 lists::connections(driver, true, out).await?;
                 out.entry(format_args!("\n{}", texts::server(&report, mode))).await
             }
-            Word::Mntr => out.entry(texts::monitor(driver, &report, mode)).await,
+            Word::Mntr => out.entry(texts::monitor(driver, &Figures::new(driver, report), mode)).await,
             Word::Conf => {
                 let sizes = details::sizes(&self.settings).await;
                 out.entry(texts::configuration(&self.settings, &report, driver.places.client_port(), sizes)).await

@@ -4,7 +4,7 @@ use crate::config::Settings;
 use crate::details::{Sizes, directories};
 use crate::driver::Driver;
 use crate::metrics::four_decimals;
-use crate::report::Report;
+use crate::report::{Figures, Report};
 use crate::version;
 use ensemble_proto::membership::MemberRole;
 use std::os::unix::fs::MetadataExt;
@@ -30,7 +30,7 @@ pub(super) fn server(report: &Report, mode: &str) -> String {
         report.znode_count(),
     );
     if mode == "leader" {
-        let [last, min, max] = report.measures.proposal_size.last_min_max();
+        let [last, min, max] = report.proposal_size.last_min_max();
         text += &format!("Proposal sizes last/min/max: {last}/{min}/{max}\n");
     }
     text
@@ -65,12 +65,13 @@ pub(crate) fn user() -> (String, String) {
     (field(0), field(5))
 }
 
-pub(super) fn monitor(driver: &Driver, report: &Report, mode: &str) -> String {
+pub(super) fn monitor(driver: &Driver, figures: &Figures, mode: &str) -> String {
+    let report = &figures.report;
     let mut text = format!("zk_version\t{}\nzk_server_state\t{mode}\n", version::full());
     if let Some(state) = report.peer_state() {
         text += &format!("zk_peer_state\t{state}\n");
     }
-    text + &driver.metrics.monitor(report)
+    text + &driver.metrics.monitor(figures)
 }
 
 /// `conf`; `sizes` are those of the directories.

@@ -10,7 +10,7 @@ mod sample;
 pub mod table;
 
 use crate::pause::Pauses;
-use crate::report::Report;
+use crate::report::Figures;
 use ensemble_proto::Summary;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -145,9 +145,9 @@ impl Metrics {
         is_slow
     }
 
-    /// The text of `GET /metrics`. Without a report (the driver does not answer) only what the shell sees. `is_full` with `process_*` and `jvm_*`.
-    pub(crate) fn exposition(&self, report: Option<&Report>, is_full: bool) -> String {
-        let mut samples = self.samples(report);
+    /// The text of `GET /metrics`. Without figures (the driver does not answer) only what the shell sees. `is_full` with `process_*` and `jvm_*`.
+    pub(crate) fn exposition(&self, figures: Option<&Figures>, is_full: bool) -> String {
+        let mut samples = self.samples(figures);
         if is_full {
             samples.extend(process::foreign_samples());
         }
@@ -155,12 +155,12 @@ impl Metrics {
     }
 
     /// The lines of `mntr` after version and state: the same but for what is not of this server (`process_*`, `jvm_*`).
-    pub(crate) fn monitor(&self, report: &Report) -> String {
-        sample::monitor(&self.samples(Some(report)))
+    pub(crate) fn monitor(&self, figures: &Figures) -> String {
+        sample::monitor(&self.samples(Some(figures)))
     }
 
-    fn samples(&self, report: Option<&Report>) -> Vec<Sample> {
-        let mut samples = report.map_or_else(Vec::new, report::samples);
+    fn samples(&self, figures: Option<&Figures>) -> Vec<Sample> {
+        let mut samples = figures.map_or_else(Vec::new, report::samples);
         samples.extend(self.of_shell());
         samples.extend(self.pauses.samples());
         samples.extend(process::samples(&self.volumes));

@@ -1,7 +1,7 @@
-//! What a [`Report`] says, as samples.
+//! What [`Figures`] say, as samples.
 
 use super::sample::Sample;
-use crate::report::{AGES, Report};
+use crate::report::{AGES, Figures, Report};
 use crate::version;
 use ensemble_peer::{Measures, Namespaces};
 use ensemble_proto::ServerId;
@@ -10,13 +10,14 @@ use ensemble_zab::Role;
 /// What a server can be, in [`Report::mode`]'s words, and `looking` while it is none of it.
 const STATES: [&str; 6] = ["leader", "follower", "observer", "standalone", "read-only", "looking"];
 
-/// Everything that a report tells.
-pub(super) fn samples(report: &Report) -> Vec<Sample> {
+/// Everything that they tell.
+pub(super) fn samples(figures: &Figures) -> Vec<Sample> {
+    let report = &figures.report;
     let mut samples = of_ensemble(report);
-    samples.extend(of_zab(report));
-    samples.extend(of_peer(report));
+    samples.extend(of_zab(figures));
+    samples.extend(of_peer(figures));
     if report.status.serving || report.status.read_only {
-        samples.extend(of_service(report));
+        samples.extend(of_service(figures));
     }
     samples.extend(of_role(report));
     samples
@@ -50,8 +51,8 @@ fn of_ensemble(report: &Report) -> Vec<Sample> {
     samples
 }
 
-fn of_zab(report: &Report) -> Vec<Sample> {
-    let now = report.uptime;
+fn of_zab(figures: &Figures) -> Vec<Sample> {
+    let now = figures.report.uptime;
     let ensemble_zab::Measures {
         looking_count,
         diff_count,
@@ -70,7 +71,7 @@ fn of_zab(report: &Report) -> Vec<Sample> {
         observer_sync_time,
         inflight_snap_count,
         inflight_diff_count,
-    } = &report.zab;
+    } = &figures.zab;
     let mut samples = vec![
         Sample::count("looking_count", *looking_count),
         Sample::count("diff_count", *diff_count),
@@ -95,9 +96,9 @@ fn of_zab(report: &Report) -> Vec<Sample> {
     samples
 }
 
-fn of_peer(report: &Report) -> Vec<Sample> {
-    let now = report.uptime;
-    let measures: &Measures = &report.measures;
+fn of_peer(figures: &Figures) -> Vec<Sample> {
+    let now = figures.report.uptime;
+    let measures: &Measures = &figures.measures;
     let count = |name, value: u64| Sample::count(name, value);
     let summary = |name, summary| Sample::summary(name, summary, now);
     let by_namespace = |name, namespaces: &Namespaces| -> Vec<Sample> {
@@ -117,7 +118,10 @@ fn of_peer(report: &Report) -> Vec<Sample> {
         count("response_bytes", measures.response_bytes.saturating_sub(measures.watch_bytes)),
         count("watch_bytes", measures.watch_bytes),
         count("ensemble_sessions_created_total", measures.sessions_created),
-        count("ensemble_sessions_expired_total", report.status.sessions_expired + measures.local_sessions_expired),
+        count(
+            "ensemble_sessions_expired_total",
+            figures.report.status.sessions_expired + measures.local_sessions_expired,
+        ),
         count("ensemble_sessions_closed_total", measures.sessions_closed),
         count("ensemble_sessions_revalidated_total", measures.sessions_revalidated),
         count("ensemble_sessions_moved_total", measures.sessions_moved),
@@ -143,10 +147,11 @@ fn of_peer(report: &Report) -> Vec<Sample> {
 }
 
 /// What exists only while clients are served.
-fn of_service(report: &Report) -> Vec<Sample> {
+fn of_service(figures: &Figures) -> Vec<Sample> {
+    let report = &figures.report;
     let status = &report.status;
     let gauge = |name, value: usize| Sample::count(name, value as u64);
-    let [last, min, max] = report.measures.client_response_size.last_min_max();
+    let [last, min, max] = report.client_response_size.last_min_max();
     let mut samples = vec![
         Sample::number("avg_latency", status.latency_avg_ms),
         Sample::count("min_latency", status.latency_min_ms),
@@ -165,13 +170,13 @@ fn of_service(report: &Report) -> Vec<Sample> {
         Sample::count("approximate_data_size", status.approximate_data_bytes),
         gauge("global_sessions", status.global_sessions),
         gauge("local_sessions", status.local_sessions),
-        Sample::count("auth_failed_count", report.measures.auth_failed_count),
-        gauge("ensemble_sessions_connected", report.sessions_by_age.iter().sum()),
+        Sample::count("auth_failed_count", report.auth_failed_count),
+        gauge("ensemble_sessions_connected", figures.sessions_by_age.iter().sum()),
         Sample::number("last_processed_zxid", status.zxid.0 as f64),
     ];
-    let by_age = AGES.iter().zip(report.sessions_by_age);
+    let by_age = AGES.iter().zip(figures.sessions_by_age);
     samples.extend(by_age.map(|((age, _), count)| gauge("ensemble_sessions_by_age", count).with(&[age])));
-    for (namespace, quota) in &report.quotas {
+    for (namespace, quota) in &figures.quotas {
         let limit = |limit: Option<i64>| limit.unwrap_or(-1);
         samples.extend(
             [
@@ -200,7 +205,7 @@ fn of_role(report: &Report) -> Vec<Sample> {
         samples.push(Sample::count("synced_observers", synced(false, true)));
     }
     if let Some(leading_for) = report.leading_for.filter(|_| !status.standalone) {
-        let [last, min, max] = report.measures.proposal_size.last_min_max();
+        let [last, min, max] = report.proposal_size.last_min_max();
         let pending = status.learners.iter().filter(|learner| !learner.synced).count() as u64;
         samples.extend([
             Sample::count("leader_uptime", leading_for.as_millis() as u64),
@@ -222,7 +227,7 @@ mod tests {
     use super::*;
     use crate::metrics::sample::exposition;
     use crate::report::Identity;
-    use ensemble_peer::Status;
+    use ensemble_peer::{Sizes, Status};
     use ensemble_proto::{Epoch, Zxid};
     use ensemble_zab::{ConnId, LearnerStatus, ZabState};
     use std::collections::BTreeMap;
@@ -233,7 +238,7 @@ mod tests {
     }
 
     /// Server 1 with two voters, one of them not in sync, a follower without a vote and two observers.
-    fn report(role: Role, serving: bool) -> Report {
+    fn figures(role: Role, serving: bool) -> Figures {
         let status = Status {
             id: ServerId(1),
             role,
@@ -283,7 +288,7 @@ mod tests {
             set_aside: None,
             snapshot_mismatches: 0,
         };
-        Report {
+        let report = Report {
             status,
             identity,
             servers: Vec::new(),
@@ -296,16 +301,22 @@ mod tests {
             serving_for: Duration::from_secs(8),
             leading_for: (role == Role::Leading).then_some(Duration::from_secs(7)),
             tick: Duration::from_secs(2),
+            proposal_size: Sizes::default(),
+            client_response_size: Sizes::default(),
+            auth_failed_count: 0,
+            pauses: Vec::new(),
+        };
+        Figures {
+            report,
             sessions_by_age: [1, 0, 0, 0, 2],
             quotas: BTreeMap::new(),
             measures: Measures::default(),
             zab: ensemble_zab::Measures::default(),
-            pauses: Vec::new(),
         }
     }
 
-    fn check(report: &Report, expected: &[&str], absent: &[&str]) {
-        let text = exposition(&samples(report));
+    fn check(figures: &Figures, expected: &[&str], absent: &[&str]) {
+        let text = exposition(&samples(figures));
         for line in expected {
             assert!(text.lines().any(|found| found == *line), "{line} in\n{text}");
         }
@@ -339,18 +350,18 @@ mod tests {
             "ensemble_sessions_by_age{age=\"1m\"} 1",
             "ensemble_sessions_by_age{age=\"older\"} 2",
         ];
-        check(&report(Role::Leading, true), &expected, &[]);
+        check(&figures(Role::Leading, true), &expected, &[]);
     }
 
     #[test]
     fn what_belongs_to_a_role_is_absent_elsewhere() {
         let leader = ServerId(2);
         check(
-            &report(Role::Following { leader }, true),
+            &figures(Role::Following { leader }, true),
             &["synced_observers 2", "uptime 8000"],
             &["leader_uptime", "learners"],
         );
-        let looking = report(Role::Looking, false);
+        let looking = figures(Role::Looking, false);
         let state = "ensemble_server_state{state=\"looking\"} 1";
         check(&looking, &[state, "quorum_size 3"], &["uptime", "znode_count", "synced_observers", "avg_latency"]);
     }

@@ -7,7 +7,7 @@ use crate::details::{self, Connected, Global};
 use crate::driver::Driver;
 use crate::four_letter::{self, NOT_SERVING};
 use crate::metrics::four_decimals;
-use crate::report::Report;
+use crate::report::{Figures, Report};
 use crate::version;
 use ensemble_peer::{Expiries, Sizes};
 use ensemble_proto::membership::{Host, Member, MemberRole, Membership};
@@ -39,7 +39,7 @@ pub(super) async fn answered(
 ) -> Result<Fields, String> {
     let known = || report.as_ref().ok_or(NO_ANSWER);
     match command {
-        Command::Monitor => Ok(monitor(shared, known()?)),
+        Command::Monitor => Ok(monitor(shared, &shared.figures().await.ok_or(NO_ANSWER)?)),
         Command::Zabstate => zabstate(shared, known()?).await,
         Command::Environment => {
             Ok(four_letter::environment().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect())
@@ -156,7 +156,8 @@ async fn listed<R: Send + 'static>(
 }
 
 /// What `mntr` prints, without `zk_`.
-fn monitor(shared: &Shared, report: &Report) -> Fields {
+fn monitor(shared: &Shared, figures: &Figures) -> Fields {
+    let report = &figures.report;
     let mut entries = fields([("version", version::full().into())]);
     if let Some(mode) = report.mode() {
         entries.push(("server_state".into(), mode.into()));
@@ -164,7 +165,7 @@ fn monitor(shared: &Shared, report: &Report) -> Fields {
     if let Some(state) = report.peer_state() {
         entries.push(("peer_state".into(), state.into()));
     }
-    for (name, value) in shared.metrics.monitor(report).lines().filter_map(|line| line.split_once('\t')) {
+    for (name, value) in shared.metrics.monitor(figures).lines().filter_map(|line| line.split_once('\t')) {
         let is_number = serde_json::from_str::<serde_json::Number>(value).is_ok();
         let value = if is_number { Json::Number(value.to_owned()) } else { value.into() };
         entries.push((name.strip_prefix("zk_").unwrap_or(name).to_owned(), value));
@@ -324,7 +325,7 @@ fn connection(connected: &Connected, is_brief: bool) -> Json {
 async fn server_stats(shared: &Shared, report: &Report) -> Result<Fields, String> {
     let mode = report.mode().ok_or(NOT_SERVING)?;
     let sizes = details::sizes(&shared.settings).await;
-    let (status, measures) = (&report.status, &report.measures);
+    let status = &report.status;
     let stats = Json::object([
         ("packets_sent", status.packets_sent.into()),
         ("packets_received", status.packets_received.into()),
@@ -340,17 +341,17 @@ async fn server_stats(shared: &Shared, report: &Report) -> Result<Fields, String
         ("num_alive_client_connections", status.connections.into()),
         ("uptime", report.uptime.as_millis().into()),
         ("fsync_threshold_exceed_count", shared.metrics.fsync_threshold_exceed_count.get().into()),
-        ("auth_failed_count", measures.auth_failed_count.into()),
-        ("client_response_stats", buffer_stats(&measures.client_response_size)),
+        ("auth_failed_count", report.auth_failed_count.into()),
+        ("client_response_stats", buffer_stats(&report.client_response_size)),
     ]);
     let mut entries = fields([
         ("version", version::full().into()),
         ("read_only", status.read_only.into()),
         ("server_stats", stats),
-        ("client_response", buffer_stats(&measures.client_response_size)),
+        ("client_response", buffer_stats(&report.client_response_size)),
     ]);
     if mode == "leader" {
-        entries.push(("proposal_stats".into(), buffer_stats(&measures.proposal_size)));
+        entries.push(("proposal_stats".into(), buffer_stats(&report.proposal_size)));
     }
     entries.push(("node_count".into(), report.znode_count().into()));
     Ok(entries)
