@@ -141,7 +141,7 @@ impl Peer {
         self.clients.ids()
     }
 
-    /// The paths on which a connection watches data: by exists, getData and addWatch; ascending, each once.
+    /// The paths on which a connection watches data: by exists, getData and addWatch; in no order, a path that is watched in two ways twice.
     pub fn watched_paths(&self, id: ClientId) -> Vec<Arc<str>> {
         self.watches.data_paths(id)
     }

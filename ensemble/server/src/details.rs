@@ -94,7 +94,7 @@ pub(crate) async fn reset_connections(driver: &Rc<Driver>) {
 
 /// The watches of data of every session.
 #[derive(Default)]
-pub(crate) struct Watched(pub(crate) BTreeMap<SessionId, Vec<Arc<str>>>);
+pub(crate) struct Watched(pub(crate) BTreeMap<SessionId, BTreeSet<Arc<str>>>);
 
 /// Who watches what.
 pub(crate) async fn watches(driver: &Driver) -> Watched {
@@ -109,9 +109,20 @@ pub(crate) async fn watches(driver: &Driver) -> Watched {
             tracing::warn!(connections = ids.len() - index, LISTED_MAX, "a list of watches leaves out connections");
             break;
         }
+        let paths = sorted(paths, &mut pace).await;
         watched.0.insert(session, paths);
     }
     watched
+}
+
+/// In order and each once: in steps, for a connection may have very many.
+async fn sorted(paths: Vec<Arc<str>>, pace: &mut Pace) -> BTreeSet<Arc<str>> {
+    let mut sorted = BTreeSet::new();
+    for path in paths {
+        sorted.insert(path);
+        pace.step(1).await;
+    }
+    sorted
 }
 
 /// The sessions that watch each path.
@@ -132,7 +143,7 @@ pub(crate) async fn watch_summary(driver: &Driver) -> WatchSummary {
         Some(summary) => summary,
         None => {
             let watched = watches(driver).await;
-            let (paths, total) = (by_path(&watched).await.len(), watched.0.values().map(Vec::len).sum());
+            let (paths, total) = (by_path(&watched).await.len(), watched.0.values().map(BTreeSet::len).sum());
             WatchSummary { connections: watched.0.len(), paths, total }
         }
     }

@@ -12,7 +12,7 @@ use crate::version;
 use ensemble_peer::{Expiries, Sizes};
 use ensemble_proto::membership::{Host, Member, MemberRole, Membership};
 use ensemble_proto::{ServerId, SessionId, Zxid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -115,7 +115,7 @@ pub(super) async fn answered(
         }
         Command::Watches => {
             let watched = listed(shared, async |driver| details::watches(driver).await).await?;
-            let paths = |(session, paths): (SessionId, Vec<Arc<str>>)| {
+            let paths = |(session, paths): (SessionId, BTreeSet<Arc<str>>)| {
                 (session.0.to_string(), Json::list(paths.iter().map(|path| &**path)))
             };
             Ok(fields([("session_id_to_watched_paths", Json::Object(watched.0.into_iter().map(paths).collect()))]))
