@@ -1,12 +1,13 @@
 """The binaries and the image, from this repository."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from . import places
 from .engine import Engine
-from .shell import run
+from .shell import CommandFailed, run
 
 IMAGE = "zookeeper-ensemble:dev"
 BROKEN_IMAGE = "zookeeper-ensemble:broken"
@@ -18,8 +19,16 @@ IMAGE_BYTES_MAX = 30_000_000
 
 
 def cargo_env() -> dict[str, str]:
-    """What every cargo of the harness is given."""
-    return {"CARGO_TARGET_DIR": str(places.TARGET)}
+    """What every cargo of the harness is given. Servers say in `ensemble_build_info` which commit they are of."""
+    return {"CARGO_TARGET_DIR": str(places.TARGET), "ENSEMBLE_COMMIT": os.environ.get("ENSEMBLE_COMMIT") or commit(places.REPOSITORY)}
+
+
+def commit(repository: Path) -> str:
+    """The commit that is checked out, with `-dirty` where a file of it was changed; nothing where there is no repository."""
+    try:
+        return run(["git", "-C", repository, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]).strip()
+    except CommandFailed:
+        return ""
 
 
 def static_env() -> dict[str, str]:
@@ -77,7 +86,7 @@ def broken_image(engine: Engine, log: Path) -> str:
 
 def image_from_source(engine: Engine, log: Path) -> str:
     """Builds the image as a stranger would, from the Dockerfile's compiling stage, and returns its size in words."""
-    run(["docker", "build", "--tag", IMAGE, "."], cwd=places.REPOSITORY, env=engine.env, log=log)
+    run(["docker", "build", "--tag", IMAGE, "--build-arg", f"ENSEMBLE_COMMIT={commit(places.REPOSITORY)}", "."], cwd=places.REPOSITORY, env=engine.env, log=log)
     return check_size(engine)
 
 

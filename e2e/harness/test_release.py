@@ -4,9 +4,12 @@ import gzip
 import io
 import json
 import tarfile
+import tempfile
 import unittest
+from pathlib import Path
 
 from . import build, release
+from .shell import run
 
 WHEN = 1_700_000_000
 
@@ -32,6 +35,20 @@ class Packing(unittest.TestCase):
         self.assertEqual(config["rootfs"]["diff_ids"], [release.digest(layer)])
         with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
             self.assertEqual([(entry.name, entry.size, entry.mode, entry.mtime, entry.uid) for entry in tar], [("ensemble", 500, 0o755, WHEN, 0), ("operator", 1000, 0o755, WHEN, 0)])
+
+    def test_a_build_knows_its_commit(self) -> None:
+        """The commit that is checked out, whether files of it were changed, and nothing where nobody knows."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertEqual(build.commit(Path(folder)), "")
+            git = ["git", "-C", folder, "-c", "user.name=x", "-c", "user.email=x"]
+            for command in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "--message", "first"]):
+                run([*git, *command])
+            (Path(folder) / "file").write_text("1")
+            run([*git, "add", "file"])
+            head = run([*git, "rev-parse", "HEAD"]).strip()
+            self.assertEqual(build.commit(Path(folder)), f"{head}-dirty")
+            run([*git, "commit", "--quiet", "--message", "second"])
+            self.assertEqual(build.commit(Path(folder)), run([*git, "rev-parse", "HEAD"]).strip())
 
     def test_the_bill_names_what_is_compiled_in(self) -> None:
         """Neither what only tests need, nor what no binary has; each crate with its licence and checksum."""

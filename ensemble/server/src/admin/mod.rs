@@ -330,10 +330,13 @@ pub(crate) fn is_authorized(shared: &Shared, headers: &HeaderMap) -> bool {
     token.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| shared.is_token(token))
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+/// Everything, or the samples of the names in `?name[]=`.
+async fn metrics(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+    let asked = commands::pairs(uri.query().unwrap_or_default()).filter(|(name, _)| name == "name[]");
+    let names = asked.map(|(_, value)| value).collect();
     let figures = shared.figures().await;
     let is_full = shared.settings.metrics.as_ref().is_none_or(|port| port.export_jvm_info);
-    let text = shared.metrics.exposition(figures.as_ref(), is_full);
+    let text = shared.metrics.exposition(figures.as_ref(), is_full, &names);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

@@ -12,6 +12,7 @@ pub mod table;
 use crate::pause::Pauses;
 use crate::report::Figures;
 use ensemble_proto::Summary;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -145,13 +146,14 @@ impl Metrics {
         is_slow
     }
 
-    /// The text of `GET /metrics`. Without figures (the driver does not answer) only what the shell sees. `is_full` with `process_*` and `jvm_*`.
-    pub(crate) fn exposition(&self, figures: Option<&Figures>, is_full: bool) -> String {
+    /// The text of `GET /metrics`. Without figures (the driver does not answer) only what the shell sees. `is_full` with `process_*` and
+    /// `jvm_*`. Of `names` only, unless there are none.
+    pub(crate) fn exposition(&self, figures: Option<&Figures>, is_full: bool, names: &BTreeSet<String>) -> String {
         let mut samples = self.samples(figures);
         if is_full {
             samples.extend(process::foreign_samples());
         }
-        sample::exposition(&samples)
+        sample::exposition(&samples, names)
     }
 
     /// The lines of `mntr` after version and state: the same but for what is not of this server (`process_*`, `jvm_*`).
@@ -178,7 +180,7 @@ mod tests {
         let metrics = Metrics::new(Volumes::new(Path::new("/"), Path::new("/")), Pauses::new(None));
         let ms = Duration::from_millis;
         assert_eq!([10, 11].map(|took| metrics.record_fsync(ms(took), ms(10))), [false, true]);
-        let text = metrics.exposition(None, true);
+        let text = metrics.exposition(None, true, &BTreeSet::new());
         for line in ["fsync_threshold_exceed_count 1", "fsynctime_count 2", "fsynctime_sum 21"] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
@@ -188,7 +190,7 @@ mod tests {
     fn what_is_of_every_process_can_be_left_out() {
         let metrics = Metrics::new(Volumes::new(Path::new("/"), Path::new("/")), Pauses::new(None));
         for (is_full, expected) in [(true, true), (false, false)] {
-            let text = metrics.exposition(None, is_full);
+            let text = metrics.exposition(None, is_full, &BTreeSet::new());
             for name in ["\nprocess_resident_memory_bytes ", "\njvm_memory_bytes_used{area=\"heap\"} "] {
                 assert_eq!(text.contains(name), expected, "{name} in\n{text}");
             }
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn a_volume_that_is_not_there_has_no_room_to_show() {
         let metrics = Metrics::new(Volumes::new(Path::new("/"), Path::new("/no/such/volume")), Pauses::new(None));
-        let text = metrics.exposition(None, true);
+        let text = metrics.exposition(None, true, &BTreeSet::new());
         assert!(text.contains("ensemble_volume_size_bytes{volume=\"data\"}"), "{text}");
         assert!(!text.contains("{volume=\"log\"}"), "{text}");
     }

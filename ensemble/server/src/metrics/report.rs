@@ -316,7 +316,7 @@ mod tests {
     }
 
     fn check(figures: &Figures, expected: &[&str], absent: &[&str]) {
-        let text = exposition(&samples(figures));
+        let text = exposition(&samples(figures), &Default::default());
         for line in expected {
             assert!(text.lines().any(|found| found == *line), "{line} in\n{text}");
         }

@@ -2,6 +2,7 @@
 
 use super::table::{Kind, TABLE, find};
 use ensemble_proto::Summary;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -60,8 +61,9 @@ impl Sample {
     }
 }
 
-/// Prometheus' text format, version 0.0.4. A metric without a value has its type only.
-pub(crate) fn exposition(samples: &[Sample]) -> String {
+/// Prometheus' text format, version 0.0.4. A metric without a value has its type only. With `names`, the samples of these names alone, as
+/// `/metrics?name[]=` asks for: `fsynctime_count` is a name, and no part of `fsynctime`.
+pub(crate) fn exposition(samples: &[Sample], names: &BTreeSet<String>) -> String {
     let mut metrics: Vec<_> = TABLE.iter().collect();
     metrics.sort_by_key(|metric| metric.name);
     let mut text = String::new();
@@ -71,7 +73,7 @@ pub(crate) fn exposition(samples: &[Sample]) -> String {
             continue;
         }
         let (name, kind) = (metric.name, kind_name(metric.kind));
-        let _ = write!(text, "# HELP {name} {}\n# TYPE {name} {kind}\n", metric.help);
+        let mut lines = String::new();
         for sample in of_metric {
             let labels: Vec<_> = metric
                 .labels
@@ -79,10 +81,23 @@ pub(crate) fn exposition(samples: &[Sample]) -> String {
                 .zip(&sample.labels)
                 .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
                 .collect();
-            expose(&mut text, name, metric.kind, &labels, &sample.value);
+            expose(&mut lines, name, metric.kind, &labels, &sample.value);
         }
+        if !names.is_empty() {
+            lines = lines.split_inclusive('\n').filter(|line| names.contains(name_of(line))).collect();
+            if lines.is_empty() {
+                continue;
+            }
+        }
+        // Writing to a text cannot fail.
+        let _ = write!(text, "# HELP {name} {}\n# TYPE {name} {kind}\n{lines}", metric.help);
     }
     text
+}
+
+/// The name at the beginning of a sample's line.
+fn name_of(line: &str) -> &str {
+    line.split(['{', ' ']).next().unwrap_or_default()
 }
 
 fn expose(text: &mut String, name: &str, kind: Kind, labels: &[String], value: &Value) {
@@ -107,19 +122,26 @@ fn expose(text: &mut String, name: &str, kind: Kind, labels: &[String], value: &
 
 /// How names begin that ZooKeeper does not have.
 const OURS: &str = "ensemble_";
+/// What `mntr` says in its first line, and what no parser of its lines takes.
+const BUILD_INFO: &str = "ensemble_build_info";
 
 /// The lines of `mntr`: `zk_`, the values of labels, the name; a summary has a line for each of its numbers, as ZooKeeper's default
 /// provider shows them. As there, single numbers come first, and ours after ZooKeeper's: what people have, such as
-/// `check_zookeeper.py`, reads no further than 2048 bytes.
+/// `check_zookeeper.py`, reads no further than 2048 bytes. A key of ours has letters, digits and `_` only: others, such as OpenTelemetry's
+/// receiver, know no more.
 pub(crate) fn monitor(samples: &[Sample]) -> String {
     let mut text = String::new();
-    let mut samples: Vec<&Sample> = samples.iter().collect();
+    let mut samples: Vec<&Sample> = samples.iter().filter(|sample| sample.name != BUILD_INFO).collect();
     samples.sort_by_key(|sample| {
         let is_single = sample.labels.is_empty() && matches!(sample.value, Value::Number(_));
         (sample.name.starts_with(OURS), !is_single)
     });
     for Sample { name, labels, value } in samples {
-        let name: String = labels.iter().map(String::as_str).chain([*name]).collect::<Vec<_>>().join("_");
+        let is_ours = name.starts_with(OURS);
+        let mut name: String = labels.iter().map(String::as_str).chain([*name]).collect::<Vec<_>>().join("_");
+        if is_ours {
+            name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        }
         // Writing to a text cannot fail.
         let _ = match value {
             Value::Number(number) => writeln!(text, "zk_{name}\t{}", java_number(*number)),
@@ -202,7 +224,7 @@ mod tests {
 
     #[test]
     fn prometheus_reads_types_labels_and_quantiles() {
-        let text = exposition(&samples());
+        let text = exposition(&samples(), &BTreeSet::new());
         check(
             &text,
             &[
@@ -223,6 +245,33 @@ mod tests {
         );
         assert!(!text.contains("fsynctime{quantile=\"0.9\"}"), "basic summaries have a median only");
         assert!(!text.contains("leader_uptime"), "what has no value is not there");
+    }
+
+    #[test]
+    fn prometheus_may_ask_for_some_names() {
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
+        let text = exposition(&samples(), &names(&["fsynctime_count", "watch_count", "no_such_name"]));
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
+        let expected = ["# TYPE fsynctime summary", "fsynctime_count 100", "# TYPE watch_count gauge", "watch_count 3"];
+        assert_eq!(lines, expected);
+        let text = exposition(&samples(), &names(&["ack_latency"]));
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("ack_latency{key=\"2\",quantile=")).count(),
+            3,
+            "{text}"
+        );
+        assert!(!text.contains("_count"), "{text}");
+    }
+
+    #[test]
+    fn keys_of_ours_in_mntr_are_words() {
+        let samples = [
+            Sample::count("ensemble_build_info", 1).with(&["0.1.0", "abc"]),
+            Sample::count("ensemble_server_state", 1).with(&["read-only"]),
+            Sample::count("quota_count_limit_per_namespace", 7).with(&["a-b"]),
+        ];
+        let expected = "zk_a-b_quota_count_limit_per_namespace\t7\nzk_read_only_ensemble_server_state\t1\n";
+        assert_eq!(monitor(&samples), expected);
     }
 
     #[test]

@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn check(ledger: &Ledger, at_seconds: u64, expected: &[&str]) {
-        let text = exposition_of(&ledger.samples(Duration::from_secs(at_seconds)));
+        let text = exposition_of(&ledger.samples(Duration::from_secs(at_seconds)), &Default::default());
         for line in expected {
             assert!(text.lines().any(|found| found == *line), "{line} in\n{text}");
         }

@@ -185,11 +185,18 @@ fn response(status: StatusCode, fields: Fields) -> Response {
 /// What a query says; of an argument that is given twice the first counts.
 fn arguments(query: &str) -> Arguments {
     let mut arguments = Arguments::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        arguments.entry(decoded(name)).or_insert_with(|| decoded(value));
+    for (name, value) in pairs(query) {
+        arguments.entry(name).or_insert(value);
     }
     arguments
+}
+
+/// The arguments of a query, in its order.
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(name), decoded(value))
+    })
 }
 
 /// Without the percent signs and pluses of a query; what is none of both stays.
