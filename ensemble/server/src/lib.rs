@@ -37,7 +37,9 @@ mod report;
 mod roster;
 pub mod server;
 mod snapshots;
+mod tls;
 mod transfer;
 mod version;
 
 pub use member::{Addresses, Member, MemberError};
+pub use tls::TlsError;

@@ -23,6 +23,7 @@ use crate::recovery;
 use crate::report::{Bootstrap, Figures, Identity, Report};
 use crate::roster::Roster;
 use crate::snapshots;
+use crate::tls::TlsError;
 use crate::transfer::{transfer, transfer_before_stop};
 use crate::{exit, random};
 use ensemble_datatree::{DataTree, DigestMismatch};
@@ -62,6 +63,9 @@ pub enum MemberError {
     /// The configuration that was kept cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// There are no usable keys and certificates for a port.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A port cannot be bound.
     #[error("cannot listen: {0}")]
     Port(io::Error),
@@ -84,7 +88,7 @@ impl MemberError {
             }
             MemberError::Storage(_) | MemberError::Identity(_) => exit::DATA_DIRECTORY,
             MemberError::History(_) => exit::UNTRUSTED,
-            MemberError::Config(_) => exit::USAGE,
+            MemberError::Config(_) | MemberError::Tls(_) => exit::USAGE,
             MemberError::Port(_) => exit::PORT,
             MemberError::System(_) | MemberError::Halted(_) => exit::HALTED,
         }
@@ -98,8 +102,10 @@ pub struct Addresses {
     pub client: Option<SocketAddr>,
     /// The admin port.
     pub admin: Option<SocketAddr>,
-    /// The metrics port.
+    /// The metrics port; of two, the plain one.
     pub metrics: Option<SocketAddr>,
+    /// Of two metrics ports the one with TLS.
+    pub secure_metrics: Option<SocketAddr>,
 }
 
 /// A server on a thread of its own.
@@ -201,14 +207,15 @@ fn run_audited(
     let metrics = Arc::new(Metrics::new(volumes, Pauses::new(settings.pause_monitor.as_ref())));
     let shared = Arc::new(admin::Shared::new(metrics.clone(), settings.clone()));
     shared.check_token_file();
-    let ports = admin::start(shared.clone()).map_err(MemberError::Port)?;
+    let ports = admin::start(shared.clone())?;
     let monitor = settings.pause_monitor.clone().map(|config| pause::start(config, metrics.clone()));
     let _monitor = monitor.transpose().map_err(MemberError::System)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(MemberError::System)?;
     let clock = Clock::start();
     loop {
         let listening = |client| {
-            started(Addresses { client, admin: ports.admin, metrics: ports.metrics });
+            let (admin, metrics, secure_metrics) = (ports.admin, ports.metrics, ports.secure_metrics);
+            started(Addresses { client, admin, metrics, secure_metrics });
         };
         // First, and before anything in the directories is repaired: a port that is taken tells of a server that runs on them
         // and locks nothing, as ZooKeeper's do.

@@ -1,4 +1,4 @@
-//! The admin port (JSON, contract C1, C4, C5) and the metrics port, on a thread and a runtime of their own.
+//! The admin port (JSON, contract C1, C4, C5) and the metrics ports, each plain or with TLS, on a thread and a runtime of their own.
 //!
 //! The thread outlives the driver: while a server is rebuilt after its grant, or when its driver hangs, the ports still
 //! answer, and say so. It asks the driver by a bounded channel and waits a bounded time.
@@ -7,9 +7,10 @@ mod commands;
 mod port;
 mod status;
 
-use crate::config::Settings;
+use crate::config::{HttpPort, Settings};
 use crate::driver::Driver;
 use crate::log::CLIENTS;
+use crate::member::MemberError;
 use crate::metrics::Metrics;
 use crate::reconfigure::{ReconfigFailure, reconfig};
 use crate::report::{Figures, Report};
@@ -22,10 +23,11 @@ use axum::routing::{get, post};
 use ensemble_proto::reconfig::ReconfigRequest;
 use ensemble_proto::{ServerId, Zxid};
 use ensemble_zab::TransferRefusal;
-use futures::future::LocalBoxFuture;
+use futures::future::{LocalBoxFuture, join_all};
+use port::{Security, Service};
 use serde::Deserialize;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -195,10 +197,13 @@ fn token(file: &Path) -> io::Result<String> {
     }
 }
 
-/// Both ports, bound.
+/// Every port, bound.
 pub(crate) struct Ports {
     pub(crate) admin: Option<SocketAddr>,
+    /// The only metrics port, or the plain one of two.
     pub(crate) metrics: Option<SocketAddr>,
+    /// The other of two.
+    pub(crate) secure_metrics: Option<SocketAddr>,
     /// Ends the thread when dropped.
     _stop: oneshot::Sender<()>,
 }
@@ -206,28 +211,38 @@ pub(crate) struct Ports {
 /// Binds the ports and serves them on a new thread.
 ///
 /// # Errors
-/// When a port cannot be bound.
-pub(crate) fn start(shared: Arc<Shared>) -> io::Result<Ports> {
+/// When a port cannot be bound, or has no usable keys and certificates.
+pub(crate) fn start(shared: Arc<Shared>) -> Result<Ports, MemberError> {
     let (admin, metrics) = (shared.settings.admin.as_ref(), shared.settings.metrics.as_ref());
-    let idle_timeout = admin.map_or(REQUEST_TIMEOUT, |admin| admin.idle_timeout);
-    let admin = admin.map(|admin| port::bind(&admin.endpoint, "admin.serverPort")).transpose()?;
-    let metrics = metrics.map(|metrics| port::bind(&metrics.endpoint, "metricsProvider.httpPort")).transpose()?;
+    let ready = |http: &HttpPort, routes: Router, timeout| {
+        let service =
+            Service { routes, timeout, security: Security::new(&http.scheme)?, metrics: shared.metrics.clone() };
+        Ok::<_, MemberError>((port::bind(http).map_err(MemberError::Port)?, service))
+    };
+    let admin = admin.map(|admin| ready(&admin.port, admin_routes(shared.clone()), admin.idle_timeout)).transpose()?;
+    let metrics = metrics.into_iter().flat_map(|metrics| &metrics.ports);
+    let metrics: Vec<_> = metrics
+        .map(|http| ready(http, metrics_routes(shared.clone()), REQUEST_TIMEOUT))
+        .collect::<Result<_, MemberError>>()?;
     let (stop, stopped) = oneshot::channel::<()>();
+    let address = |port: Option<&(TcpListener, Service)>| port.and_then(|(listener, _)| listener.local_addr().ok());
     let ports = Ports {
-        admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
-        metrics: metrics.as_ref().and_then(|listener| listener.local_addr().ok()),
+        admin: address(admin.as_ref()),
+        metrics: address(metrics.first()),
+        secure_metrics: address(metrics.get(1)),
         _stop: stop,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(MemberError::System)?;
+    let serving = move || {
         runtime.block_on(async {
+            let ports = admin.into_iter().chain(metrics).map(|(listener, service)| port::serve(listener, service));
             tokio::select! {
-                () = port::serve(admin, admin_routes(shared.clone()), idle_timeout) => {}
-                () = port::serve(metrics, metrics_routes(shared), REQUEST_TIMEOUT) => {}
+                _ = join_all(ports) => {}
                 _ = stopped => {}
             }
         });
-    })?;
+    };
+    std::thread::Builder::new().name("admin".to_owned()).spawn(serving).map_err(MemberError::System)?;
     Ok(ports)
 }
 

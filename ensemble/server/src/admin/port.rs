@@ -1,7 +1,9 @@
-//! One HTTP port: bound, accepted on within limits, one request a connection.
+//! One HTTP port, plain or with TLS: bound, accepted on within limits, one request a connection.
 
-use crate::config::Endpoint;
+use crate::config::{HttpPort, Scheme};
+use crate::metrics::Metrics;
 use crate::quorum_port::ACCEPT_PAUSE;
+use crate::tls::{Handshakes, TlsError};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -11,13 +13,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
 /// Connections of one port at once. One more ends the oldest: who connects and never asks must not keep a probe out.
 const CONNECTIONS_MAX: usize = 64;
+/// The first byte of a TLS connection: a record of type handshake (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 22;
 
 /// Where a request came from.
 #[derive(Clone, Copy)]
@@ -57,26 +63,74 @@ impl Deadline {
     }
 }
 
-/// Binds a port; `key` names it in the error.
-pub(super) fn bind(endpoint: &Endpoint, key: &str) -> io::Result<std::net::TcpListener> {
+/// What a connection is told apart by, and how its handshake is held.
+#[derive(Clone)]
+pub(super) enum Security {
+    Plain,
+    Tls(Arc<Handshakes>),
+    /// Either, by the first byte.
+    Either(Arc<Handshakes>),
+}
+
+impl Security {
+    /// Reads keys and certificates.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(super) fn new(scheme: &Scheme) -> Result<Security, TlsError> {
+        let handshakes =
+            |tls: &crate::config::Tls| Handshakes::new(tls.clone(), std::time::Instant::now()).map(Arc::new);
+        match scheme {
+            Scheme::Http => Ok(Security::Plain),
+            Scheme::Https(tls) => handshakes(tls).map(Security::Tls),
+            Scheme::Either(tls) => handshakes(tls).map(Security::Either),
+        }
+    }
+
+    /// How the handshake of this connection is held, if it is to have one. Waits for the first byte where that decides.
+    async fn of(&self, stream: &TcpStream, metrics: &Metrics) -> io::Result<Option<&Handshakes>> {
+        match self {
+            Security::Plain => Ok(None),
+            Security::Tls(handshakes) => Ok(Some(handshakes)),
+            Security::Either(handshakes) => {
+                let mut first = [0];
+                let count = stream.peek(&mut first).await?;
+                let is_tls = count == 1 && first == [TLS_HANDSHAKE];
+                metrics.insecure_admin_count.inc_by(u64::from(!is_tls));
+                Ok(is_tls.then_some(handshakes))
+            }
+        }
+    }
+}
+
+/// Binds a port.
+pub(super) fn bind(port: &HttpPort) -> io::Result<std::net::TcpListener> {
+    let HttpPort { endpoint, key, .. } = port;
     let listener = std::net::TcpListener::bind((endpoint.host.as_str(), endpoint.port))
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
     listener.map_err(|e| io::Error::new(e.kind(), format!("{key} {}:{}: {e}", endpoint.host, endpoint.port)))
 }
 
-/// Serves a port; for ever, also when there is none. A connection is ended when it takes longer than `timeout`, from its beginning to the
-/// last byte of its answer.
-pub(super) async fn serve(listener: Option<std::net::TcpListener>, routes: Router, timeout: Duration) {
-    if let Some(listener) = listener {
-        match TcpListener::from_std(listener) {
-            Ok(listener) => accept(listener, routes, timeout).await,
-            Err(error) => tracing::error!(%error, "cannot serve an HTTP port"),
-        }
+/// What is served on a port, within which limits.
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) routes: Router,
+    /// A connection that takes longer, from its beginning to the last byte of its answer, is ended.
+    pub(super) timeout: Duration,
+    pub(super) security: Security,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Serves a port, for ever.
+pub(super) async fn serve(listener: std::net::TcpListener, service: Service) {
+    match TcpListener::from_std(listener) {
+        Ok(listener) => accept(listener, service).await,
+        Err(error) => tracing::error!(%error, "cannot serve an HTTP port"),
     }
     std::future::pending().await
 }
 
-async fn accept(listener: TcpListener, routes: Router, timeout: Duration) {
+async fn accept(listener: TcpListener, service: Service) {
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         match listener.accept().await {
@@ -87,8 +141,7 @@ async fn accept(listener: TcpListener, routes: Router, timeout: Duration) {
                 {
                     oldest.abort();
                 }
-                let routes = routes.clone().layer(Extension(Remote(address)));
-                open.push_back(tokio::spawn(answer(stream, routes, Deadline::new(timeout))).abort_handle());
+                open.push_back(tokio::spawn(answer(stream, address, service.clone())).abort_handle());
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept on an HTTP port");
@@ -99,23 +152,47 @@ async fn accept(listener: TcpListener, routes: Router, timeout: Duration) {
 }
 
 /// Answers the one request of a connection.
-async fn answer(stream: TcpStream, routes: Router, deadline: Deadline) {
-    let routes = routes.layer(Extension(deadline.clone()));
+async fn answer(stream: TcpStream, address: SocketAddr, service: Service) {
+    let Service { routes, timeout, security, metrics } = service;
+    let deadline = Deadline::new(timeout);
+    let routes = routes.layer(Extension(Remote(address))).layer(Extension(deadline.clone()));
+    let exchange = async {
+        match security.of(&stream, &metrics).await? {
+            None => http(stream, routes).await,
+            Some(handshakes) => {
+                let config = handshakes.config(std::time::Instant::now());
+                match TlsAcceptor::from(config).accept(stream).await {
+                    Ok(stream) => http(stream, routes).await,
+                    Err(error) => {
+                        metrics.unsuccessful_handshake.inc();
+                        Err(error)
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        ended = exchange => if let Err(error) = ended {
+            tracing::debug!(%address, %error, "an HTTP connection failed");
+        },
+        () = deadline.passed() => tracing::debug!(%address, "ended an HTTP connection that took too long"),
+    }
+}
+
+async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send, routes: Router) -> io::Result<()> {
     let exchange = http1::Builder::new()
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-    tokio::select! {
-        ended = exchange => if let Err(error) = ended {
-            tracing::debug!(%error, "an HTTP connection failed");
-        },
-        () = deadline.passed() => tracing::debug!("ended an HTTP connection that took too long"),
-    }
+    exchange.await.map_err(io::Error::other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Volumes;
+    use crate::pause::Pauses;
     use axum::routing::get;
+    use std::path::Path;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -130,7 +207,9 @@ mod tests {
             "long"
         };
         let routes = Router::new().route("/", get(async || "ok")).route("/long", get(long));
-        tokio::spawn(accept(listener, routes, REQUEST_TIMEOUT));
+        let metrics = Arc::new(Metrics::new(Volumes::new(Path::new("/"), Path::new("/")), Pauses::new(None)));
+        let service = Service { routes, timeout: REQUEST_TIMEOUT, security: Security::Plain, metrics };
+        tokio::spawn(accept(listener, service));
         address
     }
 

@@ -183,7 +183,7 @@ mod tests {
             &[("zookeeper.snapCount", "many"), ("zookeeper.none", "1")],
             &[
                 "2 problem tickTime (line 2): \"x\" is not a number of milliseconds from 1 to 3600000",
-                "4 problem sslQuorum (line 4): \"true\" is not supported (only \"false\" is): There is no TLS yet",
+                "4 problem sslQuorum (line 4): \"true\" is not supported (only \"false\" is): There is no TLS between servers yet",
                 "5 problem line 5: server.1: \"nonsense\" is not host:quorumPort:electionPort[:role][;[clientHost:]clientPort]",
                 "6 problem clientPort (line 6): \"y\" is not a port between 0 and 65535",
                 "- problem snapCount (command line): \"many\" is not a number, at least 2",

@@ -9,10 +9,12 @@ mod membership;
 mod myid;
 mod pattern;
 mod settings;
+mod tls;
 mod values;
 
 pub use membership::Ensemble;
 pub use settings::{Admin, Commands, Directories, Election, Endpoint, Metrics, Operator, PauseMonitor, Settings};
+pub use tls::{ClientAuth, HttpPort, Scheme, Tls};
 pub use values::Place;
 
 use ensemble_proto::ServerId;
@@ -248,12 +250,12 @@ mod tests {
             ("dataDir=/d\nelectionAlg=3", "fine"),
             (
                 "dataDir=/d\nsecureClientPort=2281",
-                "secureClientPort (line 2): \"2281\" is not supported: There is no TLS yet",
+                "secureClientPort (line 2): \"2281\" is not supported: There is no TLS for clients yet",
             ),
             ("dataDir=/d\nreconfigEnabled=1", "reconfigEnabled (line 2): \"1\" is not true or false"),
             (
                 "dataDir=/d\nssl.keyStore.location=/k",
-                "ssl.keyStore.location (line 2): \"/k\" is not supported: There is no TLS yet, neither for clients nor between servers nor on the admin port",
+                "ssl.keyStore.location (line 2): \"/k\" is not supported: There is no TLS yet, neither for clients nor between servers; the admin port takes some keys of `ssl.quorum.`",
             ),
             ("dataDir=/d\nserver.1=h:1:2\ngroup.1=1:x", "line 3: group.1: \"x\" is not the number of a server"),
             ("dataDir=/d\nserver.1=h:1:2\nserver.2=h:3:4\ngroup.1=1\nweight.1=2", "server 2 is in no group"),
@@ -350,8 +352,8 @@ mod tests {
             file,
             &["zookeeper.ssl.protocol=TLSv1.3"],
             show,
-            "ssl.protocol (command line): \"TLSv1.3\" is not supported: There is no TLS yet, neither for clients nor between servers nor on the \
-             admin port",
+            "ssl.protocol (command line): \"TLSv1.3\" is not supported: There is no TLS yet, neither for clients nor between servers; the admin port takes \
+             some keys of `ssl.quorum.`",
         );
     }
 

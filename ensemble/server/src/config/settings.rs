@@ -1,6 +1,7 @@
 //! Everything that the process does by configuration, with nothing left to interpret.
 
 use super::membership::Ensemble;
+use super::tls::{self, HttpPort};
 use super::values::Values;
 use super::{ConfigError, Note};
 use crate::admin::{OWN_ROUTES, REQUEST_TIMEOUT};
@@ -92,7 +93,7 @@ pub struct Settings {
     pub admin: Option<Admin>,
     /// ZooKeeper's commands on it.
     pub commands: Commands,
-    /// The metrics port; `None` when a provider without a port is configured.
+    /// The metrics ports; `None` when a provider without a port is configured.
     pub metrics: Option<Metrics>,
     /// `jvm.pause.*`; `None` when off.
     pub pause_monitor: Option<PauseMonitor>,
@@ -165,8 +166,8 @@ pub struct Election {
 /// The admin port.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// `admin.serverAddress` and `admin.serverPort`.
-    pub endpoint: Endpoint,
+    /// `admin.serverAddress` and `admin.serverPort`; `admin.forceHttps`, `admin.portUnification`, `admin.needClientAuth`.
+    pub port: HttpPort,
     /// `admin.idleTimeout`: what a connection may take. Differs from ZooKeeper: from its beginning to the end of its one answer, and 10 s
     /// unless set.
     pub idle_timeout: Duration,
@@ -187,11 +188,11 @@ pub struct Commands {
     pub uses_forwarded_for: bool,
 }
 
-/// The metrics port.
+/// The metrics ports.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// `metricsProvider.httpHost` and `metricsProvider.httpPort`.
-    pub endpoint: Endpoint,
+    /// One or two: `metricsProvider.httpHost`, `metricsProvider.httpPort` and `metricsProvider.httpsPort`.
+    pub ports: Vec<HttpPort>,
     /// `metricsProvider.exportJvmInfo`: what is of every process, and compatibility values for what is of a JVM, is shown too.
     pub export_jvm_info: bool,
 }
@@ -327,9 +328,9 @@ impl Settings {
             session_timeout_max_ms,
             committed_log_max: values.number("commitLogCount", 500, 0, 1 << 24, "a number from 0 to 16777216")?,
             election: election(values, tick, init_limit, sync_limit)?,
-            admin: admin(values)?,
+            admin: admin(values, notes)?,
             commands: commands(values)?,
-            metrics: metrics(values)?,
+            metrics: metrics(values, notes)?,
             pause_monitor: pause_monitor(values)?,
             operator,
             token_file: values.text("ensemble.adminTokenFile").map(PathBuf::from),
@@ -422,8 +423,12 @@ fn milliseconds(values: &Values, key: &str, default: u64) -> Result<Duration, Co
 }
 
 fn endpoint(values: &Values, host: &str, port: &str, default_port: u16) -> Result<Endpoint, ConfigError> {
-    let host = values.text(host).unwrap_or("0.0.0.0").trim_matches(['[', ']']).to_owned();
-    Ok(Endpoint { host, port: values.number(port, default_port, 0, u16::MAX, PORT)? })
+    Ok(Endpoint { host: self::host(values, host), port: values.number(port, default_port, 0, u16::MAX, PORT)? })
+}
+
+/// A host without the brackets of an IPv6 address; all addresses unless given.
+fn host(values: &Values, key: &str) -> String {
+    values.text(key).unwrap_or("0.0.0.0").trim_matches(['[', ']']).to_owned()
 }
 
 fn client(values: &Values) -> Result<Option<Endpoint>, ConfigError> {
@@ -469,10 +474,12 @@ fn election(values: &Values, tick: Duration, init_limit: u32, sync_limit: u32) -
     })
 }
 
-fn admin(values: &Values) -> Result<Option<Admin>, ConfigError> {
-    let endpoint = endpoint(values, "admin.serverAddress", "admin.serverPort", 8080)?;
+fn admin(values: &Values, notes: &mut Vec<Note>) -> Result<Option<Admin>, ConfigError> {
+    const PORT_KEY: &str = "admin.serverPort";
+    let endpoint = endpoint(values, "admin.serverAddress", PORT_KEY, 8080)?;
+    let port = HttpPort { endpoint, scheme: tls::admin(values, notes)?, key: PORT_KEY };
     let idle_timeout = milliseconds(values, "admin.idleTimeout", REQUEST_TIMEOUT.as_millis() as u64)?;
-    Ok(values.flag("admin.enableServer", true)?.then_some(Admin { endpoint, idle_timeout }))
+    Ok(values.flag("admin.enableServer", true)?.then_some(Admin { port, idle_timeout }))
 }
 
 /// The log that there is goes where all lines go.
@@ -528,11 +535,13 @@ fn without_secrets(text: &str) -> String {
 }
 
 /// Differs from ZooKeeper: metrics are on unless a provider without a port is named.
-fn metrics(values: &Values) -> Result<Option<Metrics>, ConfigError> {
-    let endpoint = endpoint(values, "metricsProvider.httpHost", "metricsProvider.httpPort", 7000)?;
+fn metrics(values: &Values, notes: &mut Vec<Note>) -> Result<Option<Metrics>, ConfigError> {
     let export_jvm_info = values.flag("metricsProvider.exportJvmInfo", true)?;
     match values.text("metricsProvider.className") {
-        None | Some(PROMETHEUS_PROVIDER) => Ok(Some(Metrics { endpoint, export_jvm_info })),
+        None | Some(PROMETHEUS_PROVIDER) => {
+            let ports = tls::metrics(values, &host(values, "metricsProvider.httpHost"), notes)?;
+            Ok(Some(Metrics { ports, export_jvm_info }))
+        }
         Some(DEFAULT_PROVIDER | NULL_PROVIDER) => Ok(None),
         Some(_) => Err(values.wrong("metricsProvider.className", "a metrics provider of ZooKeeper")),
     }

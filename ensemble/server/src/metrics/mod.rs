@@ -119,6 +119,8 @@ shell! {
         restore_rate_limited_count,
         restore_error_count,
         ensemble_requests_too_large_total,
+        unsuccessful_handshake,
+        insecure_admin_count,
     }
     summaries {
         fsynctime,

@@ -257,6 +257,13 @@ pub const TABLE: &[Metric] = &[
     ),
     zookeeper("restore_rate_limited_count", Counter, "Admin commands restore that came too soon after the one before"),
     zookeeper("restore_error_count", Counter, "Admin commands restore that were refused, as all are"),
+    // The ports for people and programs.
+    zookeeper("unsuccessful_handshake", Counter, "TLS handshakes of the admin and metrics ports that failed"),
+    zookeeper(
+        "insecure_admin_count",
+        Counter,
+        "Connections without TLS to an admin or metrics port that takes both kinds",
+    ),
     // The process.
     zookeeper("open_file_descriptor_count", Gauge, "Open file descriptors"),
     zookeeper("max_file_descriptor_count", Gauge, "File descriptors that the process may have open"),
@@ -371,12 +378,10 @@ pub const ABSENT: &[(&str, &str)] = &[
     ),
     ("connection_token_deficit", "there is no connection throttle by tokens"),
     ("connection_drop_probability", "there is no connection throttle by tokens"),
-    ("unsuccessful_handshake", "there is no TLS yet"),
-    ("insecure_admin_count", "there is no TLS yet"),
-    ("tls_handshake_exceeded", "there is no TLS yet"),
-    ("outstanding_tls_handshake", "there is no TLS yet"),
-    ("non_mtls_remote_conn_count", "there is no TLS yet"),
-    ("non_mtls_local_conn_count", "there is no TLS yet"),
+    ("tls_handshake_exceeded", "there is no TLS for clients yet"),
+    ("outstanding_tls_handshake", "there is no TLS for clients yet"),
+    ("non_mtls_remote_conn_count", "there is no TLS for clients yet"),
+    ("non_mtls_local_conn_count", "there is no TLS for clients yet"),
     ("skip_learner_request_to_next_processor_count", "there is no chain of request processors"),
     ("requests_not_forwarded_to_commit_processor", "there is no chain of request processors"),
     (

@@ -28,6 +28,7 @@ mod read_only;
 mod reconfigure;
 mod recovery;
 mod synchronisation;
+mod tls;
 mod tools;
 mod transfer;
 mod volumes;

@@ -32,6 +32,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("ensemble_pauses_total", "src/pause/ledger.rs"),
     ("ensemble_pause_seconds_total", "src/pause/ledger.rs"),
     ("ensemble_pause_seconds_max", "src/pause/ledger.rs"),
+    ("unsuccessful_handshake", "tests/loopback/tls.rs"),
+    ("insecure_admin_count", "tests/loopback/tls.rs"),
     ("quit_leading_due_to_disloyal_voter", "../zab/tests/measures.rs"),
 ];
 

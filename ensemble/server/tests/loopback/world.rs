@@ -103,6 +103,10 @@ impl Server {
         self.addresses().admin.unwrap()
     }
 
+    pub(crate) fn secure_metrics_port(&self) -> Option<SocketAddr> {
+        self.addresses().secure_metrics
+    }
+
     pub(crate) fn metrics_port(&self) -> SocketAddr {
         self.addresses().metrics.unwrap()
     }
