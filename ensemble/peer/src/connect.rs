@@ -26,6 +26,11 @@ impl Peer {
             tracing::debug!(address, "refusing a client: there is no leader");
             return self.close_client(id);
         }
+        if self.is_closed_to_clients() {
+            self.counters.clients_unserved += 1;
+            tracing::debug!(address, "refusing a client: the leader serves nobody (leaderServes)");
+            return self.close_client(id);
+        }
         let (seen, zxid) = (request.last_zxid_seen, self.tree.last_zxid());
         if seen > zxid && !self.mutants.behind_client() {
             tracing::warn!(target: CLIENTS, address, session = %request.session, %seen, %zxid, "refusing a client that has seen more than this server has");

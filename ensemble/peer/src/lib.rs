@@ -25,6 +25,7 @@
 //! It must not know sockets, files, threads or Kubernetes. Sources: `PrepRequestProcessor`, `CommitProcessor`,
 //! `FinalRequestProcessor`, `FollowerRequestProcessor`, `LearnerHandler` of Apache ZooKeeper 3.9.
 
+mod admission;
 mod apply;
 mod audit;
 mod client;
@@ -48,6 +49,7 @@ mod transfer;
 mod watch;
 mod watch_requests;
 
+pub use admission::Admission;
 pub use audit::{Audit, AuditAsker, AuditOperation};
 pub use configuration::alone;
 pub use details::{Activity, Expiries, WatchSummary};
@@ -117,6 +119,8 @@ pub struct Config {
     pub reaping: Reaping,
     /// `standaloneEnabled`: an ensemble keeps two voters at least.
     pub standalone_enabled: bool,
+    /// Who is served at all.
+    pub admission: Admission,
 }
 
 /// How a leader deletes container znodes that are empty, and TTL znodes whose time is over.

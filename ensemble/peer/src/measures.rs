@@ -25,6 +25,12 @@ pub struct Measures {
     pub request_throttle_wait_count: u64,
     /// Auth packets that failed.
     pub auth_failed_count: u64,
+    /// Auth packets of scheme `ensemble` with a name of this ensemble.
+    pub ensemble_auth_success: u64,
+    /// With the name of another.
+    pub ensemble_auth_fail: u64,
+    /// With no name, or where any is taken.
+    pub ensemble_auth_skip: u64,
     /// Bytes to clients, framed, watch events included.
     pub response_bytes: u64,
     /// Bytes of watch events, framed.

@@ -90,6 +90,9 @@ impl Peer {
             return;
         }
         let timeout_ms = client.timeout_ms;
+        if header.op != OpCode::Auth.code() && self.turn_away(now, id, header.xid) {
+            return;
+        }
         self.idle.touch(id, now.elapsed, Duration::from_millis(timeout_ms as u64));
         let is_no_sign = self.mutants.ping_is_no_sign() && header.op == OpCode::Ping.code();
         if !is_no_sign && let Err(code) = self.touch(now, session, timeout_ms) {
@@ -263,6 +266,9 @@ impl Peer {
         let Ok(request) = AuthRequest::decode(&mut reader) else {
             return self.reject_client(id, "the auth request does not decode");
         };
+        if request.scheme == "ensemble" && self.check_ensemble_name(now, id, xid, request.auth).is_some() {
+            return;
+        }
         let Some(client) = self.clients.get_mut(id) else { return };
         let added = match &*request.scheme {
             "digest" => digest_identities(request.auth, self.config.super_digest.as_deref()),
@@ -291,7 +297,8 @@ impl Peer {
         self.answer(now, id, xid, zxid, code);
     }
 
-    fn answer(&mut self, now: Now, id: ClientId, xid: i32, zxid: Zxid, code: ErrorCode) {
+    /// The same, with another zxid.
+    pub(crate) fn answer(&mut self, now: Now, id: ClientId, xid: i32, zxid: Zxid, code: ErrorCode) {
         let mut bytes = Vec::new();
         reply(&mut bytes, xid, zxid, code, |_| ());
         self.push_slot(id, Slot::Done { reply: bytes });

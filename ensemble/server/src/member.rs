@@ -410,6 +410,7 @@ fn peer_config(settings: &Settings) -> ensemble_peer::Config {
         sessionless_timeout: settings.sessionless_timeout,
         reaping: settings.reaping.clone(),
         standalone_enabled: settings.ensemble.standalone_enabled,
+        admission: settings.admission.clone(),
     }
 }
 

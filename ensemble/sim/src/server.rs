@@ -196,6 +196,7 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, membership: Membership, mutant
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
         standalone_enabled: false,
+        admission: ensemble_peer::Admission::default(),
     }
 }
 

@@ -450,6 +450,7 @@ fn peer(id: i64, membership: &Membership, now: Now, trusted: bool, change: &impl
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
         standalone_enabled: false,
+        admission: ensemble_peer::Admission::default(),
     };
     change(&mut config);
     let history = History {

@@ -3,6 +3,7 @@
 //! [`load`] reads all three and yields [`Settings`], in which nothing is left to interpret. Names and defaults are
 //! ZooKeeper's; [`keys`] lists every key and what becomes of it.
 
+mod admission;
 pub mod check;
 pub mod keys;
 mod membership;

@@ -1,5 +1,6 @@
 //! Everything that the process does by configuration, with nothing left to interpret.
 
+use super::admission;
 use super::membership::Ensemble;
 use super::tls::{self, HttpPort};
 use super::values::Values;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub audit: bool,
     /// `enforceQuota`.
     pub enforce_quota: bool,
+    /// `leaderServes`, `enforce.auth.*`, `ensembleAuthName`.
+    pub admission: ensemble_peer::Admission,
     /// `extendedTypesEnabled`.
     pub extended_types: bool,
     /// `localSessionsUpgradingEnabled`.
@@ -313,6 +316,7 @@ impl Settings {
             local_sessions: values.flag("localSessionsEnabled", false)?,
             audit: audit(values)?,
             enforce_quota: values.flag("enforceQuota", false)?,
+            admission: admission::read(values)?,
             extended_types: values.flag("extendedTypesEnabled", false)?,
             local_sessions_upgrading: values.flag("localSessionsUpgradingEnabled", false)?,
             global_outstanding_limit: values.number("globalOutstandingLimit", 1000, 1, usize::MAX, POSITIVE)?,

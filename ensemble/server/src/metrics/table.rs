@@ -104,6 +104,17 @@ pub const TABLE: &[Metric] = &[
         "Times that a client connection was not read on because globalOutstandingLimit was reached",
     ),
     zookeeper("auth_failed_count", Gauge, "Auth requests that failed"),
+    zookeeper("ensemble_auth_success", Counter, "Auth requests of scheme ensemble with a name of ensembleAuthName"),
+    zookeeper(
+        "ensemble_auth_fail",
+        Counter,
+        "Auth requests of scheme ensemble with another name: the client was sent away",
+    ),
+    zookeeper(
+        "ensemble_auth_skip",
+        Counter,
+        "Auth requests of scheme ensemble without a name, or where there are no names",
+    ),
     zookeeper(
         "readlatency",
         Advanced,
@@ -364,9 +375,6 @@ pub const ABSENT: &[(&str, &str)] = &[
     ("response_packet_cache_misses", "there is no response cache"),
     ("response_packet_get_children_cache_hits", "there is no response cache"),
     ("response_packet_get_children_cache_misses", "there is no response cache"),
-    ("ensemble_auth_success", "servers do not authenticate each other yet"),
-    ("ensemble_auth_fail", "servers do not authenticate each other yet"),
-    ("ensemble_auth_skip", "servers do not authenticate each other yet"),
     ("throttled_ops", "no request is answered THROTTLEDOP: a connection is not read on instead"),
     ("request_throttle_queue_time_ms", "nothing is queued for a throttler: a connection is not read on instead"),
     ("stale_requests", "the requests of a connection that is gone are dropped with it, uncounted"),
