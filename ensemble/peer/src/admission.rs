@@ -1,12 +1,13 @@
 //! Who is served at all, before any ACL is asked: by the office of this server, by the name of the ensemble that a client means, by how it has
-//! authenticated.
+//! authenticated; and by how much others ask for at the same time.
 //!
-//! Sources: `Leader.java` (`leaderServes`), `EnsembleAuthenticationProvider.java`, `AuthenticationHelper.java` of Apache ZooKeeper 3.9.
+//! Sources: `Leader.java` (`leaderServes`), `EnsembleAuthenticationProvider.java`, `AuthenticationHelper.java`, `ZooKeeperServer.java` (`largeRequestThreshold`) of Apache ZooKeeper 3.9.
 
 use crate::client::Slot;
+use crate::connect_throttle::{ConnectThrottle, Wanted};
 use crate::{CLIENTS, ClientId, Peer};
 use ensemble_proto::quorum::AuthId;
-use ensemble_proto::{ErrorCode, Now, Zxid};
+use ensemble_proto::{ErrorCode, Now, SessionId, Zxid};
 use ensemble_zab::Role;
 
 /// As much of the name of an ensemble that a client means is logged: it is the client's word.
@@ -23,6 +24,19 @@ pub struct Admission {
     /// `ensembleAuthName`: the names of this ensemble, of which a client that authenticates by scheme `ensemble` must mean one; empty for any name. `None`:
     /// there is no such scheme.
     pub ensemble_names: Option<Vec<String>>,
+    /// How many handshakes are taken in a time; `None` is no limit.
+    pub connect_throttle: Option<ConnectThrottle>,
+    /// What unanswered large requests may come to; `None` is no limit.
+    pub large_requests: Option<LargeRequests>,
+}
+
+/// The limit of large requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LargeRequests {
+    /// A request of more bytes is large (`largeRequestThreshold`).
+    pub threshold: usize,
+    /// Bytes that unanswered large requests may have together; one more ends its connection (`largeRequestMaxBytes`).
+    pub bytes_max: usize,
 }
 
 /// What came of an auth packet of scheme `ensemble`.
@@ -50,7 +64,45 @@ impl Admission {
     }
 }
 
+impl Admission {
+    /// What a request of so many bytes counts against the limit of large ones.
+    pub(crate) fn large_bytes(&self, bytes: usize) -> usize {
+        self.large_requests.filter(|limit| bytes > limit.threshold).map_or(0, |_| bytes)
+    }
+}
+
 impl Peer {
+    /// Whether the handshake comes too soon after others; says so.
+    pub(crate) fn is_throttled(&mut self, now: Now, session: SessionId) -> bool {
+        let wanted = match session {
+            SessionId(0) if self.begins_local_sessions() => Wanted::Local,
+            SessionId(0) => Wanted::Global,
+            _ => Wanted::Renew,
+        };
+        let Some(bucket) = &mut self.connect_bucket else { return false };
+        let is_admitted = bucket.admits(now.elapsed, wanted);
+        self.measures.connection_drop_probability = bucket.drop_chance();
+        if is_admitted {
+            self.measures.connection_token_deficit.observe(now.elapsed, bucket.deficit() as f64);
+        } else {
+            self.measures.connections_throttled += 1;
+        }
+        !is_admitted
+    }
+
+    /// Ends the connection of a client whose large request is one too many. Whether it did.
+    pub(crate) fn refuse_large(&mut self, id: ClientId, bytes: usize) -> bool {
+        let admission = &self.config.admission;
+        let (large, bytes_max) =
+            (admission.large_bytes(bytes), admission.large_requests.map_or(0, |limit| limit.bytes_max));
+        if large == 0 || self.large_bytes + large <= bytes_max {
+            return false;
+        }
+        self.measures.large_requests_rejected += 1;
+        self.reject_client(id, "a large request, while others that are not answered come to largeRequestMaxBytes");
+        true
+    }
+
     /// Whether this server's office keeps clients away.
     pub(crate) fn is_closed_to_clients(&self) -> bool {
         self.config.admission.is_leader_closed && self.office == Some(Role::Leading) && !self.config.zab.standalone

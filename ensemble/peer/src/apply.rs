@@ -303,7 +303,7 @@ impl Peer {
         let refusal = Refusal { is_local: self.local.contains(record.header.session) };
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(slot) = client.slots.iter_mut().find(|slot| matches!(slot, Slot::InFlight { .. })) else { return };
-        let Slot::InFlight { xid, op, since } = *slot else { return };
+        let Slot::InFlight { xid, op, since, large_bytes } = *slot else { return };
         assert_eq!(xid, record.header.cxid, "answers to writes come in the order of the writes");
         let mut bytes = Vec::with_capacity(128);
         reply(&mut bytes, xid, record.header.zxid, refusal.code(op, outcome.error), |out| {
@@ -312,6 +312,7 @@ impl Peer {
             }
         });
         *slot = Slot::Done { reply: bytes };
+        self.large_bytes -= large_bytes;
         let took = now.elapsed.saturating_sub(since);
         self.counters.latency.record(took);
         self.measures.updatelatency.observe_ms(now.elapsed, took);

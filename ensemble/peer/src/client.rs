@@ -5,7 +5,7 @@
 //! write, and before any later one is applied. Writes are sent to the leader when they arrive. Notifications do not
 //! queue: they are written when the change is applied, which is before any reply that shows it.
 
-use crate::{Activity, ClientId};
+use crate::{Activity, Admission, ClientId};
 use bytes::Bytes;
 use ensemble_proto::quorum::AuthId;
 use ensemble_proto::{Now, SessionId};
@@ -35,7 +35,7 @@ pub(crate) enum Phase {
 /// A request that has not been answered yet.
 pub(crate) enum Slot {
     /// A write on its way; answered when its transaction is applied.
-    InFlight { xid: i32, op: i32, since: Duration },
+    InFlight { xid: i32, op: i32, since: Duration, large_bytes: usize },
     /// A sync on its way; answered when the leader has confirmed it.
     Sync { xid: i32, path: String, since: Duration },
     /// A write or sync behind a sync: sent to the leader when it reaches the head. A sync waits for a quorum, and a write
@@ -49,6 +49,18 @@ pub(crate) enum Slot {
     Close,
 }
 
+impl Slot {
+    /// What it counts against the limit of large requests: the bytes that are kept for it.
+    pub(crate) fn large_bytes(&self, admission: &Admission) -> usize {
+        match self {
+            Slot::InFlight { large_bytes, .. } => *large_bytes,
+            Slot::Deferred(outgoing) => outgoing.large_bytes,
+            Slot::Waiting { frame, .. } => admission.large_bytes(frame.len()),
+            Slot::Sync { .. } | Slot::Done { .. } | Slot::Close => 0,
+        }
+    }
+}
+
 /// A write or sync for the leader, with the identities that it came with.
 #[derive(Clone)]
 pub(crate) struct Outgoing {
@@ -60,6 +72,8 @@ pub(crate) struct Outgoing {
     pub(crate) since: Duration,
     /// What a sync is answered with; `None` for a write.
     pub(crate) sync_path: Option<String>,
+    /// What it counts against the limit of large requests.
+    pub(crate) large_bytes: usize,
 }
 
 pub(crate) struct Client {

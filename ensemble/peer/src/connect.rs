@@ -31,6 +31,10 @@ impl Peer {
             tracing::debug!(address, "refusing a client: the leader serves nobody (leaderServes)");
             return self.close_client(id);
         }
+        if self.is_throttled(now, request.session) {
+            tracing::info!(target: CLIENTS, address, session = %request.session, "refusing a client: too many handshakes (connection_throttle_tokens)");
+            return self.close_client(id);
+        }
         let (seen, zxid) = (request.last_zxid_seen, self.tree.last_zxid());
         if seen > zxid && !self.mutants.behind_client() {
             tracing::warn!(target: CLIENTS, address, session = %request.session, %seen, %zxid, "refusing a client that has seen more than this server has");
@@ -61,7 +65,8 @@ impl Peer {
         let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
         let Some(client) = self.clients.get(id) else { return };
         let (op, identities) = (OpCode::CreateSession.code(), client.identities.clone());
-        self.write(now, id, Outgoing { session, xid: 0, op, body, identities, since: now.elapsed, sync_path: None });
+        let since = now.elapsed;
+        self.write(now, id, Outgoing { session, xid: 0, op, body, identities, since, sync_path: None, large_bytes: 0 });
     }
 
     fn attach(&mut self, now: Now, id: ClientId, session: SessionId, timeout_ms: i32, given: &[u8]) {
@@ -117,7 +122,8 @@ impl Peer {
             body.string("/");
             let (op, body) = (OpCode::Sync.code(), body.into());
             let since = now.elapsed;
-            self.sync(now, id, Outgoing { session, xid: 0, op, body, identities, since, sync_path: None });
+            let outgoing = Outgoing { session, xid: 0, op, body, identities, since, sync_path: None, large_bytes: 0 };
+            self.sync(now, id, outgoing);
         } else {
             self.answer_connect(now, id, valid.then_some(session));
         }

@@ -31,6 +31,7 @@ mod audit;
 mod client;
 mod configuration;
 mod connect;
+mod connect_throttle;
 mod details;
 mod expiry;
 mod leader;
@@ -49,9 +50,10 @@ mod transfer;
 mod watch;
 mod watch_requests;
 
-pub use admission::Admission;
+pub use admission::{Admission, LargeRequests};
 pub use audit::{Audit, AuditAsker, AuditOperation};
 pub use configuration::alone;
+pub use connect_throttle::{ConnectThrottle, Weights};
 pub use details::{Activity, Expiries, WatchSummary};
 pub use measures::{Measures, Sizes};
 pub use mutants::Mutants;
@@ -63,6 +65,7 @@ pub use status::{ClientStatus, Status};
 use audit::Asked;
 use bytes::Bytes;
 use client::Clients;
+use connect_throttle::Bucket;
 use details::DigestLog;
 use ensemble_datatree::{DataTree, Loader, Walk};
 use ensemble_proto::durable::{LogSlice, Ticket, Write};
@@ -332,6 +335,10 @@ pub struct Peer {
     reconfiguration: Option<Reconfiguration>,
     /// Unanswered requests of all clients.
     outstanding: usize,
+    /// Bytes of those of them that are large.
+    large_bytes: usize,
+    /// What handshakes take tokens from, where that is limited.
+    connect_bucket: Option<Bucket>,
     paused: Vec<ClientId>,
     counters: Counters,
     measures: Measures,
@@ -380,6 +387,12 @@ impl Peer {
             digest_log: DigestLog::default(),
             reconfiguration: None,
             outstanding: 0,
+            large_bytes: 0,
+            connect_bucket: config
+                .admission
+                .connect_throttle
+                .clone()
+                .map(|throttle| Bucket::new(throttle, now.elapsed, seed)),
             paused: Vec::new(),
             counters: Counters::default(),
             measures: Measures::default(),

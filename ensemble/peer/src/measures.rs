@@ -25,6 +25,14 @@ pub struct Measures {
     pub request_throttle_wait_count: u64,
     /// Auth packets that failed.
     pub auth_failed_count: u64,
+    /// Handshakes that were refused because there were too many.
+    pub connections_throttled: u64,
+    /// The chance of a handshake to be refused by chance, 0 to 1.
+    pub connection_drop_probability: f64,
+    /// Tokens that are missing in the bucket of handshakes, after each that was taken.
+    pub connection_token_deficit: Summary,
+    /// Requests that ended their connection because they were large, and others too.
+    pub large_requests_rejected: u64,
     /// Auth packets of scheme `ensemble` with a name of this ensemble.
     pub ensemble_auth_success: u64,
     /// With the name of another.

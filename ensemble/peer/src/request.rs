@@ -93,6 +93,9 @@ impl Peer {
         if header.op != OpCode::Auth.code() && self.turn_away(now, id, header.xid) {
             return;
         }
+        if self.refuse_large(id, frame.len()) {
+            return;
+        }
         self.idle.touch(id, now.elapsed, Duration::from_millis(timeout_ms as u64));
         let is_no_sign = self.mutants.ping_is_no_sign() && header.op == OpCode::Ping.code();
         if !is_no_sign && let Err(code) = self.touch(now, session, timeout_ms) {
@@ -149,6 +152,7 @@ impl Peer {
         body: &[u8],
         sync_path: Option<String>,
     ) {
+        let frame_bytes = RequestHeader::BYTES + body.len();
         let Some(client) = self.clients.get(id) else { return };
         let outgoing = Outgoing {
             session,
@@ -157,6 +161,7 @@ impl Peer {
             body: Bytes::copy_from_slice(body),
             identities: client.identities.clone(),
             since: now.elapsed,
+            large_bytes: if sync_path.is_none() { self.config.admission.large_bytes(frame_bytes) } else { 0 },
             sync_path,
         };
         match client.barriers {
@@ -167,14 +172,14 @@ impl Peer {
 
     /// Sends a write or sync to the leader.
     fn dispatch(&mut self, now: Now, id: ClientId, mut outgoing: Outgoing, place: Place) {
-        let Outgoing { xid, op, since, .. } = outgoing;
+        let Outgoing { xid, op, since, large_bytes, .. } = outgoing;
         match outgoing.sync_path.take() {
             Some(path) => {
                 self.place_slot(id, Slot::Sync { xid, path, since }, place);
                 self.sync(now, id, outgoing);
             }
             None => {
-                self.place_slot(id, Slot::InFlight { xid, op, since }, place);
+                self.place_slot(id, Slot::InFlight { xid, op, since, large_bytes }, place);
                 self.write(now, id, outgoing);
             }
         }
@@ -313,6 +318,7 @@ impl Peer {
     fn place_slot(&mut self, id: ClientId, slot: Slot, place: Place) {
         if let Some(client) = self.clients.get_mut(id) {
             client.barriers += usize::from(matches!(slot, Slot::Sync { .. } | Slot::Deferred(_)));
+            self.large_bytes += slot.large_bytes(&self.config.admission);
             match place {
                 Place::Front => client.slots.push_front(slot),
                 Place::Back => client.slots.push_back(slot),
@@ -331,6 +337,7 @@ impl Peer {
             }
             let Some(slot) = client.slots.pop_front() else { break };
             self.outstanding -= 1;
+            self.large_bytes -= slot.large_bytes(&self.config.admission);
             match slot {
                 Slot::Done { reply } => {
                     client.output.extend_from_slice(&reply);
@@ -445,6 +452,7 @@ impl Peer {
         client.barriers = 0;
         self.outstanding -= slots.len();
         for slot in slots {
+            self.large_bytes -= slot.large_bytes(&self.config.admission);
             if let Slot::Deferred(outgoing) = slot
                 && outgoing.sync_path.is_none()
             {
@@ -465,7 +473,9 @@ impl Peer {
         self.clients.unbind(id);
         if let Some(client) = self.clients.get_mut(id) {
             self.outstanding -= client.slots.len();
-            client.slots.clear();
+            for slot in client.slots.drain(..) {
+                self.large_bytes -= slot.large_bytes(&self.config.admission);
+            }
             client.barriers = 0;
             client.backlog.clear();
         }

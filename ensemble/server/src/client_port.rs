@@ -117,7 +117,7 @@ fn accept(driver: &Rc<Driver>, stream: TcpStream, address: SocketAddr) {
     let port = &driver.clients;
     driver.metrics.connection_request_count.inc();
     if !port.admit(address.ip()) {
-        driver.metrics.connection_rejected.inc();
+        driver.metrics.connections_refused.inc();
         tracing::warn!(target: CLIENTS, %address, "refusing a client: too many connections");
         return;
     }

@@ -82,6 +82,8 @@ macro_rules! shell {
         pub(crate) struct Metrics {
             volumes: Volumes,
             pub(crate) pauses: Pauses,
+            /// Of `connection_rejected` those that the client port refused.
+            pub(crate) connections_refused: Counter,
             $(pub(crate) $counter: Counter,)*
             $(pub(crate) $summary: Shared,)*
         }
@@ -92,6 +94,7 @@ macro_rules! shell {
                 Metrics {
                     volumes,
                     pauses,
+                    connections_refused: Counter::default(),
                     $($counter: Counter::default(),)*
                     $($summary: Shared::new(origin),)*
                 }
@@ -110,7 +113,6 @@ macro_rules! shell {
 shell! {
     counters {
         connection_request_count,
-        connection_rejected,
         connection_drop_count,
         bytes_received_count,
         sync_processor_request_queued,
@@ -165,6 +167,10 @@ impl Metrics {
 
     fn samples(&self, figures: Option<&Figures>) -> Vec<Sample> {
         let mut samples = figures.map_or_else(Vec::new, report::samples);
+        samples.extend(figures.map(|figures| {
+            let refused = self.connections_refused.get() + figures.measures.connections_throttled;
+            Sample::count("connection_rejected", refused)
+        }));
         samples.extend(self.of_shell());
         samples.extend(self.pauses.samples());
         samples.extend(process::samples(&self.volumes));

@@ -85,7 +85,26 @@ pub const TABLE: &[Metric] = &[
     zookeeper("num_alive_connections", Gauge, "Client connections"),
     zookeeper("outstanding_requests", Gauge, "Requests that are not answered yet"),
     zookeeper("connection_request_count", Counter, "Client connections that were attempted"),
-    zookeeper("connection_rejected", Counter, "Client connections refused by maxClientCnxns or maxCnxns"),
+    zookeeper(
+        "connection_rejected",
+        Counter,
+        "Client connections refused by maxClientCnxns, maxCnxns or connection_throttle_tokens",
+    ),
+    zookeeper(
+        "connection_token_deficit",
+        Basic,
+        "Tokens of connection_throttle_tokens that are missing, after each handshake that was taken",
+    ),
+    zookeeper(
+        "connection_drop_probability",
+        Gauge,
+        "The chance of a handshake to be refused by connection_throttle_freeze_time, 0 to 1",
+    ),
+    zookeeper(
+        "large_requests_rejected",
+        Counter,
+        "Client connections ended for a request above largeRequestThreshold while others came to largeRequestMaxBytes",
+    ),
     zookeeper("connection_drop_count", Counter, "Client connections that ended, whoever ended them"),
     zookeeper(
         "connection_revalidate_count",
@@ -380,12 +399,6 @@ pub const ABSENT: &[(&str, &str)] = &[
     ("stale_requests", "the requests of a connection that is gone are dropped with it, uncounted"),
     ("stale_requests_dropped", "the requests of a connection that is gone are dropped with it, uncounted"),
     ("stale_replies", "the answers of a connection that is gone are dropped with it, uncounted"),
-    (
-        "large_requests_rejected",
-        "there is no limit for large requests beside jute.maxbuffer; see ensemble_requests_too_large_total",
-    ),
-    ("connection_token_deficit", "there is no connection throttle by tokens"),
-    ("connection_drop_probability", "there is no connection throttle by tokens"),
     ("tls_handshake_exceeded", "there is no TLS for clients yet"),
     ("outstanding_tls_handshake", "there is no TLS for clients yet"),
     ("non_mtls_remote_conn_count", "there is no TLS for clients yet"),
