@@ -58,7 +58,7 @@ fn try_run(options: &Options) -> anyhow::Result<()> {
     let mut members = Vec::new();
     for id in 1..=options.members {
         let file = write_config(&root.join(format!("server-{id}")), id, &lines)?;
-        let (settings, _) = config::load(&file, &[], None)?;
+        let (settings, _) = config::load(&file, &[], None, None)?;
         members.push(Member::start(settings)?);
     }
     let connect: Vec<_> = (0..options.members).map(|n| format!("127.0.0.1:{}", options.client_port + n)).collect();

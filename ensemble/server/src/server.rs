@@ -20,6 +20,9 @@ pub struct Options {
     /// Position in a StatefulSet: with ensemble.myidOffset it makes the server's id
     #[arg(long, env = "ENSEMBLE_ORDINAL", value_name = "N", value_parser = clap::value_parser!(i64).range(0..=254))]
     ordinal: Option<i64>,
+    /// The ensemble that zoo.cfg has to be of: a file with another ensemble.id is refused
+    #[arg(long, env = "ENSEMBLE_ID", value_name = "UUID")]
+    ensemble_id: Option<String>,
     /// How log lines look; RUST_LOG selects which, by default info
     #[arg(long, value_enum, default_value_t)]
     log_format: log::Format,
@@ -35,16 +38,17 @@ pub(crate) fn define(text: &str) -> Result<(String, String), String> {
 /// Runs a server until it is told to stop; the process's exit code.
 pub fn run(options: Options) -> i32 {
     log::start(options.log_format);
-    let (settings, notes) = match config::load(&options.config, &options.define, options.ordinal) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            tracing::error!(file = %options.config.display(), "{error}");
-            return match error {
-                ConfigError::OtherServer { .. } => exit::IDENTITY,
-                _ => exit::USAGE,
-            };
-        }
-    };
+    let (settings, notes) =
+        match config::load(&options.config, &options.define, options.ordinal, options.ensemble_id.as_deref()) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::error!(file = %options.config.display(), "{error}");
+                return match error {
+                    ConfigError::OtherServer { .. } => exit::IDENTITY,
+                    _ => exit::USAGE,
+                };
+            }
+        };
     for note in notes {
         match note.is_harmless {
             true => tracing::info!(key = note.key, "configuration: {}", note.text),

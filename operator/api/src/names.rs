@@ -37,6 +37,8 @@ pub const CONFIG_KEY: &str = "zoo.cfg";
 pub const TOKEN_KEY: &str = "token";
 /// The only container of a pod that the operator makes.
 pub const CONTAINER: &str = "zookeeper";
+/// The environment variable that tells a server which ensemble its `zoo.cfg` has to be of.
+pub const ENSEMBLE_ID_ENV: &str = "ENSEMBLE_ID";
 /// The name of the data volume; `data-<name>-<ordinal>` is what other operators use too.
 pub const DATA_VOLUME: &str = "data";
 /// The name of the transaction log volume.

@@ -9,7 +9,7 @@ use crate::marks::Mark;
 use crate::nodes::Change;
 use crate::world::{Event, World};
 use ensemble_proto::Zxid;
-use operator_api::{BootstrapPhase, UpdateMode, names};
+use operator_api::{BootstrapPhase, names};
 use std::time::Duration;
 
 /// Two members are not hurt within this time: whoever was must be whole again first.
@@ -177,18 +177,8 @@ impl World {
         }
     }
 
-    /// Who restarts in Swap mode needs an observer.
-    fn give_swap_up(&mut self) {
-        let conditions = self.cluster.ensemble.status.as_ref().map(|status| &status.conditions[..]);
-        if conditions.unwrap_or_default().iter().any(|condition| condition.reason == "NoSpareObserver") {
-            self.tale(|| "a person lets voters be restarted".to_owned());
-            self.marks.hit(Mark::SwapGivenUp);
-            self.cluster.edit(|e| e.spec.update_strategy.mode = UpdateMode::LeaderLast);
-        }
-    }
-
     /// A person does what only a person can: the claims of servers that could not confirm their removal are given up, a server whose
-    /// files cannot be trusted is rebuilt, an ensemble that lost its majority is recovered, and one without an observer is restarted without.
+    /// files cannot be trusted is rebuilt, and an ensemble that lost its majority is recovered.
     pub(crate) fn help(&mut self) {
         let doubtful = |claim: &operator_core::Claim| {
             let ordinal = crate::cluster::ordinal_of(&claim.name).unwrap_or_default();
@@ -206,7 +196,6 @@ impl World {
         // Before the first request somebody may be mistaken.
         let is_careless = self.cluster.ensemble.spec.recovery.is_none() && self.random.u8(0..3) == 0;
         self.recover(is_careless);
-        self.give_swap_up();
         let broken = self.cluster.pods.keys().copied().find(|ordinal| self.is_damaged(*ordinal));
         let Some(broken) = broken.filter(|_| !self.cluster.ensemble.spec.repair.auto_rebuild) else { return };
         let status = self.cluster.ensemble.status.as_ref();

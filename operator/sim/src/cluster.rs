@@ -76,6 +76,8 @@ pub(crate) struct Pod {
     pub(crate) facts: PodFacts,
     /// The image it was made from.
     pub(crate) image: String,
+    /// The ensemble that its template says its server to be of.
+    pub(crate) ensemble_id: Option<String>,
     /// The `zoo.cfg` that its server loaded.
     pub(crate) zoo_cfg: String,
     /// Its [`config_hash`].
@@ -272,7 +274,11 @@ impl Cluster {
     /// Makes a pod of this revision, and its claims where they are missing.
     pub(crate) fn make_pod(&mut self, ordinal: i32, revision: &str, now: Duration) {
         let Some(set) = self.stateful_set() else { return };
-        let image = set["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
+        let container = &set["spec"]["template"]["spec"]["containers"][0];
+        let image = container["image"].as_str().unwrap_or_default().to_owned();
+        let is_id = |env: &&Value| env["name"] == names::ENSEMBLE_ID_ENV;
+        let ensemble_id = container["env"].as_array().and_then(|all| all.iter().find(is_id));
+        let ensemble_id = ensemble_id.and_then(|env| env["value"].as_str()).map(str::to_owned);
         let templates = set["spec"]["volumeClaimTemplates"].as_array().cloned().unwrap_or_default();
         for template in templates {
             let name = format!("{}-{NAME}-{ordinal}", template["metadata"]["name"].as_str().unwrap_or_default());
@@ -312,7 +318,8 @@ impl Cluster {
             ..PodFacts::default()
         };
         let (zoo_cfg, loaded_hash, volume_id) = (String::new(), String::new(), None);
-        let pod = Pod { facts, image, zoo_cfg, loaded_hash, volume_id, failed_probes: 0, lost_until: None };
+        let pod =
+            Pod { facts, image, ensemble_id, zoo_cfg, loaded_hash, volume_id, failed_probes: 0, lost_until: None };
         self.pods.insert(ordinal, pod);
         self.next_version();
     }

@@ -27,6 +27,7 @@
 //! an operator reports, and may. A server that ceases to serve later, of no fault, is an ensemble's failure, and I-12 tells.
 
 use crate::cluster::{Cluster, config_hash, ordinal_of, since_start};
+use crate::members;
 use crate::world::World;
 use ensemble_proto::ServerId;
 use ensemble_sim::operated::Operated;
@@ -207,10 +208,14 @@ fn adopted(world: &World, adoption: &Adoption) -> Verdict {
     }
 }
 
-/// A volume goes on as another ensemble.
-pub(crate) fn taken_over(world: &World, server: usize) -> Verdict {
-    let others = (0..crate::world::SERVERS).filter(|other| *other != server);
-    match others.into_iter().find(|other| world.servers.is_running(*other)) {
+/// A volume goes on as another ensemble. Servers that run on new volumes as servers of that one already are nobody of the former one.
+pub(crate) fn taken_over(world: &World, server: usize, ensemble_id: &str) -> Verdict {
+    let is_formers = |other: &usize| {
+        let pod = i32::try_from(*other).ok().and_then(|ordinal| world.cluster.pods.get(&ordinal));
+        pod.and_then(|pod| members::line(&pod.zoo_cfg, "ensemble.id=")).is_none_or(|id| id != ensemble_id)
+    };
+    let mut running = (0..crate::world::SERVERS).filter(|other| *other != server && world.servers.is_running(*other));
+    match running.find(is_formers) {
         Some(other) => fail("O-12", format!("server {server} begins another ensemble while {other} runs")),
         None => Ok(()),
     }

@@ -4,7 +4,7 @@
 use operator_core::Step;
 
 /// So many seeds must come across every mark.
-pub const SEEDS_MIN: u64 = 1000;
+pub const SEEDS_MIN: u64 = 3000;
 
 /// The steps that change something, by [`Step::name`].
 const STEPS: [&str; 22] = [
@@ -62,6 +62,7 @@ marks! {
     ConfigMapStale "a pod is started with an older zoo.cfg",
     ImageMissing "an image cannot be pulled",
     ConfigurationRefused "a server refuses its zoo.cfg",
+    FormersConfiguration "a server refuses the zoo.cfg of the former ensemble",
     EvenSize "an even number of servers is asked for",
     PodDeleted "a person deletes a pod",
     NodeLost "a node is lost",

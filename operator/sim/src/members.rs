@@ -73,6 +73,7 @@ pub(crate) fn takes(world: &World, ordinal: i32, grant: &Grant) -> bool {
         && bootstrap(&report) == BootstrapState::AwaitingGrant
 }
 
-fn line(zoo_cfg: &str, key: &str) -> Option<String> {
+/// What `zoo.cfg` says of a key, which ends with its `=`.
+pub(crate) fn line(zoo_cfg: &str, key: &str) -> Option<String> {
     zoo_cfg.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned)
 }

@@ -132,7 +132,7 @@ impl World {
 
     fn start_pod(&mut self, ordinal: i32, uid: &str) -> Verdict {
         let Some(pod) = self.cluster.pods.get(&ordinal).filter(|pod| !pod.facts.deleting) else { return Ok(()) };
-        let was_probed = pod.facts.ip.is_some();
+        let (was_probed, expected) = (pod.facts.ip.is_some(), pod.ensemble_id.clone());
         if pod.image.ends_with(&format!(":{BAD_TAG}")) {
             self.marks.hit(Mark::ImageMissing);
             let trouble = format!("does not start: ImagePullBackOff: {}", pod.image);
@@ -140,8 +140,11 @@ impl World {
             return Ok(());
         }
         let text = self.mounted();
-        if text.lines().any(|line| line.starts_with(&format!("{BAD_KEY}="))) {
-            self.marks.hit(Mark::ConfigurationRefused);
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned();
+        let ensemble_id = value("ensemble.id=");
+        let is_others = expected.is_some_and(|expected| expected != ensemble_id);
+        if is_others || text.lines().any(|line| line.starts_with(&format!("{BAD_KEY}="))) {
+            self.marks.hit(if is_others { Mark::FormersConfiguration } else { Mark::ConfigurationRefused });
             self.cluster.update_pod(ordinal, uid, |pod| {
                 pod.facts.ran = true;
                 pod.facts.exit_code = Some(2);
@@ -161,8 +164,6 @@ impl World {
         self.bind(ordinal, !was_probed);
         self.mount(ordinal);
         let server = World::server(ordinal);
-        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned();
-        let ensemble_id = value("ensemble.id=");
         let lines: String = text.split_inclusive('\n').filter(|line| line.starts_with("server.")).collect();
         let lines = Membership::parse(&lines)
             .map_err(|error| ensemble_sim::trace::Violation::new("O-9", format!("zoo.cfg: {error}")))?;

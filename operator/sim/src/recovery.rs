@@ -122,7 +122,7 @@ impl World {
                 if is_taken {
                     self.tale(|| format!("server {server} takes its history over into {ensemble_id}"));
                     self.marks.hit(Mark::TakenOver);
-                    crate::judge::taken_over(self, server)?;
+                    crate::judge::taken_over(self, server, &ensemble_id)?;
                 }
                 Ok(())
             }

@@ -266,13 +266,20 @@ impl World {
                 self.cluster.edit(|e| {
                     e.spec.paused = false;
                     e.spec.voters = e.spec.voters.filter(|voters| *voters <= e.spec.replicas);
-                    if !e.spec.has_spare_observer() {
-                        e.spec.update_strategy.mode = UpdateMode::LeaderLast;
-                    }
                 });
+                self.give_swap_up();
             }
         }
         Ok(())
+    }
+
+    /// Swap mode needs an observer.
+    fn give_swap_up(&mut self) {
+        let spec = &self.cluster.ensemble.spec;
+        if spec.update_strategy.mode == UpdateMode::Swap && !spec.has_spare_observer() {
+            self.marks.hit(Mark::SwapGivenUp);
+            self.cluster.edit(|e| e.spec.update_strategy.mode = UpdateMode::LeaderLast);
+        }
     }
 
     fn revert(&mut self) {

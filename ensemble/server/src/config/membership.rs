@@ -279,7 +279,7 @@ mod tests {
 
         /// Versions of the configurations and this server's line, or the error; then the notes.
         fn load(&self) -> String {
-            let (found, notes) = match load(&self.0.path().join("zoo.cfg"), &[], None) {
+            let (found, notes) = match load(&self.0.path().join("zoo.cfg"), &[], None, None) {
                 Ok((settings, notes)) => {
                     let ensemble = settings.ensemble;
                     let seen = ensemble.last_seen.map_or(-1, |membership| membership.version.0);

@@ -106,6 +106,19 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The file is of another ensemble than this server is to be of.
+    #[error(
+        "{}: ensemble.id is {}, and this server is to be of ensemble {expected} (--ensemble-id): it is not this ensemble's file, or was mounted before it changed",
+        path.display(), found.as_deref().unwrap_or("missing")
+    )]
+    OtherEnsemble {
+        /// The file.
+        path: PathBuf,
+        /// The id in it.
+        found: Option<String>,
+        /// What it was expected to be.
+        expected: String,
+    },
     /// The file names another server than the ordinal does. The process ends with code 4.
     #[error("{}: holds {found}, but this server's ordinal makes it {expected}: the volume belongs to another server", path.display())]
     OtherServer {
@@ -153,7 +166,8 @@ impl Note {
 }
 
 /// Reads the file at `path` with the given `-D` properties. `ordinal` is the position in a StatefulSet, from which
-/// `ensemble.myidOffset` makes the server's id.
+/// `ensemble.myidOffset` makes the server's id, and `ensemble_id` is what `ensemble.id` has to be, where that is known. Before both are settled
+/// nothing is written.
 ///
 /// # Errors
 /// The first thing that is wrong, by name.
@@ -161,6 +175,7 @@ pub fn load(
     path: &Path,
     defines: &[(String, String)],
     ordinal: Option<i64>,
+    ensemble_id: Option<&str>,
 ) -> Result<(Settings, Vec<Note>), ConfigError> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
@@ -168,6 +183,12 @@ pub fn load(
     let text = read(path)?;
     let mut notes = Vec::new();
     let mut settings = parse(&text, defines, ordinal, read, &mut notes)?;
+    if let Some(expected) = ensemble_id {
+        let found = settings.operator.as_ref().map(|operator| operator.ensemble_id.clone());
+        if !found.as_ref().is_some_and(|found| found.eq_ignore_ascii_case(expected)) {
+            return Err(ConfigError::OtherEnsemble { path: path.to_owned(), found, expected: expected.to_owned() });
+        }
+    }
     if settings.ensemble.membership.servers.is_empty() {
         return Ok((settings, notes));
     }

@@ -141,7 +141,7 @@ fn a_volume_of_another_ensemble_is_refused() {
     let file = server.directory().join("zoo.cfg");
     let other = std::fs::read_to_string(&file).unwrap().replace("0d4ff1a2", "11111111");
     std::fs::write(&file, other).unwrap();
-    let (settings, _) = ensemble_server::config::load(&file, &[], None).unwrap();
+    let (settings, _) = ensemble_server::config::load(&file, &[], None, None).unwrap();
     let error = ensemble_server::Member::start(settings).err().unwrap();
     assert_eq!(error.exit_code(), exit::IDENTITY);
     assert!(error.to_string().contains("ensembleId"), "{error}");

@@ -137,7 +137,7 @@ fn a_second_server_with_the_same_id_is_refused_and_the_ensemble_goes_on() {
 fn two_servers_do_not_share_a_directory() {
     let server = Server::standalone("");
     let file = server.directory().join("zoo.cfg");
-    let (settings, _) = ensemble_server::config::load(&file, &[], None).unwrap();
+    let (settings, _) = ensemble_server::config::load(&file, &[], None, None).unwrap();
     let error = ensemble_server::Member::start(settings).err().unwrap();
     assert_eq!(error.exit_code(), ensemble_server::exit::DATA_DIRECTORY, "{error}");
 }

@@ -2,6 +2,7 @@
 
 use crate::admin::{ENSEMBLE, get, http, operated, status};
 use crate::client::Client;
+use crate::process::Process;
 use crate::world::{Server, wait_for};
 use ensemble_proto::ErrorCode;
 use ensemble_server::exit;
@@ -46,6 +47,23 @@ fn empty(directory: &Path) {
             _ => fs::remove_file(path).unwrap(),
         }
     }
+}
+
+/// The zoo.cfg of a former ensemble, which a kubelet may still mount, starts nothing and writes nothing.
+#[test]
+fn the_file_of_another_ensemble_is_refused_before_anything_is_written() {
+    const OTHER: &str = "0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9aff";
+    let server = operated(ENSEMBLE, "");
+    let config = server.write_config();
+    let files = || fs::read_dir(server.directory()).unwrap().count();
+    let before = files();
+    let mut process = Process::start(&["server", "--config", config.to_str().unwrap(), "--ensemble-id", OTHER]);
+    assert_eq!(process.wait().code(), Some(exit::USAGE));
+    process.wait_for_line(&[&format!("ensemble.id is {ENSEMBLE}, and this server is to be of ensemble {OTHER}")]);
+    assert_eq!(files(), before);
+    let of_its_own = ENSEMBLE.to_uppercase();
+    let process = Process::start(&["server", "--config", config.to_str().unwrap(), "--ensemble-id", &of_its_own]);
+    process.client_port();
 }
 
 fn lose(server: &Server, log: &TempDir, lost: Lost) {

@@ -78,7 +78,7 @@ impl Server {
     /// Starts it, if it can.
     pub(crate) fn try_start(&mut self) -> Result<(), MemberError> {
         let file = self.write_config();
-        let (settings, notes) = config::load(&file, &[], None).unwrap();
+        let (settings, notes) = config::load(&file, &[], None, None).unwrap();
         assert_eq!(notes, []);
         self.member = Some(Member::start(settings)?);
         Ok(())

@@ -32,7 +32,7 @@ pub(super) fn body(ensemble: &ValidEnsemble, founded: &Founded, pods: i32, confi
         "updateStrategy": { "type": "OnDelete" },
         "persistentVolumeClaimRetentionPolicy": { "whenDeleted": "Retain", "whenScaled": "Retain" },
         "selector": { "matchLabels": names::selector_labels(name) },
-        "template": pod_template(ensemble, config_hash),
+        "template": pod_template(ensemble, founded, config_hash),
     });
     let claims = claims(ensemble, founded);
     if !claims.is_empty() {
@@ -41,7 +41,7 @@ pub(super) fn body(ensemble: &ValidEnsemble, founded: &Founded, pods: i32, confi
     json!({ "spec": spec })
 }
 
-fn pod_template(ensemble: &ValidEnsemble, config_hash: &str) -> Value {
+fn pod_template(ensemble: &ValidEnsemble, founded: &Founded, config_hash: &str) -> Value {
     let spec = &ensemble.spec;
     let mut labels = spec.pod_template.labels.clone();
     labels.extend(names::labels(&ensemble.name));
@@ -64,7 +64,7 @@ fn pod_template(ensemble: &ValidEnsemble, config_hash: &str) -> Value {
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": { "type": "RuntimeDefault" },
         },
-        "containers": [container(ensemble)],
+        "containers": [container(ensemble, founded)],
         "volumes": volumes(ensemble),
     });
     let scheduling = &spec.scheduling;
@@ -84,7 +84,7 @@ fn pod_template(ensemble: &ValidEnsemble, config_hash: &str) -> Value {
     json!({ "metadata": { "labels": labels, "annotations": annotations }, "spec": pod })
 }
 
-fn container(ensemble: &ValidEnsemble) -> Value {
+fn container(ensemble: &ValidEnsemble, founded: &Founded) -> Value {
     let spec = &ensemble.spec;
     let policy = spec.image.as_ref().map_or(PullPolicy::default(), |image| image.pull_policy);
     let policy = match policy {
@@ -96,8 +96,10 @@ fn container(ensemble: &ValidEnsemble) -> Value {
         "name": "ENSEMBLE_ORDINAL",
         "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']" } },
     });
+    // A kubelet may mount the zoo.cfg of a former ensemble, which must not run any more.
+    let id = json!({ "name": names::ENSEMBLE_ID_ENV, "value": founded.ensemble_id });
     let user = spec.pod_template.env.iter().map(|env| json!({ "name": env.name, "value": env.value }));
-    let env: Vec<Value> = std::iter::once(ordinal).chain(user).collect();
+    let env: Vec<Value> = [ordinal, id].into_iter().chain(user).collect();
     let mut mounts = vec![
         json!({ "name": names::DATA_VOLUME, "mountPath": names::DATA_DIR }),
         json!({ "name": "config", "mountPath": names::CONFIG_DIR, "readOnly": true }),

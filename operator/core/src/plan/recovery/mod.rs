@@ -18,7 +18,7 @@
 //! person decides. While a majority of the voters answers with its history there is nothing to recover from.
 //!
 //! *Why not two ensembles.* No server of the former ensemble runs when the first of the new one starts: every pod is gone, as the API server
-//! says, and no StatefulSet makes another. The volume that goes on changes its identity first of all ([`ensemble_storage::take_over`]); every
+//! says, and no StatefulSet makes another. None starts again on the `zoo.cfg` of before, which a kubelet may still mount: a pod says which ensemble it is of. The volume that goes on changes its identity first of all ([`ensemble_storage::take_over`]); every
 //! other one keeps the former identity, and its server refuses to start in the new ensemble. A volume that comes back later, with its node or
 //! from a backup, is a stranger too. The new ensemble begins with one voter, in a configuration and an epoch later than anything that is known of the former one.
 //!

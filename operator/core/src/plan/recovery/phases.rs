@@ -81,7 +81,7 @@ impl Pass<'_> {
             return Move::Enter(RecoveryPhase::Emptying, note);
         }
         steps.extend(objects::steps(observed, ensemble, founded, founded.pods));
-        // The kubelet may have given it the zoo.cfg of before, with which it looks for the former ensemble's servers for ever.
+        // A server of a version before `ENSEMBLE_ID` may have been given the zoo.cfg of before, with which it looks for the former ensemble's servers for ever.
         let is_formers = |status: &MemberStatus| status.ensemble_id.as_ref() == Some(&recovery.former_ensemble_id);
         let status = observed.members.get(&recovery.member).and_then(|status| status.as_ref().ok());
         if status.is_some_and(is_formers) {
