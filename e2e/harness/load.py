@@ -4,10 +4,12 @@ What they see goes into a History, which judges it at the end. The load goes on 
 """
 
 import contextlib
+import itertools
 import logging
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -28,6 +30,9 @@ WRITE_EVERY_SECONDS = 0.01
 READ_EVERY_SECONDS = 0.5
 OWNER_EVERY_SECONDS = 0.5
 BEAT_EVERY_WRITES = 10
+# A stall of the writer that is explained, by what its clients logged meanwhile, and how many lines of that are kept for each client.
+EXPLAINED_STALL_SECONDS = 5.0
+LINES_KEPT = 200
 
 PATIENT = {"max_tries": -1, "delay": 0.1, "backoff": 1, "max_delay": 1}
 
@@ -35,6 +40,7 @@ PATIENT = {"max_tries": -1, "delay": 0.1, "backoff": 1, "max_delay": 1}
 UNKNOWN = (ConnectionLoss, SessionExpiredError, SessionMovedError, KazooTimeoutError)
 
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)
+_names = itertools.count()
 
 
 class ImpatientHandler(SequentialThreadingHandler):
@@ -57,11 +63,32 @@ class Connection(ConnectionHandler):
         super()._submit(request, timeout, xid)
 
 
+class Diary(logging.Handler):
+    """The last lines that a client logged, each attempt to connect and what became of it among them."""
+
+    def __init__(self):
+        super().__init__(logging.INFO)
+        self._lines: deque[tuple[float, str]] = deque(maxlen=LINES_KEPT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps the first line."""
+        self._lines.append((time.monotonic(), record.getMessage().partition("\n")[0]))
+
+    def between(self, start: float, end: float) -> list[str]:
+        """What was logged in that time, each line with the seconds since the start."""
+        return [f"+{moment - start:.1f} s {line}" for moment, line in list(self._lines) if start <= moment <= end]
+
+
 class Client(KazooClient):
-    """kazoo's, on such a connection."""
+    """kazoo's, on such a connection, with a diary."""
 
     def __init__(self, **options):
-        super().__init__(**options)
+        self.diary = Diary()
+        logger = logging.getLogger(f"load.{next(_names)}")
+        logger.propagate = False
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self.diary)
+        super().__init__(**options, logger=logger)
         self._connection = Connection(self, self._conn_retry.copy(), logger=self.logger)
 
     @contextlib.contextmanager
@@ -86,13 +113,14 @@ class Summary:
     sessions_lost: int
     longest_stall_seconds: float
     misled: int = 0
+    explanation: str = ""
 
     def __str__(self) -> str:
         lost = f", {self.sessions_lost} sessions lost" if self.sessions_lost else ""
         lost += f", {self.misled} answered by Apache ZooKeeper with another write before a move" if self.misled else ""
         return (
             f"{self.acknowledged} writes acknowledged and present, {self.unknown} unknown, no gap; {self.reads} reads, "
-            f"{self.watch_events} watch events{lost}; longest stall {self.longest_stall_seconds:.1f} s"
+            f"{self.watch_events} watch events{lost}; longest stall {self.longest_stall_seconds:.1f} s{self.explanation}"
         )
 
 
@@ -106,9 +134,10 @@ class Load:
         self.history = History()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._clients: list[KazooClient] = []
+        self._clients: list[Client] = []
         self._last_acknowledged = time.monotonic()
         self._longest_stall = 0.0
+        self._explanation = ""
         self._watch_events = 0
         self._watched = ""
         self._sessions_lost = 0
@@ -171,6 +200,7 @@ class Load:
             watch_events=self._watch_events,
             sessions_lost=self._sessions_lost,
             longest_stall_seconds=self._longest_stall,
+            explanation=self._explanation,
         )
 
     def abandon(self) -> None:
@@ -205,11 +235,21 @@ class Load:
                     continue
                 self.history.acknowledge(attempt, znode, self._by_apache(sent()))
             now = time.monotonic()
-            self._longest_stall = max(self._longest_stall, now - self._last_acknowledged)
+            self._note_stall(now)
             self._last_acknowledged = now
             if attempt % BEAT_EVERY_WRITES == 0:
                 self._beat(attempt)
             self._stop.wait(WRITE_EVERY_SECONDS)
+
+    def _note_stall(self, now: float) -> None:
+        """Keeps the longest, and what the clients that write did in it: the writer's own, and that of the beat, for which it waits."""
+        if now - self._last_acknowledged <= self._longest_stall:
+            return
+        self._longest_stall = now - self._last_acknowledged
+        if self._longest_stall >= EXPLAINED_STALL_SECONDS:
+            lines = {"writer": self._clients[0], "beat": self._clients[-1]}
+            told = [f"\n           {name} {line}" for name, client in lines.items() for line in client.diary.between(self._last_acknowledged, now)]
+            self._explanation = ":" + "".join(told or ["\n           the clients logged nothing"])
 
     def _beat(self, attempt: int) -> None:
         """Changes what the watcher watches, in a session of its own: the writer's has creations only."""
