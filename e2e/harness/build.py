@@ -19,8 +19,10 @@ IMAGE_BYTES_MAX = 30_000_000
 
 
 def cargo_env() -> dict[str, str]:
-    """What every cargo of the harness is given. Servers say in `ensemble_build_info` which commit they are of."""
-    return {"CARGO_TARGET_DIR": str(places.TARGET), "ENSEMBLE_COMMIT": os.environ.get("ENSEMBLE_COMMIT") or commit(places.REPOSITORY)}
+    """What every cargo of the harness is given. Servers say in `ensemble_build_info` which commit they are of. Nothing is debugged or built again after a small change:
+    what that needs would take most of the disk."""
+    named = {"ENSEMBLE_COMMIT": os.environ.get("ENSEMBLE_COMMIT") or commit(places.REPOSITORY)}
+    return {**named, "CARGO_TARGET_DIR": str(places.TARGET), "CARGO_INCREMENTAL": "0", "CARGO_PROFILE_DEV_DEBUG": "none"}
 
 
 def commit(repository: Path) -> str:
