@@ -128,6 +128,14 @@ impl Client {
         matches!(self.link, Link::Open)
     }
 
+    /// When it dialled, if no server has given it a session since.
+    pub(crate) fn opening_since(&self) -> Option<Duration> {
+        match self.link {
+            Link::Opening { since } => Some(since),
+            Link::Down | Link::Open => None,
+        }
+    }
+
     /// The shortest timeout that the session ever had on any server; zero without a session. (A server that has lost the
     /// session to another may still report it with the timeout that it knew, as in ZooKeeper.)
     pub(crate) fn session_timeout(&self) -> Duration {
@@ -180,7 +188,8 @@ impl Client {
                 return Action::Wait;
             }
             let request = self.draw(swarm, &mut random);
-            if plan.has(&self.kind, self.drawn - 1) {
+            let waits = swarm.reads_after_storm && now > swarm.storm && request.is_write();
+            if plan.has(&self.kind, self.drawn - 1) && !waits {
                 self.ask(request, now, history, &mut bytes);
             }
         }

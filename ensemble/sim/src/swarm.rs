@@ -69,6 +69,8 @@ pub struct Swarm {
     pub fsync: Duration,
     /// Length of the part with faults.
     pub storm: Duration,
+    /// Nobody writes after it: what clients wait for must not depend on what others ask.
+    pub reads_after_storm: bool,
     /// Faults in it.
     pub faults: Faults,
     /// How likely the peer of a crashed process hears nothing, in percent.
@@ -105,6 +107,7 @@ impl Swarm {
             faults: Faults::draw(random),
             half_open: [0, 30][random.usize(0..2)],
             zxid_counter_max: [150, u32::MAX - 1, u32::MAX - 1][random.usize(0..3)],
+            reads_after_storm: random.u8(0..4) == 0,
         }
     }
 }

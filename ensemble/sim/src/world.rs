@@ -513,6 +513,7 @@ impl World {
                 }
             }
             Action::HangUp => {
+                self.check_handshake(client)?;
                 if let Some(connection) = self.clients[client].connection {
                     self.send(connection, Place::Client(client), Message::Closed);
                 }
@@ -520,6 +521,17 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A client that gives a handshake up was not let down by an ensemble that was whole all the while.
+    fn check_handshake(&self, client: usize) -> Verdict {
+        let whole_since = self.office_changed.max(self.swarm.storm) + self.swarm.tick * 2;
+        match self.clients[client].opening_since().filter(|since| *since > whole_since) {
+            Some(since) => {
+                Err(Violation::new("I-12", format!("a handshake of client {client} at {since:?} is not answered")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn client_dial(&mut self, client: usize, life: u64, server: usize) -> Verdict {

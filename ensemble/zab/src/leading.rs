@@ -218,7 +218,8 @@ impl Leading {
         if self.phase != Phase::Broadcast {
             return false;
         }
-        self.syncs.push(origin, self.proposed);
+        // Not `proposed`: before the first proposal that is the epoch's zxid 0, which nobody delivers.
+        self.syncs.push(origin, core.last);
         self.answer_syncs(core);
         true
     }

@@ -207,6 +207,22 @@ fn a_sync_shows_everything_committed_before_it() {
 }
 
 #[test]
+fn syncs_are_answered_before_anything_is_proposed_in_an_epoch() {
+    let mut world = started(3, 1);
+    write(&mut world, 5);
+    world.crash(3);
+    world.start(3);
+    assert!(world.run_until(ms(3000), |world| world.servers.values().all(|server| server.serving.is_some())));
+    let leader = world.leader().unwrap();
+    // The leader's own first: those of its learners must not wait behind it.
+    for id in std::iter::once(leader.0).chain((1..=4).filter(|id| *id != leader.0)) {
+        world.sync_at(id);
+    }
+    world.run_for(ms(100));
+    assert_eq!(world.syncs_answered, 4);
+}
+
+#[test]
 fn a_deposed_leader_answers_no_sync() {
     let mut world = started(3, 0);
     write(&mut world, 1);

@@ -1,5 +1,5 @@
-//! I-12: after the faults have stopped there is one leader, everybody else serves behind it, no request waits, and no election
-//! happens any more.
+//! I-12: after the faults have stopped there is one leader, everybody else serves behind it, no request waits, no handshake stays
+//! unanswered, and no election happens any more.
 
 use crate::trace::{Verdict, Violation};
 use std::time::Duration;
