@@ -16,6 +16,7 @@ from . import admin, load
 from .runner import Case
 from .shell import TimedOut, wait_for
 
+KEPT_FILE_BYTES_MAX = 32 << 20
 START_SECONDS = 60
 STOP_SECONDS = 30
 HOST = "127.0.0.1"
@@ -216,10 +217,10 @@ class Processes:
         self._case.mkdir(parents=True)
 
     def keep(self, folder: Path) -> None:
-        """Called after a failed case: keeps zoo.cfg, output and files of each server."""
+        """Called after a failed case: keeps zoo.cfg, output and files of each server, those of a large tree apart."""
         for server in self._servers:
             with contextlib.suppress(OSError, shutil.Error):
-                shutil.copytree(server.folder, folder / server.folder.name, dirs_exist_ok=True)
+                shutil.copytree(server.folder, folder / server.folder.name, ignore=_large, dirs_exist_ok=True)
 
     def server(self, myid: int = 1) -> Server:
         """A server of its own, not configured and not started."""
@@ -247,6 +248,12 @@ class Processes:
             with contextlib.suppress(Exception):
                 server.kill()
         self._servers = []
+
+
+def _large(folder: str, names: list[str]) -> list[str]:
+    """Those of a folder's files that would fill a disk."""
+    files = [Path(folder) / name for name in names]
+    return [file.name for file in files if file.is_file() and file.stat().st_size > KEPT_FILE_BYTES_MAX]
 
 
 # Below the range that the kernel gives to outgoing connections, which could take a port between its choice and its use.

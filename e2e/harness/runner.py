@@ -80,13 +80,10 @@ def run(cases: Iterable[Case], world: Any, artifacts: Path) -> Tally:
             saw = case.run(world)
         except (Exception, SystemExit) as error:
             took = time.monotonic() - start
-            folder = artifacts / case.name.replace(" ", "-").replace(",", "")
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "failure.txt").write_text(traceback.format_exc())
-            world.keep(folder)
+            kept = _keep(world, artifacts / case.name.replace(" ", "-").replace(",", ""), traceback.format_exc())
             tally.failed += 1
             tally.bad.append(case)
-            print(f"FAILED {case.name} ({took:.0f} s): {str(error)[:ERROR_CHARS] or type(error).__name__}\n       kept: {folder}", flush=True)
+            print(f"FAILED {case.name} ({took:.0f} s): {str(error)[:ERROR_CHARS] or type(error).__name__}\n       kept: {kept}", flush=True)
             if isinstance(error, SystemExit):
                 raise  # the run is told to end
         else:
@@ -95,3 +92,14 @@ def run(cases: Iterable[Case], world: Any, artifacts: Path) -> Tally:
             print(f"ok     {case.name} ({time.monotonic() - start:.0f} s): {saw}", flush=True)
     sys.stdout.flush()
     return tally
+
+
+def _keep(world: Any, folder: Path, failure: str) -> str:
+    """Keeps what remained of a failure, and returns where. The other cases run all the same where there is no room for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "failure.txt").write_text(failure)
+        world.keep(folder)
+    except OSError as error:
+        return f"not everything: {error}\n{failure}"
+    return str(folder)
