@@ -22,6 +22,7 @@ pub(crate) fn adapt(swarm: &mut Swarm, random: &mut Rng) {
     swarm.reconfigures = true;
     swarm.faults.wipe = None;
     swarm.faults.lost_snapshots = None;
+    swarm.faults.lost_quorum = None;
 }
 
 /// The first ensemble: so many voters, the next server observes.

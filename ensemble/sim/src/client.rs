@@ -54,6 +54,8 @@ pub(crate) struct Client {
     heard: Duration,
     sent: Duration,
     silent_until: Duration,
+    /// What it asked for last was a sync, if it is a reader.
+    is_in_sync: bool,
     /// Its process stood still, and it has not noticed yet for how long.
     is_late: bool,
     inbox: Vec<u8>,
@@ -102,6 +104,7 @@ impl Client {
             heard: Duration::ZERO,
             sent: Duration::ZERO,
             silent_until: Duration::ZERO,
+            is_in_sync: false,
             is_late: false,
             inbox: Vec::new(),
             data_watches: BTreeSet::new(),
@@ -368,6 +371,13 @@ impl Client {
     fn draw(&mut self, swarm: &Swarm, random: &mut Rng) -> Request {
         if let Some(request) = crate::changes::draw(swarm, random) {
             return request;
+        }
+        if self.index < swarm.readers {
+            self.is_in_sync = !self.is_in_sync;
+            return match self.is_in_sync {
+                true => Request::Sync,
+                false => Request::GetData { path: self.path(swarm, random), watch: false },
+            };
         }
         match random.u8(0..100) {
             0..20 => Request::GetData { path: self.path(swarm, random), watch: random.u8(0..4) == 0 },

@@ -3,7 +3,7 @@
 use crate::faults;
 use crate::invariants::{i1_epochs, i5_completeness, i6_acks, i7_digest, i8_indices};
 use crate::marks::Mark;
-use crate::network::{Message, Place, Port};
+use crate::network::{End, Message, Place, Port};
 use crate::server::{self, Process};
 use crate::sightings;
 use crate::trace::{Verdict, Violation};
@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use ensemble_peer::{ClientId, Effect, Peer};
 use ensemble_proto::durable::Write;
 use ensemble_proto::jute::Reader;
-use ensemble_proto::quorum::{Decoded, Notification, PacketType};
+use ensemble_proto::quorum::{Decoded, Notification, PacketType, QuorumPacket};
 use ensemble_proto::txn::TxnRecord;
 use ensemble_proto::{Epoch, Now, ServerId, Zxid};
 use ensemble_storage::{Kept, LogReader, Options, Storage, StorageError, write_initialize_marker};
@@ -47,6 +47,8 @@ impl World {
             None => Kept::default(),
         };
         let membership = kept.active.unwrap_or_else(|| self.servers[server].lines.clone());
+        let seen = kept.last_seen.as_ref().map_or(membership.version, |seen| seen.version.max(membership.version));
+        self.ledger.servers[server].configuration = seen;
         let options = Options { configuration: files, ..server::storage_options(&self.swarm, seed, self.mutant) };
         let (storage, recovered) = Storage::open(self.servers[server].disk.clone(), options)
             .map_err(|error| Violation::new("I-6", format!("server {server} cannot open its store: {error}")))?;
@@ -105,7 +107,8 @@ impl World {
         self.servers[server].life += 1;
         let machine = &mut self.servers[server];
         machine.paused_until = machine.paused_until.min(self.now);
-        if process.group > 0 && self.random.bool() {
+        let is_long = process.writes.iter().take(process.group).any(|(_, write)| faults::is_long(write));
+        if process.group > 0 && (is_long || self.random.bool()) {
             // The power goes in the middle of a group: so many calls are still carried out.
             self.marks.hit(Mark::CrashInGroup);
             // Most groups are a write and a sync.
@@ -188,6 +191,9 @@ impl World {
                 if packet.kind == PacketType::Ack {
                     i6_acks::sent(&self.ledger, server, packet.zxid)?;
                 }
+                if packet.kind == PacketType::AckEpoch {
+                    self.promised(server, conn.0, &packet);
+                }
                 let mut bytes = BytesMut::new();
                 packet.encode(&mut bytes);
                 self.send(conn.0, here, Message::Bytes(bytes.to_vec()));
@@ -242,6 +248,17 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A server promises the epoch of the leader at the other end, and tells its history; one that says -1 has promised it before.
+    fn promised(&mut self, server: usize, connection: u64, packet: &QuorumPacket) {
+        let current = packet.payload().first_chunk().map_or(-1, |bytes| i32::from_be_bytes(*bytes));
+        let ends = self.network.connection(connection).map(|found| found.ends);
+        let Some([_, End { place: Place::Server(leader), .. }]) = ends else { return };
+        let counts = current >= 0 && packet.zxid != Zxid::NONE;
+        let history = counts.then(|| i5_completeness::history(Epoch(current.into()), packet.zxid));
+        let knows_more = self.ledger.promised(server, leader, history);
+        self.marks.sometimes(Mark::KnowsMore, knows_more);
     }
 
     fn check_step(&mut self, server: usize, offices: &[Option<Role>]) -> Verdict {
@@ -358,7 +375,7 @@ impl World {
             self.schedule(self.now, Event::Snapshot { server, life });
         }
         for (_, write) in &group {
-            self.ledger.persisted(server, write);
+            self.ledger.persisted(server, write)?;
         }
         match group.last() {
             Some((ticket, _)) => {

@@ -2,6 +2,7 @@
 
 use crate::marks::Mark;
 use crate::network::{Direction, Place, Port};
+use crate::plots;
 use crate::shrink::stream;
 use crate::trace::Verdict;
 use crate::world::{Event, World};
@@ -32,11 +33,17 @@ pub(crate) enum Fault {
     Wipe,
     /// A volume's snapshots.
     LostSnapshots,
+    /// A volume, while a quorum needs it.
+    LostQuorum,
+    /// A leader's followers.
+    Deposed,
+    /// A new leader's electors.
+    Unreached,
     /// No fault: a leader is asked to hand its office over.
     Transfer,
 }
 
-const ALL: [Fault; 10] = [
+const ALL: [Fault; 13] = [
     Fault::Crash,
     Fault::PowerCut,
     Fault::Cut,
@@ -46,6 +53,9 @@ const ALL: [Fault; 10] = [
     Fault::Clock,
     Fault::Wipe,
     Fault::LostSnapshots,
+    Fault::LostQuorum,
+    Fault::Deposed,
+    Fault::Unreached,
     Fault::Transfer,
 ];
 
@@ -62,11 +72,16 @@ impl Fault {
             Fault::Clock => "clock",
             Fault::Wipe => "wipe",
             Fault::LostSnapshots => "lost_snapshots",
+            Fault::LostQuorum => "lost_quorum",
+            Fault::Deposed => "deposed",
+            Fault::Unreached => "unreached",
             Fault::Transfer => "transfer",
         }
     }
 }
 
+/// What a disk writes entirely or not at all, bytes.
+const SECTOR_BYTES: usize = 512;
 /// What a crash at a chosen moment is called.
 const TEMPTED: &str = "tempted";
 
@@ -90,6 +105,9 @@ fn plan(world: &mut World, fault: Fault, number: u64) {
         Fault::Clock => faults.clock,
         Fault::Wipe => faults.wipe,
         Fault::LostSnapshots => faults.lost_snapshots,
+        Fault::LostQuorum => faults.lost_quorum,
+        Fault::Deposed => faults.deposed,
+        Fault::Unreached => faults.unreached,
         // As often as crashes, which so come in the middle of it now and then.
         Fault::Transfer => faults.crash,
     };
@@ -147,6 +165,12 @@ pub(crate) fn strike(world: &mut World, fault: Fault, number: u64) -> Verdict {
         }
         Fault::Wipe => wipe(world, random, server),
         Fault::LostSnapshots => lose_snapshots(world, random, server),
+        Fault::LostQuorum => plots::leave_behind(world, random, server, number),
+        Fault::Deposed => plots::depose(world, random),
+        Fault::Unreached => {
+            plots::keep_apart(world, random);
+            Ok(())
+        }
         Fault::Transfer => {
             let to = world.servers[server].id;
             world.transfer(random.bool().then_some(to))
@@ -184,16 +208,22 @@ pub(crate) fn tempt(world: &mut World, server: usize, write: &Write) {
     if world.swarm.faults.crash.is_none() || !world.is_stormy {
         return;
     }
-    let one_in = match write {
-        Write::Append { .. } => 700,
-        _ => 40,
+    let (one_in, syncs) = match write {
+        _ if is_long(write) => (40, 1.0),
+        Write::Append { .. } => (700, 3.0),
+        _ => (40, 3.0),
     };
     if world.random.u32(0..one_in) == 0 {
-        let at = world.now + world.swarm.fsync.mul_f64(3.0 * world.random.f64());
+        let at = world.now + world.swarm.fsync.mul_f64(syncs * world.random.f64());
         let (life, number) = (world.servers[server].life, world.tempted);
         world.tempted += 1;
         world.schedule(at, Event::Crash { server, life, number });
     }
+}
+
+/// Whether this is a record of which a power cut may lose the middle and keep the ends.
+pub(crate) fn is_long(write: &Write) -> bool {
+    matches!(write, Write::Append { payload, .. } if payload.len() > 2 * SECTOR_BYTES)
 }
 
 /// The power of this life of a server goes.
@@ -236,7 +266,7 @@ fn cut(world: &mut World, random: &mut Rng, server: usize) {
 }
 
 /// Whether a server may lose its volume: only one at a time may be without its history, or nothing could bring it back.
-fn may_wipe(world: &World, server: usize) -> bool {
+pub(crate) fn may_wipe(world: &World, server: usize) -> bool {
     let observed = &world.ledger.servers;
     observed.iter().all(|observed| !observed.is_wiped) && observed[server].durable.last() > ensemble_proto::Zxid::ZERO
 }
@@ -246,10 +276,15 @@ fn wipe(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
         return Ok(());
     }
     crash(world, random, server)?;
-    world.trace.line(world.now, || format!("server {server} loses its volume"));
+    lose_volume(world, server);
+    Ok(())
+}
+
+/// A server that is down loses its volume.
+pub(crate) fn lose_volume(world: &mut World, server: usize) {
+    world.trace.tale(world.now, || format!("server {server} loses its volume"));
     world.servers[server].disk = SimDisk::new();
     world.ledger.servers[server] = crate::ledger::Observed { is_wiped: true, ..Default::default() };
-    Ok(())
 }
 
 fn lose_snapshots(world: &mut World, random: &mut Rng, server: usize) -> Verdict {

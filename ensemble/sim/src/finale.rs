@@ -77,7 +77,9 @@ pub(crate) fn check(world: &mut World) -> Verdict {
         if world.servers[server].is_on {
             reload(world, server)?;
             let options = server::storage_options(&world.swarm, world.seed, world.mutant);
-            i13_files::strict(server, world.servers[server].disk.durable_image(), options)?;
+            let image = world.servers[server].disk.durable_image();
+            i13_files::without_gap(server, image.clone(), options.payload_len_max)?;
+            i13_files::strict(server, image, options)?;
         }
     }
     let replay = rules::replay::replay(&world.history, &world.ledger)?;

@@ -74,6 +74,8 @@ pub struct Observed {
     pub durable: Log,
     /// The last transaction applied in this life.
     pub applied: Zxid,
+    /// The version of the latest configuration that it keeps, active or last seen.
+    pub configuration: Zxid,
     /// Its volume was lost, and it has not been in sync with a leader since.
     pub is_wiped: bool,
     /// Its snapshots were taken away while its logs have records: it must set its store aside, and only then.
@@ -99,6 +101,8 @@ pub struct Ledger {
     pub committed: Vec<Committed>,
     /// Who was established in an epoch.
     pub leaders: BTreeMap<Epoch, usize>,
+    /// Who promised an epoch to which server, and the history that it had then: its current epoch and its last record.
+    pub promises: BTreeMap<(Epoch, usize), BTreeMap<usize, (Epoch, Zxid)>>,
     /// When the leader of an epoch was established.
     pub established: BTreeMap<Epoch, Duration>,
     /// The digest of the tree after a transaction.
@@ -119,6 +123,7 @@ impl Ledger {
             proposed: BTreeMap::new(),
             committed: Vec::new(),
             leaders: BTreeMap::new(),
+            promises: BTreeMap::new(),
             established: BTreeMap::new(),
             digests: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -153,7 +158,8 @@ impl Ledger {
     /// A server asks its disk for a write.
     ///
     /// # Errors
-    /// I-2 when a zxid is given to two different records, I-1 when epochs go back, I-5 when a committed record is removed.
+    /// I-2 when a zxid is given to two different records, I-1 when epochs go back, I-5 when a committed record is removed or an epoch is
+    /// entered that no quorum has promised to a history like this.
     pub fn requested(&mut self, server: usize, write: &Write, now: Duration) -> Verdict {
         if let Write::Append { zxid, payload } = write {
             let (first, _) = self.proposed.entry(*zxid).or_insert_with(|| (payload.clone(), now));
@@ -166,13 +172,41 @@ impl Ledger {
         }
         crate::invariants::i1_epochs::written(&self.servers[server].requested, server, write)?;
         crate::invariants::i5_completeness::written(self, server, write)?;
+        if let Write::CurrentEpoch(epoch) = write {
+            crate::invariants::i5_completeness::entered(self, server, *epoch)?;
+        }
         self.servers[server].requested.apply(write);
         Ok(())
     }
 
     /// A server's disk reported a write durable.
-    pub fn persisted(&mut self, server: usize, write: &Write) {
-        self.servers[server].durable.apply(write);
+    ///
+    /// # Errors
+    /// I-11 when it is a reconfiguration without its configuration.
+    pub fn persisted(&mut self, server: usize, write: &Write) -> Verdict {
+        let observed = &mut self.servers[server];
+        observed.durable.apply(write);
+        match write {
+            Write::LastSeen(membership) | Write::Membership(membership) => {
+                observed.configuration = observed.configuration.max(membership.version);
+                Ok(())
+            }
+            Write::Append { zxid, payload } => {
+                crate::invariants::i11_membership::logged(server, *zxid, payload, observed.configuration)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A server promises an epoch to the one that leads it, and says what its history is; `None` when it has promised the epoch before and
+    /// does not count. What it was promised itself came to nothing. Whether the leader, which has not entered the epoch yet, knows less.
+    pub fn promised(&mut self, server: usize, leader: usize, history: Option<(Epoch, Zxid)>) -> bool {
+        let epoch = self.servers[server].requested.accepted;
+        self.promises.remove(&(epoch, server));
+        let Some(history) = history else { return false };
+        self.promises.entry((epoch, leader)).or_default().insert(server, history);
+        let log = &self.servers[leader].requested;
+        log.current < epoch && history > crate::invariants::i5_completeness::history(log.current, log.last())
     }
 
     /// A server has applied everything up to a zxid.

@@ -29,6 +29,7 @@ pub mod model;
 pub mod mutants;
 pub mod network;
 pub mod operated;
+mod plots;
 pub mod record;
 pub mod request;
 pub mod rules;

@@ -39,6 +39,7 @@ marks! {
     TailCommitted "a new leader commits records that its predecessor had not",
     TailRemoved "a record that was never committed is removed",
     VoteHeldBack "a vote is held back by a cut, and arrives later",
+    KnowsMore "a leader that is not in office yet is promised its epoch by a server that knows more",
     OfficeHandedOver "a leader hands its office over at once",
     // Synchronisation.
     DiffSent "a learner is sent DIFF and records",
@@ -70,6 +71,7 @@ marks! {
     RecoveredSnapshotAndLog "a server starts from a snapshot and records after it",
     RecoveredBetweenEpochs "a server starts with an epoch that it has accepted and not entered",
     StoreSetAside "a damaged store is set aside",
+    QuorumLost "those who are behind come back with one that has lost its volume, and nobody else does",
     StoreUntrusted "a server starts without a vote",
     StoreFilled "a server that lost its store is in sync again",
     // Faults where they hurt.

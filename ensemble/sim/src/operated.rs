@@ -70,7 +70,7 @@ impl Operated {
         swarm.zxid_counter_max = u32::MAX - 1;
         swarm.faults = match surroundings.has_faults {
             // Volumes are the operator's business here.
-            true => Faults { wipe: None, lost_snapshots: None, ..swarm.faults },
+            true => Faults { wipe: None, lost_snapshots: None, lost_quorum: None, ..swarm.faults },
             false => Faults::default(),
         };
         let parts = (swarm, random);
@@ -219,9 +219,10 @@ impl Operated {
             Err(error) => return Ok(Err(error)),
         };
         let (membership, payload) = alone(id, own, taken.zxid, time_ms);
-        for write in [Write::AcceptedEpoch(taken.zxid.epoch()), Write::Append { zxid: taken.zxid, payload }] {
+        let (epoch, record) = (Write::AcceptedEpoch(taken.zxid.epoch()), Write::Append { zxid: taken.zxid, payload });
+        for write in [epoch, Write::Membership(membership.clone()), record] {
             world.ledger.requested(server, &write, world.now)?;
-            world.ledger.persisted(server, &write);
+            world.ledger.persisted(server, &write)?;
         }
         world.ledger.owned += 1;
         // Of the version that it has now: the record's comes with the commit.

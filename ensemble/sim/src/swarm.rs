@@ -28,6 +28,12 @@ pub struct Faults {
     pub wipe: Option<Duration>,
     /// A server comes back with its snapshots lost.
     pub lost_snapshots: Option<Duration>,
+    /// A server loses its volume just when all who know what was committed meanwhile are down: those that are left may elect nobody.
+    pub lost_quorum: Option<Duration>,
+    /// A leader's followers lose it, and it does not hear of it: for a while there are two who serve.
+    pub deposed: Option<Duration>,
+    /// A leader that logged what nobody else has comes back to a successor that those who elected it cannot reach.
+    pub unreached: Option<Duration>,
 }
 
 /// The options of one run.
@@ -41,6 +47,8 @@ pub struct Swarm {
     pub reconfigures: bool,
     /// Client sessions at a time.
     pub clients: usize,
+    /// So many of them only read, each time after a sync.
+    pub readers: usize,
     /// Distinct names a client picks from; few, so that clients collide.
     pub names: usize,
     /// Unanswered requests a client has at most.
@@ -89,6 +97,7 @@ impl Swarm {
             first_voters: 0,
             reconfigures: false,
             clients: random.usize(2..8),
+            readers: [0, 0, 0, 1, 2][random.usize(0..5)],
             names: random.usize(2..6),
             pipeline: random.usize(1..8),
             think: ms(random, 100..900),
@@ -143,6 +152,9 @@ impl Faults {
             clock: one(10, 40, 20),
             wipe: one(30, 90, 20),
             lost_snapshots: one(30, 90, 10),
+            lost_quorum: one(20, 60, 15),
+            deposed: one(8, 40, 20),
+            unreached: one(15, 50, 15),
         }
     }
 }

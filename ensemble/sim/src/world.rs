@@ -66,6 +66,8 @@ pub(crate) enum Event {
     Fault { fault: Fault, number: u64 },
     /// A server's power goes, at a moment that was chosen.
     Crash { server: usize, life: u64, number: u64 },
+    /// Everybody's power goes, and those who were behind come back with one that has lost its volume.
+    LostQuorum { lost: usize, behind: Vec<usize>, number: u64 },
     /// A direction heals.
     Heal { direction: Direction },
     /// What would every server find after a power cut now?
@@ -406,6 +408,7 @@ impl World {
             Event::ClientDial { client, life, server } => self.client_dial(client, life, server),
             Event::Fault { fault, number } => crate::faults::strike(self, fault, number),
             Event::Crash { server, life, number } => crate::faults::crash_in(self, server, life, number),
+            Event::LostQuorum { lost, behind, number } => crate::plots::lose_quorum(self, lost, &behind, number),
             Event::Heal { direction } => {
                 if self.is_stormy {
                     self.disturbed = self.now;

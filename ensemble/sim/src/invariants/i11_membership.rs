@@ -1,12 +1,13 @@
 //! I-11: quorums of consecutive configurations intersect through the reconfiguration between them: it is committed only when it is
 //! durable on a quorum of the old configuration and on one of the new. And there is one configuration after the other: each has
-//! a version above the last.
+//! a version above the last. Who has logged one keeps it beside its log.
 
 use crate::ledger::Ledger;
 use crate::trace::{Verdict, Violation};
+use bytes::Bytes;
 use ensemble_proto::membership::Membership;
 use ensemble_proto::txn::{Txn, TxnRecord};
-use ensemble_proto::{ServerId, Zxid};
+use ensemble_proto::{ServerId, Zxid, reconfig};
 
 /// The order grew by the transaction at `index`; if it is a reconfiguration, its configuration is in force from now on.
 pub fn committed(ledger: &mut Ledger, index: usize) -> Verdict {
@@ -23,6 +24,18 @@ pub fn committed(ledger: &mut Ledger, index: usize) -> Verdict {
     })?;
     ledger.membership = new;
     Ok(())
+}
+
+/// A record is durable on a server that keeps configurations up to version `kept`: if it is a reconfiguration, what it makes is kept
+/// with it, so that a restart does not forget whose quorum counts.
+pub fn logged(server: usize, zxid: Zxid, payload: &Bytes, kept: Zxid) -> Verdict {
+    match reconfig::proposed(payload) {
+        Ok(Some(next)) if next.version > kept => {
+            let message = format!("server {server} has logged {zxid} and keeps no later configuration than {kept}");
+            Err(Violation::new("I-11", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The reconfiguration `zxid` takes the ensemble from `old` to `new`; `has` is whether a server has it on its disk.

@@ -18,10 +18,10 @@ pub fn established(ledger: &mut Ledger, server: usize, epoch: Epoch) -> Verdict 
     Ok(())
 }
 
-/// A server asks for a write on top of `log`.
+/// A server asks for a write on top of `log`. It accepts an epoch once: who says so twice is counted by two leaders of it.
 pub fn written(log: &Log, server: usize, write: &Write) -> Verdict {
     let problem = match write {
-        Write::AcceptedEpoch(epoch) if *epoch < log.accepted => format!("accepts {epoch} after {}", log.accepted),
+        Write::AcceptedEpoch(epoch) if *epoch <= log.accepted => format!("accepts {epoch} after {}", log.accepted),
         Write::CurrentEpoch(epoch) if *epoch < log.current => format!("enters {epoch} after {}", log.current),
         Write::CurrentEpoch(epoch) if *epoch > log.accepted => format!("enters {epoch}, accepted {}", log.accepted),
         Write::Append { zxid, .. } if zxid.epoch() > log.accepted => format!("logs {zxid}, accepted {}", log.accepted),

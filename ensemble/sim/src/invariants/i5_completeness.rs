@@ -20,6 +20,27 @@ pub fn established(ledger: &Ledger, server: usize, epoch: Epoch) -> Verdict {
     }
 }
 
+/// A server that was promised an epoch as its leader enters it: a quorum made that promise whose history is not beyond its own (Zab's
+/// discovery). Elections see to it nearly always; this is what holds when they do not.
+pub fn entered(ledger: &Ledger, server: usize, epoch: Epoch) -> Verdict {
+    let Some(promises) = ledger.promises.get(&(epoch, server)) else { return Ok(()) };
+    let log = &ledger.servers[server].requested;
+    let own = history(log.current, log.last());
+    let agrees = |voter: &usize| *voter == server || promises.get(voter).is_some_and(|history| *history <= own);
+    let (agreeing, quorum) = (ledger.voters().iter().filter(|voter| agrees(voter)).count(), ledger.quorum());
+    if agreeing >= quorum {
+        return Ok(());
+    }
+    let message =
+        format!("server {server} enters {epoch} with {agreeing} servers not beyond its history, a quorum is {quorum}");
+    Err(Violation::new("I-5", message))
+}
+
+/// Histories are ordered by the epoch that they entered last, then by how far they go; who entered one has all that its leader had.
+pub fn history(current: Epoch, last: Zxid) -> (Epoch, Zxid) {
+    (current, last.max(Zxid::new(current, 0)))
+}
+
 /// A server asks for a write: none removes a committed record that it has applied, or that then is no longer on the disks of a
 /// quorum. (A follower that returns to its leader in the same epoch is cut to what is committed at that moment: its former ACKs
 /// count no more, so a later record may be committed without it while the cut is on its way, and is sent to it again.)

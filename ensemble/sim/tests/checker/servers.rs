@@ -43,8 +43,7 @@ fn enter(ledger: &mut Ledger, server: usize, epoch: i64) -> Verdict {
 /// A server asks for a write, and it becomes durable.
 fn done(ledger: &mut Ledger, server: usize, write: Write) -> Verdict {
     ledger.requested(server, &write, NOW)?;
-    ledger.persisted(server, &write);
-    Ok(())
+    ledger.persisted(server, &write)
 }
 
 fn append(at: Zxid) -> Write {
@@ -75,6 +74,17 @@ fn two_committed() -> Result<Ledger, ensemble_sim::trace::Violation> {
     logged(&mut ledger, &[0, 1], 2)?;
     ledger.applied(0, zxid(1, 2), QUORUM)?;
     Ok(ledger)
+}
+
+/// Server 0, which has one record, enters epoch 2, promised by the others: so far do their histories go.
+fn entered_after(histories: &[Zxid]) -> Verdict {
+    let mut ledger = ledger();
+    logged(&mut ledger, &[0], 1)?;
+    for (server, last) in (1..).zip(histories) {
+        done(&mut ledger, server, Write::AcceptedEpoch(Epoch(2)))?;
+        ledger.promised(server, 0, Some(i5_completeness::history(Epoch(1), *last)));
+    }
+    enter(&mut ledger, 0, 2)
 }
 
 /// Server 0 and 1 log these transactions, server 0 applies them.
@@ -111,6 +121,20 @@ fn changed(version: i64, having: &[i64]) -> Verdict {
     i11_membership::changed(&old, &new, zxid(1, 1), |id| having.contains(&id.0))
 }
 
+/// Server 0 keeps these, then logs the reconfiguration 1.1.
+fn reconfigured(kept: &[Write]) -> Verdict {
+    let mut ledger = ledger();
+    for write in kept {
+        done(&mut ledger, 0, write.clone())?;
+    }
+    let at = zxid(1, 1);
+    let text = Bytes::from(membership(at.0, 1..=3));
+    let set = SetDataTxn { path: "/zookeeper/config".into(), data: Some(text), version: -1 };
+    let header = TxnHeader { session: SessionId(1), cxid: 1, zxid: at, time_ms: 0 };
+    let payload = TxnRecord { header, txn: Txn::Reconfig(set), digest: None }.encode();
+    done(&mut ledger, 0, Write::Append { zxid: at, payload })
+}
+
 /// A sound healed world; `limit` is ten seconds.
 fn healed() -> i12_liveness::Healed {
     let second = Duration::from_secs(1);
@@ -131,6 +155,20 @@ fn store(at: Zxid, says: Zxid) -> SimDisk {
     let payload = TxnRecord { header, txn: delete(), digest: None }.encode();
     storage.perform(&Write::Append { zxid: at, payload }).unwrap();
     storage.sync().unwrap();
+    disk
+}
+
+/// A store with a log for each of these records.
+fn logs(records: &[Zxid]) -> SimDisk {
+    let disk = SimDisk::new();
+    let options = Options { log_len_max: Some(1), ..options() };
+    let (mut storage, _) = Storage::open(disk.clone(), options).unwrap();
+    for zxid in records {
+        let header = TxnHeader { session: SessionId(1), cxid: 1, zxid: *zxid, time_ms: 0 };
+        let payload = TxnRecord { header, txn: delete(), digest: None }.encode();
+        storage.perform(&Write::Append { zxid: *zxid, payload }).unwrap();
+        storage.sync().unwrap();
+    }
     disk
 }
 
@@ -171,6 +209,11 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
         let mut ledger = ledger();
         done(&mut ledger, 0, Write::AcceptedEpoch(Epoch(5)))?;
         done(&mut ledger, 0, Write::AcceptedEpoch(Epoch(4)))
+    }),
+    ("I-1", "a promise is made twice", || {
+        let mut ledger = ledger();
+        done(&mut ledger, 0, Write::AcceptedEpoch(Epoch(5)))?;
+        done(&mut ledger, 0, Write::AcceptedEpoch(Epoch(5)))
     }),
     ("I-1", "an epoch is entered that was not accepted", || done(&mut ledger(), 0, Write::CurrentEpoch(Epoch(2)))),
     ("I-1", "an epoch is left for an earlier one", || {
@@ -234,6 +277,7 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
         i4_durability::on_disks(&ledger, &logs, &[Zxid::ZERO; 3], QUORUM)
     }),
     ("I-5", "a leader lacks what is committed", || i5_completeness::established(&two_committed()?, 2, Epoch(2))),
+    ("I-5", "a leader enters an epoch with the word of a server that knows more", || entered_after(&[zxid(1, 2)])),
     ("I-5", "what a server has applied is truncated", || {
         let mut ledger = two_committed()?;
         logged(&mut ledger, &[2], 2)?;
@@ -293,6 +337,10 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
     ("I-11", "a reconfiguration is on a quorum of the old configuration only", || changed(2, &[1, 2])),
     ("I-11", "a reconfiguration is on a quorum of the new configuration only", || changed(2, &[4, 5])),
     ("I-11", "a configuration takes the place of one of the same version", || changed(1, &[1, 2, 3, 4, 5])),
+    ("I-11", "a reconfiguration is logged, and its configuration is kept nowhere", || reconfigured(&[])),
+    ("I-11", "a reconfiguration is logged, and an earlier configuration is kept", || {
+        reconfigured(&[Write::LastSeen(Membership::parse(&membership(1, 1..=3)).unwrap())])
+    }),
     ("I-11", "a committed reconfiguration is not on the new servers", || {
         let text = Bytes::from(membership(2, 1..=5));
         let set = SetDataTxn { path: "/zookeeper/config".into(), data: Some(text), version: -1 };
@@ -307,6 +355,17 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
     }),
     ("I-12", "an election goes on", || {
         i12_liveness::healed(&i12_liveness::Healed { quiet: Duration::from_secs(9), ..healed() })
+    }),
+    ("I-13", "a log is missing between two", || {
+        let mut disk = logs(&[zxid(1, 1), zxid(1, 2), zxid(1, 3)]);
+        disk.unlink(Dir::Log, "log.100000002").unwrap();
+        i13_files::without_gap(0, disk, options().payload_len_max)
+    }),
+    ("I-13", "an earlier log has a record that is half written", || {
+        let mut disk = logs(&[zxid(1, 1), zxid(1, 2)]);
+        let len = disk.read(Dir::Log, "log.100000001").unwrap().len() as u64;
+        disk.write_at(Dir::Log, "log.100000001", len, b"half a record").unwrap();
+        i13_files::without_gap(0, disk, options().payload_len_max)
     }),
     ("I-13", "a record is damaged", || i13_files::strict(0, rotten("log"), options())),
     ("I-13", "a snapshot is damaged", || i13_files::strict(0, rotten("snapshot"), options())),
@@ -324,6 +383,18 @@ pub(crate) const GOOD: &[(&str, Tell)] = &[
         i1_epochs::established(&mut ledger, 0, Epoch(1))?;
         i1_epochs::established(&mut ledger, 1, Epoch(2))?;
         i1_epochs::established(&mut ledger, 0, Epoch(3))
+    }),
+    ("a leader enters an epoch with the word of a server that knows less, and of one that knows more", || {
+        entered_after(&[zxid(1, 1), zxid(1, 2)])
+    }),
+    ("a server that was promised an epoch in vain follows another leader of it", || {
+        let mut ledger = ledger();
+        for server in [1, 0] {
+            done(&mut ledger, server, Write::AcceptedEpoch(Epoch(2)))?;
+        }
+        ledger.promised(1, 0, Some(i5_completeness::history(Epoch(1), zxid(1, 9))));
+        ledger.promised(0, 2, None);
+        done(&mut ledger, 0, Write::CurrentEpoch(Epoch(2)))
     }),
     ("an epoch is accepted and never entered", || {
         let mut ledger = ledger();
@@ -419,5 +490,11 @@ pub(crate) const GOOD: &[(&str, Tell)] = &[
     ("a queue is full", || i10_bounds::held(0, "requests", 20, 20)),
     ("a reconfiguration is on quorums of both configurations", || changed(2, &[1, 3, 5])),
     ("a healed world", || i12_liveness::healed(&healed())),
+    ("a reconfiguration is logged, and its configuration is kept with it", || {
+        reconfigured(&[Write::LastSeen(Membership::parse(&membership(zxid(1, 1).0, 1..=3)).unwrap())])
+    }),
+    ("one log goes on where another ends, in the same epoch or the next", || {
+        i13_files::without_gap(0, logs(&[zxid(1, 1), zxid(1, 2), zxid(2, 1)]), options().payload_len_max)
+    }),
     ("files as they were written", || i13_files::strict(0, store(zxid(1, 1), zxid(1, 1)), options())),
 ];
