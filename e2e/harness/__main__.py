@@ -106,6 +106,7 @@ def test(arguments: argparse.Namespace) -> int:
         print(f"e2e/test: no level or case is named {', '.join(unknown)}; there are {', '.join(levels.NAMES)} and {', '.join(levels.case_names())}", file=sys.stderr)
         return 2
     start, artifacts = time.monotonic(), places.artifacts()
+    places.warn_of_little_room()
     chosen_levels = [name for name in arguments.names if name in levels.NAMES]
     cases = [name for name in arguments.names if name not in levels.NAMES]
     if not arguments.names:

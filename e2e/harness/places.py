@@ -19,6 +19,9 @@ ENGINE = CACHE / "engine"
 
 ARTIFACTS_KEPT = 10
 
+# What a whole run leaves here that began with nothing, and a case of it needs for a while.
+ROOM_BYTES = 20 << 30
+
 
 def artifacts() -> Path:
     """A folder for this run's logs and the remains of failed scenarios; the oldest runs' are deleted."""
@@ -30,3 +33,9 @@ def artifacts() -> Path:
     folder.mkdir(exist_ok=True)
     return folder
 
+
+def warn_of_little_room() -> None:
+    """Says so when a whole run may fill the disk: what fails then seldom says why."""
+    free = shutil.disk_usage(CACHE).free
+    if free < ROOM_BYTES:
+        print(f"warning: {free / 2**30:.1f} GiB are free at {CACHE}; a whole run that begins with nothing takes {ROOM_BYTES >> 30}")

@@ -1,9 +1,20 @@
 """Servers die under load and come back: nothing acknowledged is lost, and the others do not wait."""
 
+from harness.load import SESSION_SECONDS, Load, Summary
 from harness.processes import Processes
 from harness.runner import case
 
 RECOVERY_SECONDS = 60
+# A server answers who comes, or sends him away. Whoever waits for longer was left alone until his client gave the server up, which kazoo does after a third of
+# the session's timeout.
+STALL_SECONDS_MAX = SESSION_SECONDS / 3
+
+
+def finish(load: Load) -> Summary:
+    """The load's end, judged; and nobody was left without an answer."""
+    summary = load.finish()
+    assert summary.longest_stall_seconds < STALL_SECONDS_MAX, f"a client was left alone: {summary}"
+    return summary
 
 
 @case("crash of the leader")
@@ -19,7 +30,7 @@ def leader(world: Processes) -> str:
             victim.start()
             group.agree_on_roles()
             load.wait_for_writes(100, RECOVERY_SECONDS)
-        summary = load.finish()
+        summary = finish(load)
         return f"50 writes after {', '.join(f'{stall:.1f} s' for stall in stalls)}; {summary}; {group.agree()}"
 
 
@@ -34,7 +45,7 @@ def follower(world: Processes) -> str:
         victim.start()
         group.agree_on_roles()
         load.wait_for_writes(100, RECOVERY_SECONDS)
-        summary = load.finish()
+        summary = finish(load)
         return f"{summary}; {group.agree()}"
 
 
@@ -49,7 +60,7 @@ def everyone(world: Processes) -> str:
             for server in group.servers:
                 server.start()
         load.wait_for_writes(100, RECOVERY_SECONDS)
-        summary = load.finish()
+        summary = finish(load)
         return f"{summary}; {group.agree()}"
 
 
@@ -64,5 +75,5 @@ def graceful(world: Processes) -> str:
             server.start()
             group.agree_on_roles()
         load.wait_for_writes(100, RECOVERY_SECONDS)
-        summary = load.finish()
+        summary = finish(load)
         return f"{summary}; {group.agree()}"
