@@ -4,7 +4,7 @@
 //! that is lost is off, or only out of reach of the API server while its server goes on. That one is off a person says by a taint, and
 //! may be wrong: some come back.
 
-use crate::cluster::{NAME, stamp};
+use crate::cluster::{NAME, Pod, stamp};
 use crate::marks::Mark;
 use crate::nodes::Change;
 use crate::world::{Event, World};
@@ -28,12 +28,10 @@ impl World {
         }
     }
 
-    /// A member loses its volume with its pod, if the others bear it.
-    pub(crate) fn lose_volume(&mut self, ordinal: i32) {
+    /// A member loses volumes with its pod, if the others bear it.
+    pub(crate) fn lose_volumes(&mut self, ordinal: i32, lost: &[String]) {
         if self.others_bear(ordinal) && self.cluster.pods.contains_key(&ordinal) {
-            for claim in [names::data_claim(NAME, ordinal), names::txn_log_claim(NAME, ordinal)] {
-                self.cluster.remove_claim(&claim);
-            }
+            lost.iter().for_each(|claim| self.cluster.remove_claim(claim));
             self.delete_pod(ordinal);
         }
     }
@@ -73,7 +71,7 @@ impl World {
             && is_complete
             && voters.len() >= 3
             && voters.iter().all(whole)
-            && !(0..7).any(|other| self.is_member(other) && self.is_damaged(other))
+            && !(0..7).any(|other| self.is_member(other) && (self.is_damaged(other) || self.is_halved(other)))
             && !(is_asked || is_rebuilt || is_going)
             && ledger.last_committed() > Zxid::ZERO
             && self.now().saturating_sub(self.judge.last_trouble(&self.servers)) > APART
@@ -118,7 +116,7 @@ impl World {
     /// The controller of nodes gives a node up.
     pub(crate) fn node_is_unreachable(&mut self, ordinal: i32, uid: &str) {
         let now = self.now();
-        let is_lost = |pod: &&crate::cluster::Pod| pod.lost_until.is_some_and(|until| until > now);
+        let is_lost = |pod: &&Pod| pod.lost_until.is_some_and(|until| until > now);
         let Some(pod) = self.cluster.pods.get(&ordinal).filter(is_lost) else { return };
         self.set_node_ready(pod.facts.node.clone(), false);
         self.cluster.update_pod(ordinal, uid, |pod| {
@@ -132,7 +130,7 @@ impl World {
     pub(crate) fn vouch(&mut self, ordinal: i32, comes_back: bool) {
         let now = self.now();
         let mistaken = Duration::from_millis(self.random.u64(0..MISTAKEN_MAX_MS));
-        let is_lost = |pod: &&mut crate::cluster::Pod| pod.lost_until.is_some_and(|until| until > now);
+        let is_lost = |pod: &&mut Pod| pod.lost_until.is_some_and(|until| until > now);
         let Some(pod) = self.cluster.pods.get_mut(&ordinal).filter(is_lost) else { return };
         pod.lost_until = Some(if comes_back { now + mistaken } else { Duration::MAX });
         let node = pod.facts.node.clone().unwrap_or_default();
@@ -183,6 +181,7 @@ impl World {
         let doubtful = |claim: &operator_core::Claim| {
             let ordinal = crate::cluster::ordinal_of(&claim.name).unwrap_or_default();
             claim.retired.as_ref().is_some_and(|mark| mark.starts_with("unconfirmed"))
+                && !claim.deleting
                 && !self.is_member(ordinal)
                 && !self.cluster.pods.contains_key(&ordinal)
         };
@@ -196,8 +195,13 @@ impl World {
         // Before the first request somebody may be mistaken.
         let is_careless = self.cluster.ensemble.spec.recovery.is_none() && self.random.u8(0..3) == 0;
         self.recover(is_careless);
-        let broken = self.cluster.pods.keys().copied().find(|ordinal| self.is_damaged(*ordinal));
-        let Some(broken) = broken.filter(|_| !self.cluster.ensemble.spec.repair.auto_rebuild) else { return };
+        // Of one volume that is lost nobody but a person knows whether it comes back.
+        let is_automatic = self.cluster.ensemble.spec.repair.auto_rebuild;
+        let is_broken = |(ordinal, pod): &(&i32, &Pod)| {
+            let is_halved = self.is_halved(**ordinal) && pod.facts.trouble.is_some();
+            is_halved || (self.is_damaged(**ordinal) && !is_automatic)
+        };
+        let Some(broken) = self.cluster.pods.iter().find(is_broken).map(|(ordinal, _)| *ordinal) else { return };
         let status = self.cluster.ensemble.status.as_ref();
         let rebuild = status.and_then(|status| status.rebuild.as_ref());
         match (rebuild.map(|rebuild| rebuild.finished_at.is_some()), self.rebuild_asked()) {

@@ -271,9 +271,12 @@ impl Cluster {
 
     // ---- pods and claims ----
 
-    /// Makes a pod of this revision, and its claims where they are missing.
-    pub(crate) fn make_pod(&mut self, ordinal: i32, revision: &str, now: Duration) {
-        let Some(set) = self.stateful_set() else { return };
+    /// Makes a pod of this revision, and its claims where they are missing; none while one of them is on its way out. Whether it did.
+    pub(crate) fn make_pod(&mut self, ordinal: i32, revision: &str, now: Duration) -> bool {
+        let Some(set) = self.stateful_set() else { return false };
+        if self.claims.values().any(|claim| claim.deleting && ordinal_of(&claim.name) == Some(ordinal)) {
+            return false;
+        }
         let container = &set["spec"]["template"]["spec"]["containers"][0];
         let image = container["image"].as_str().unwrap_or_default().to_owned();
         let is_id = |env: &&Value| env["name"] == names::ENSEMBLE_ID_ENV;
@@ -322,6 +325,7 @@ impl Cluster {
             Pod { facts, image, ensemble_id, zoo_cfg, loaded_hash, volume_id, failed_probes: 0, lost_until: None };
         self.pods.insert(ordinal, pod);
         self.next_version();
+        true
     }
 
     /// The kubelet, or the API server, changes a pod, if it still is this one.
@@ -454,20 +458,30 @@ impl Cluster {
         }
     }
 
-    /// Removes a claim; one that a pod uses goes with the pod (`kubernetes.io/pvc-protection`).
+    /// Begins to remove a claim: it goes when no pod uses it (`kubernetes.io/pvc-protection`), and then when whoever looks after it has let go.
     pub(crate) fn remove_claim(&mut self, name: &str) {
-        let is_used = ordinal_of(name).is_some_and(|ordinal| self.pods.contains_key(&ordinal));
-        match self.claims.get_mut(name) {
-            Some(claim) if is_used => claim.deleting = true,
-            _ => drop(self.claims.remove(name)),
+        if let Some(claim) = self.claims.get_mut(name) {
+            claim.deleting = true;
         }
         self.version += 1;
     }
 
-    /// Nothing is left of a pod, nor of the claims that waited for it.
+    /// The claims that are to go and that no pod uses.
+    pub(crate) fn unused_claims(&self) -> Vec<String> {
+        let is_used = |name: &str| ordinal_of(name).is_some_and(|ordinal| self.pods.contains_key(&ordinal));
+        let going = self.claims.values().filter(|claim| claim.deleting && !is_used(&claim.name));
+        going.map(|claim| claim.name.clone()).collect()
+    }
+
+    /// Nothing is left of a claim.
+    pub(crate) fn claim_is_gone(&mut self, name: &str) {
+        self.claims.remove(name);
+        self.version += 1;
+    }
+
+    /// Nothing is left of a pod.
     pub(crate) fn pod_is_gone(&mut self, ordinal: i32) {
         self.pods.remove(&ordinal);
-        self.claims.retain(|name, claim| !claim.deleting || ordinal_of(name) != Some(ordinal));
         self.version += 1;
     }
 }

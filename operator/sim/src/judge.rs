@@ -26,15 +26,12 @@
 //! O-8 counts an ensemble as carried out only then, and while every member serves: whatever a fault brings about after it is over
 //! an operator reports, and may. A server that ceases to serve later, of no fault, is an ensemble's failure, and I-12 tells.
 
-use crate::cluster::{Cluster, config_hash, ordinal_of, since_start};
+use crate::cluster::{Cluster, ordinal_of, since_start};
 use crate::members;
 use crate::world::World;
-use ensemble_proto::ServerId;
 use ensemble_sim::operated::Operated;
 use ensemble_sim::trace::{Verdict, Violation};
-use operator_api::{
-    Rebuild, RecoveryPhase, RecoveryStatus, UpdateMode, ZooKeeperEnsembleSpec, ZooKeeperEnsembleStatus, names,
-};
+use operator_api::{Rebuild, RecoveryPhase, RecoveryStatus, UpdateMode, ZooKeeperEnsembleStatus};
 use operator_core::{Adoption, Expansion, Grant, Hold, Kind, Object, Observed, Reconfiguration, Removal, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -334,7 +331,7 @@ fn fewer_pods(world: &World, observed: &Observed, object: &Object) -> Verdict {
 }
 
 /// Whether no fault has struck, lasted or ended for a while, or ever.
-fn is_quiet(world: &World) -> bool {
+pub(crate) fn is_quiet(world: &World) -> bool {
     let last = world.judge.last_trouble(&world.servers);
     last == Duration::ZERO || world.now().saturating_sub(last) > TROUBLE
 }
@@ -435,90 +432,4 @@ pub(crate) fn reconfiguration(world: &World, observed: &Observed, change: &Recon
         Some(id) if quiet => fail("O-2", format!("server {id} is to vote and is not synced")),
         _ => Ok(()),
     }
-}
-
-/// Whether a member that is asked for is one that can be rebuilt when all are well: not one without which there is no quorum.
-fn is_rebuildable(spec: &ZooKeeperEnsembleSpec, asked: &str) -> bool {
-    let votes = |ordinal: i32| ordinal < spec.voter_count();
-    asked.parse().is_ok_and(|ordinal| ordinal < spec.replicas && !(votes(ordinal) && spec.voter_count() < 3))
-}
-
-/// Whether the last rebuild answers this request, or was made when it had been answered.
-fn is_answered(rebuild: Option<&Rebuild>, asked: &String) -> bool {
-    rebuild.is_some_and(|rebuild| {
-        [&rebuild.request, &rebuild.answered].into_iter().flatten().any(|request| request == asked)
-    })
-}
-
-/// What is not yet as the spec asks, if anything.
-pub(crate) fn unconverged(world: &World) -> Option<String> {
-    if !is_quiet(world) {
-        return Some("something failed a moment ago".to_owned());
-    }
-    let spec = &world.cluster.ensemble.spec;
-    let membership = &world.servers.ledger().membership;
-    let voters = (1..=spec.voter_count()).map(|id| ServerId(id.into()));
-    let observers = (spec.voter_count() + 1..=spec.replicas).map(|id| ServerId(id.into()));
-    let is_so = membership.servers.len() == usize::try_from(spec.replicas).unwrap_or_default()
-        && voters.clone().all(|id| membership.is_voter(id))
-        && observers.clone().all(|id| membership.is_observer(id));
-    if !is_so {
-        let conditions = world.cluster.ensemble.status.as_ref().map(|status| &status.conditions);
-        let said =
-            conditions.into_iter().flatten().filter(|c| c.type_ == "Progressing" || c.type_ == "ReconcileSucceeded");
-        let said: Vec<&str> = said.map(|condition| condition.message.as_str()).collect();
-        return Some(format!(
-            "{} of {} are asked for; the members are {membership}; {said:?}",
-            spec.voter_count(),
-            spec.replicas
-        ));
-    }
-    let (edited, answered) = (&world.cluster.ensemble.metadata.generation, &world.cluster.ensemble.status);
-    if answered.as_ref().is_none_or(|status| status.observed_generation != *edited) {
-        return Some("the last edit is not answered".to_owned());
-    }
-    let Some(set) = world.cluster.stateful_set() else { return Some("there is no StatefulSet".to_owned()) };
-    let newest = set["status"]["updateRevision"].as_str().map(str::to_owned);
-    let wanted = world.cluster.zoo_cfgs.last().map(|(_, text)| config_hash(text));
-    // When no server loaded it, none shows that a restart helps; the condition ConfigApplied says so, and a person decides.
-    let shown = (0..spec.replicas).any(|ordinal| world.loaded_hash(ordinal) == wanted);
-    for ordinal in 0..spec.replicas {
-        let Some(pod) = world.cluster.pods.get(&ordinal) else { return Some(format!("there is no pod {ordinal}")) };
-        let facts = &pod.facts;
-        if !facts.ready || facts.deleting {
-            return Some(format!("pod {ordinal} is not ready: {facts:?}"));
-        }
-        if !world.servers.is_serving(World::server(ordinal)) {
-            return Some(format!("server {ordinal} does not serve"));
-        }
-        if facts.revision != newest || (shown && world.loaded_hash(ordinal) != wanted) {
-            return Some(format!("pod {ordinal} is outdated"));
-        }
-    }
-    if world.cluster.pods.len() != usize::try_from(spec.replicas).unwrap_or_default() {
-        return Some(format!("there are {} pods", world.cluster.pods.len()));
-    }
-    let mut alive = world.operators.iter().filter(|operator| operator.is_alive).peekable();
-    let is_idle =
-        alive.peek().is_some() && alive.all(|operator| operator.is_idle && operator.seen == world.cluster.version);
-    if let Some(why) = world.undersized(set) {
-        return Some(why);
-    }
-    let rebuild = answered.as_ref().and_then(|status| status.rebuild.as_ref());
-    if let Some(rebuild) = rebuild.filter(|rebuild| rebuild.finished_at.is_none()) {
-        return Some(format!("member {} is being rebuilt", rebuild.ordinal));
-    }
-    if let Some(asked) =
-        world.rebuild_asked().filter(|asked| is_rebuildable(spec, asked) && !is_answered(rebuild, asked))
-    {
-        return Some(format!("the rebuild of {asked} is asked for"));
-    }
-    let retired = world.cluster.claims.values().find(|claim| {
-        let members = (0..spec.replicas).flat_map(|o| [names::data_claim("zk", o), names::txn_log_claim("zk", o)]);
-        claim.retired.is_some() && members.into_iter().any(|name| name == claim.name)
-    });
-    if let Some(claim) = retired {
-        return Some(format!("{} is marked as retired", claim.name));
-    }
-    (!is_idle).then(|| "the operator still has something to do".to_owned())
 }

@@ -18,6 +18,7 @@
 
 mod accidents;
 mod cluster;
+mod converged;
 mod deletion;
 mod judge;
 pub mod marks;
@@ -26,6 +27,7 @@ mod nodes;
 mod observe;
 mod operator;
 mod recovery;
+mod requests;
 mod script;
 mod volumes;
 pub mod world;

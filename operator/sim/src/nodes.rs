@@ -3,12 +3,11 @@
 //! `Parallel` and `OnDelete` as in `kubernetes/pkg/controller/statefulset`: missing ordinals are made at once, from the newest template;
 //! those above the number go at once; nobody is restarted for an outdated template; claims are kept.
 
-use crate::cluster::{NAME, config_hash, stamp};
+use crate::cluster::{config_hash, stamp};
 use crate::marks::Mark;
 use crate::world::{Event, World};
 use ensemble_proto::membership::Membership;
 use ensemble_sim::trace::Verdict;
-use operator_api::names;
 use std::time::Duration;
 
 /// A readiness probe is made so often.
@@ -52,14 +51,14 @@ impl World {
     pub(crate) fn control(&mut self) {
         self.schedule_in(100, 900, Event::Controller);
         crate::judge::look(self);
+        self.let_claims_go();
         let Some((revision, replicas)) = self.cluster.observe_stateful_set() else { return };
         let founded = !self.servers.ledger().membership.servers.is_empty();
         let is_still = founded && self.cluster.pods.is_empty();
         self.marks.sometimes(Mark::Stopped, is_still && replicas == 0 && self.cluster.ensemble.spec.is_hibernated());
         self.marks.sometimes(Mark::Woken, is_still && replicas > 0);
         for ordinal in 0..replicas {
-            if !self.cluster.pods.contains_key(&ordinal) {
-                self.cluster.make_pod(ordinal, &revision, self.now());
+            if !self.cluster.pods.contains_key(&ordinal) && self.cluster.make_pod(ordinal, &revision, self.now()) {
                 self.tale(|| format!("pod {ordinal} is made of {revision}"));
                 self.then(ordinal, Change::Start, 300, 3000);
             }
@@ -162,7 +161,15 @@ impl World {
             return Ok(());
         }
         self.bind(ordinal, !was_probed);
-        self.mount(ordinal);
+        if !self.mount(ordinal) {
+            self.cluster.update_pod(ordinal, uid, |pod| {
+                (pod.facts.ran, pod.facts.exit_code) = (true, Some(4));
+                pod.facts.trouble =
+                    Some("exited with code 4 (one of its volumes is not the one that it had)".to_owned());
+            });
+            self.then(ordinal, Change::Start, 5000, 30_000);
+            return Ok(());
+        }
         let server = World::server(ordinal);
         let lines: String = text.split_inclusive('\n').filter(|line| line.starts_with("server.")).collect();
         let lines = Membership::parse(&lines)
@@ -205,20 +212,6 @@ impl World {
         self.marks.sometimes(Mark::ConfigMapStale, remembers);
         let back = if remembers { 2 } else { 1 };
         texts.len().checked_sub(back).map(|index| texts[index].1.clone()).unwrap_or_default()
-    }
-
-    /// The disk that a pod's server runs on is that of its data claim.
-    fn mount(&mut self, ordinal: i32) {
-        let Some(claim) = self.cluster.claims.get(&names::data_claim(NAME, ordinal)) else { return };
-        let uid = claim.uid.clone();
-        let server = World::server(ordinal);
-        if self.disks.insert(ordinal, uid.clone()).is_some_and(|before| before != uid) {
-            let held = self.servers.ledger().servers[server].durable.last() > ensemble_proto::Zxid::ZERO;
-            let is_lost = held && self.is_member(ordinal);
-            self.tale(|| format!("server {server} has a new volume, lost: {is_lost}"));
-            self.marks.hit(if is_lost { Mark::VolumeLost } else { Mark::VolumeReplaced });
-            self.servers.replace_volume(server, is_lost);
-        }
     }
 
     fn probe(&mut self, ordinal: i32, uid: &str) -> Verdict {

@@ -9,6 +9,7 @@ use crate::cluster::NAME;
 use crate::marks::Mark;
 use crate::members;
 use crate::script::Deed;
+use crate::volumes::Volumes;
 use crate::world::{Event, World};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::{Epoch, ServerId};
@@ -59,9 +60,9 @@ impl World {
         let voters = ledger.voters();
         let has_volume = |server: &&usize| {
             let ordinal = i32::try_from(**server).unwrap_or_default();
-            let claim = self.cluster.claims.get(&names::data_claim(NAME, ordinal)).filter(|claim| !claim.deleting);
-            let disk = self.disks.get(&ordinal);
-            !ledger.servers[**server].is_wiped && disk.is_some() && claim.map(|claim| &claim.uid) == disk
+            let is_going = |uid: &String| self.cluster.claims.values().any(|claim| claim.uid == *uid && claim.deleting);
+            let is_whole = |disk: &Volumes| *disk == self.volumes(ordinal) && !disk.iter().flatten().any(is_going);
+            !ledger.servers[**server].is_wiped && self.disks.get(&ordinal).is_some_and(is_whole)
         };
         let is_founded = ledger.last_committed() > ensemble_proto::Zxid::ZERO;
         is_founded && voters.iter().filter(has_volume).count() <= voters.len() / 2

@@ -1,5 +1,6 @@
 //! What users do to an ensemble, and what happens to its pods and nodes: drawn from the seed before the run begins.
 
+use crate::cluster::NAME;
 use crate::marks::Mark;
 use crate::nodes::{BAD_KEY, BAD_TAG};
 use crate::world::World;
@@ -44,6 +45,8 @@ pub(crate) enum Deed {
     DeletePod(i32),
     /// A volume is lost with its pod, if the others bear it.
     LoseVolume(i32),
+    /// One of its two volumes alone.
+    LoseOneVolume { ordinal: i32, is_log: bool },
     /// A node is lost for so long: off, or only out of reach.
     LoseNode { ordinal: i32, lasts: Duration, is_off: bool },
     /// A node is lost, and after a while a person says that it is off, and may be mistaken.
@@ -174,10 +177,11 @@ impl Deed {
     fn draw(random: &mut Rng, number: u32) -> Deed {
         let ordinal = random.i32(0..7);
         match random.u8(0..100) {
-            0..26 => {
+            0..24 => {
                 let (replicas, voters) = size(random);
                 Deed::Size { replicas, voters }
             }
+            24..26 => Deed::LoseOneVolume { ordinal, is_log: random.bool() },
             26..32 => Deed::Image(number),
             32..35 => Deed::BadImage,
             35..41 => Deed::Config(random.i32(1000..3000)),
@@ -245,7 +249,15 @@ impl World {
                 (reclaim.on_scale_down, reclaim.on_delete) = (policy(on_scale_down), policy(on_delete));
             }),
             Deed::DeletePod(ordinal) => self.delete_pod(ordinal),
-            Deed::LoseVolume(ordinal) => self.lose_volume(ordinal),
+            Deed::LoseVolume(ordinal) => {
+                self.lose_volumes(ordinal, &[names::data_claim(NAME, ordinal), names::txn_log_claim(NAME, ordinal)]);
+            }
+            Deed::LoseOneVolume { ordinal, is_log: true } => {
+                self.lose_volumes(ordinal, &[names::txn_log_claim(NAME, ordinal)]);
+            }
+            Deed::LoseOneVolume { ordinal, is_log: false } => {
+                self.lose_volumes(ordinal, &[names::data_claim(NAME, ordinal)]);
+            }
             Deed::LoseNode { ordinal, lasts, is_off } => self.lose_node(ordinal, lasts, is_off),
             Deed::NodeOff { ordinal, after, comes_back } => self.lose_node_for_good(ordinal, after, comes_back),
             Deed::Damage(ordinal) => self.damage(ordinal),

@@ -12,7 +12,7 @@ use crate::mutants::Mutant;
 use crate::nodes::Change;
 use crate::operator::{Act, Operator};
 use crate::script::{Deed, Script};
-use crate::volumes::Growth;
+use crate::volumes::{Growth, Volumes};
 use ensemble_proto::ServerId;
 use ensemble_sim::operated::{Operated, Surroundings};
 use ensemble_sim::trace::{Tell, Verdict, Violation};
@@ -87,8 +87,8 @@ pub struct World {
     pub(crate) mutant: Mutant,
     /// Of the cluster: the servers have their own.
     pub(crate) random: Rng,
-    /// Which data claim the disk of a server is.
-    pub(crate) disks: BTreeMap<i32, String>,
+    /// Which claims the disk of a server is.
+    pub(crate) disks: BTreeMap<i32, Volumes>,
     pub(crate) is_stormy: bool,
     /// Until when the admin port of a server waits for the reconfiguration that it was asked for last.
     pub(crate) asked: BTreeMap<usize, Duration>,
@@ -172,7 +172,7 @@ impl World {
         let began = self.now();
         loop {
             self.run_until(self.now() + LOOK)?;
-            let open = crate::judge::unconverged(self);
+            let open = crate::converged::unconverged(self);
             let took = self.now() - began;
             match open {
                 None => return Ok(took),
