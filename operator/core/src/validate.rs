@@ -1,9 +1,13 @@
 //! A spec that can be built. The schema refuses most of what is refused here; this holds when an older schema is
 //! installed, and for what no rule of a schema can say.
 
+use std::sync::Arc;
+
 use operator_api::{FourLetterWord, StorageType, UpdateMode, ZooKeeperEnsembleSpec, names};
 
+use crate::build;
 use crate::observed::Observed;
+use crate::step::Object;
 use crate::window::Window;
 
 /// The most servers of an ensemble.
@@ -32,6 +36,8 @@ pub struct ValidEnsemble {
     pub restarted_at: Option<String>,
     /// When servers that work may be restarted; at any time without any.
     pub windows: Vec<Window>,
+    /// What `spec.monitoring` asks for, built once: dashboards are large.
+    pub monitoring: Arc<[Object]>,
 }
 
 /// Checks a resource.
@@ -78,7 +84,7 @@ pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok(ValidEnsemble {
+    let mut ensemble = ValidEnsemble {
         name: observed.name().to_owned(),
         namespace: metadata.namespace.clone().unwrap_or_default(),
         uid: metadata.uid.clone().unwrap_or_default(),
@@ -87,7 +93,10 @@ pub fn validate(observed: &Observed) -> Result<ValidEnsemble, Vec<String>> {
         node_lost_seconds,
         restarted_at,
         windows,
-    })
+        monitoring: Arc::default(),
+    };
+    ensemble.monitoring = build::monitoring(&ensemble).into();
+    Ok(ensemble)
 }
 
 fn name(name: &str, faults: &mut Vec<String>) {

@@ -1,6 +1,7 @@
 //! From what was observed to what is done next. The only place where the order of things is decided.
 
 pub mod bootstrap;
+mod ends;
 pub mod expansion;
 pub mod hibernate;
 mod lost_node;
@@ -14,11 +15,14 @@ pub mod swap;
 
 use operator_api::{ZooKeeperEnsembleStatus, names};
 
+pub use ends::refuse;
+use ends::{normal, not_looked_at, record, refused, report};
+
 use crate::assess::{Assessment, assess, newer_configuration};
 use crate::founded::Founded;
 use crate::observed::{Observed, TokenState};
 use crate::status::{self, Progress, Verdict};
-use crate::step::{Event, EventType, Expansion, Fact, Hold, Reconfiguration, Step, Transfer};
+use crate::step::{Expansion, Fact, Hold, Reconfiguration, Step, Transfer};
 use crate::validate::{ValidEnsemble, validate};
 use crate::version;
 
@@ -453,59 +457,4 @@ fn record_configuration(observed: &Observed, ensemble: &ValidEnsemble, recorded:
         scale::Way::Down => Verdict { progress: Progress::Moving("ScalingDown", note), ..Verdict::default() },
     };
     record(observed, ensemble, &recorded, &assessment, &verdict, Vec::new(), Fact::Configuration, event)
-}
-
-/// Ends a pass with a record.
-#[expect(clippy::too_many_arguments, reason = "they are what a record is made of")]
-fn record(
-    observed: &Observed,
-    ensemble: &ValidEnsemble,
-    recorded: &Founded,
-    assessment: &Assessment,
-    verdict: &Verdict,
-    mut steps: Vec<Step>,
-    fact: Fact,
-    event: Event,
-) -> Plan {
-    let status = status::founded(observed, Some(ensemble), recorded, assessment, verdict);
-    let old = observed.ensemble.status.as_ref();
-    steps.extend(status::events(old, &status).into_iter().map(Step::Report));
-    steps.push(Step::Report(event));
-    steps.push(Step::Record(fact, Box::new(status)));
-    Plan { steps, next: Next::Now }
-}
-
-/// Plans what is left when the API server refused an object for good, in the words of its answer: the status says so.
-///
-/// Permanent until an edit of the resource, or of what the API server judges by (a quota, an admission policy, a right).
-pub fn refuse(observed: &Observed, answer: String) -> Plan {
-    match Founded::of(observed.ensemble.status.as_ref()) {
-        Ok(founded) => refused(observed, founded.as_ref(), "ApplyRefused", answer),
-        Err(damage) => refused(observed, None, "StatusDamaged", damage),
-    }
-}
-
-/// Nothing is done; the status says why.
-fn refused(observed: &Observed, founded: Option<&Founded>, reason: &'static str, message: String) -> Plan {
-    let verdict = Verdict { refused: Some((reason, message)), ..Verdict::default() };
-    let status = match founded {
-        Some(founded) => status::founded(observed, None, founded, &assess(observed, founded), &verdict),
-        None => status::unfounded(observed, &verdict),
-    };
-    report(observed, status, Vec::new(), Next::Later)
-}
-
-/// Ends a pass: events for what turned, and the status if it changed.
-fn report(observed: &Observed, status: ZooKeeperEnsembleStatus, mut steps: Vec<Step>, next: Next) -> Plan {
-    let old = observed.ensemble.status.as_ref();
-    if old != Some(&status) {
-        steps.extend(status::events(old, &status).into_iter().map(Step::Report));
-        steps.push(Step::WriteStatus(Box::new(status)));
-    }
-    Plan { steps, next }
-}
-
-/// An event for the record.
-fn normal(reason: &str, note: String) -> Event {
-    Event { type_: EventType::Normal, reason: reason.to_owned(), note }
 }

@@ -33,19 +33,18 @@ pub(super) fn steps(observed: &Observed, ensemble: &ValidEnsemble) -> Vec<Step> 
     if !is_recorded(&observed.ensemble) {
         return Vec::new();
     }
-    let wanted = build::monitoring(ensemble);
-    let gone: Vec<Step> =
-        surplus(observed, ensemble, &wanted).map(|(kind, live)| Step::Withdraw(kind, hold(live))).collect();
+    let wanted = &ensemble.monitoring;
+    let gone: Vec<Step> = surplus(observed, ensemble).map(|(kind, live)| Step::Withdraw(kind, hold(live))).collect();
     let offered = wanted
-        .into_iter()
+        .iter()
         .filter(|object| matches!(standing(observed, ensemble, object), Standing::Absent | Standing::Different));
-    gone.into_iter().chain(offered.map(Step::Offer)).collect()
+    gone.into_iter().chain(offered.cloned().map(Step::Offer)).collect()
 }
 
 /// What stands of them, and what does not and why.
 pub(crate) fn condition(list: &mut Conditions<'_>, observed: &Observed, ensemble: &ValidEnsemble) {
-    let wanted = build::monitoring(ensemble);
-    let left = surplus(observed, ensemble, &wanted).count();
+    let wanted = &ensemble.monitoring;
+    let left = surplus(observed, ensemble).count();
     if wanted.is_empty() && left == 0 {
         return;
     }
@@ -98,14 +97,11 @@ fn standing<'a>(observed: &'a Observed, ensemble: &ValidEnsemble, object: &Objec
 }
 
 /// The objects of ours that exist and are not asked for.
-fn surplus<'a>(
-    observed: &'a Observed,
-    ensemble: &ValidEnsemble,
-    wanted: &[Object],
-) -> impl Iterator<Item = (Kind, &'a Value)> {
+fn surplus<'a>(observed: &'a Observed, ensemble: &ValidEnsemble) -> impl Iterator<Item = (Kind, &'a Value)> {
     build::every_monitoring(&ensemble.name).into_iter().filter_map(|(kind, name)| {
         let live = observed.object(kind.as_str(), &name)?;
-        let is_surplus = holder(live, ensemble).is_none() && !wanted.iter().any(|object| object.kind == kind);
+        let is_surplus =
+            holder(live, ensemble).is_none() && !ensemble.monitoring.iter().any(|object| object.kind == kind);
         is_surplus.then_some((kind, live))
     })
 }

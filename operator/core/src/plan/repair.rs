@@ -35,7 +35,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_api::{Rebuild, RebuildClaim, StorageType, names};
 
-use super::{Next, Plan, hand_off, normal, record, report, roll};
+use super::{Next, Plan, hand_off, normal, not_looked_at, record, report, roll};
 use crate::assess::Assessment;
 use crate::conditions::Holds;
 use crate::founded::Founded;
@@ -142,10 +142,9 @@ pub(crate) fn told(
     founded: &Founded,
     assessment: &Assessment,
 ) -> Option<(Holds, &'static str, String)> {
-    let unknown = |text: &str| Some((Holds::Unknown, "NotLookedAt", text.to_owned()));
     let is_asked = founded.rebuild.is_some() || asked(observed).is_some();
     let Some(ensemble) = ensemble else {
-        return if is_asked { unknown("the spec is refused, so nothing is rebuilt") } else { None };
+        return is_asked.then(|| not_looked_at("the spec is refused, so nothing is rebuilt"));
     };
     let spec = &observed.ensemble.spec;
     let pod = |ordinal: i32| names::pod(observed.name(), ordinal);
@@ -155,8 +154,8 @@ pub(crate) fn told(
             (Holds::True, "MemberRebuilt", format!("{} is in sync on new volumes", pod(rebuild.ordinal)))
         }
         Move::Refused(why) => (Holds::False, "RebuildRefused", why),
-        _ if spec.paused => return unknown("spec.paused is true, so nothing is rebuilt"),
-        _ if spec.is_hibernated() || !founded.is_complete() => return unknown("no server runs that could be rebuilt"),
+        _ if spec.paused => not_looked_at("spec.paused is true, so nothing is rebuilt"),
+        _ if spec.is_hibernated() || !founded.is_complete() => not_looked_at("no server runs that could be rebuilt"),
         Move::Asked(why) | Move::Forget(why) => (Holds::False, "RebuildWaits", why),
         Move::Begin(rebuild) => (Holds::False, REASON, going(&rebuild)),
         Move::Transfer(transfer) => (Holds::False, REASON, format!("{} takes over first", pod(transfer.to))),

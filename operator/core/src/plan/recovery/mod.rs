@@ -43,7 +43,7 @@ mod request;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_api::{Configuration, FormerEnsemble, RecoveryPhase, RecoveryStatus, names};
 
-use super::{Next, Plan, normal, record, report};
+use super::{Next, Plan, normal, not_looked_at, record, report};
 use crate::assess::Assessment;
 use crate::conditions::Holds;
 use crate::founded::Founded;
@@ -147,16 +147,13 @@ pub(crate) fn told(
 ) -> Option<(Holds, &'static str, String)> {
     let is_asked = founded.recovery.is_some() || observed.ensemble.spec.recovery.is_some();
     let Some(ensemble) = ensemble else {
-        let text = "the spec is refused, so nothing is recovered".to_owned();
-        return is_asked.then_some((Holds::Unknown, "NotLookedAt", text));
+        return is_asked.then(|| not_looked_at("the spec is refused, so nothing is recovered"));
     };
     let (holds, reason, message) = match next(observed, ensemble, founded, assessment) {
         Move::None => return None,
         Move::Finished(recovery) => (Holds::True, "EnsembleRecovered", finished(observed, &recovery)),
         Move::Refused(why) => (Holds::False, "RecoveryRefused", why),
-        _ if observed.ensemble.spec.paused => {
-            (Holds::Unknown, "NotLookedAt", "spec.paused is true, so nothing is recovered".to_owned())
-        }
+        _ if observed.ensemble.spec.paused => not_looked_at("spec.paused is true, so nothing is recovered"),
         Move::Asked(why) => (Holds::False, "RecoveryWaits", why),
         Move::Begin(_, note) | Move::Act(_, note) => (Holds::False, REASON, note),
         Move::Withdraw(_, id) => (Holds::False, "RecoveryWithdrawn", format!("ensemble {id} is as it was")),
