@@ -26,6 +26,8 @@ pub struct Pending {
     digest: Option<u64>,
     /// Where the changes of the last request begin.
     last: Option<Mark>,
+    /// What a quota has refused since somebody asked last.
+    over_quota: Option<String>,
 }
 
 /// A znode's future, and the transaction that settles it.
@@ -94,7 +96,18 @@ impl Pending {
             ephemerals: BTreeSet::new(),
             digest: None,
             last: None,
+            over_quota: None,
         }
+    }
+
+    /// The path at which a quota has refused something, of the last such request; once.
+    pub fn take_over_quota(&mut self) -> Option<String> {
+        self.over_quota.take()
+    }
+
+    /// A quota refuses what would be at a path.
+    pub(crate) fn refuse_over_quota(&mut self, path: &str) {
+        self.over_quota = Some(path.to_owned());
     }
 
     /// Everything up to `zxid` has been applied to the tree: its changes are no longer pending.

@@ -366,9 +366,12 @@ impl<'a> Prep<'a> {
         if path::is_valid(path) { self.look(path) } else { Err(ErrorCode::BAD_ARGUMENTS) }
     }
 
-    fn within_quota(&self, path: &str, more: Usage) -> Result<(), ErrorCode> {
-        let is_forbidden = self.request.enforce_quota && self.tree.forbids(path, more);
-        if is_forbidden { Err(ErrorCode::QUOTA_EXCEEDED) } else { Ok(()) }
+    fn within_quota(&mut self, path: &str, more: Usage) -> Result<(), ErrorCode> {
+        if self.request.enforce_quota && self.tree.forbids(path, more) {
+            self.pending.refuse_over_quota(path);
+            return Err(ErrorCode::QUOTA_EXCEEDED);
+        }
+        Ok(())
     }
 
     fn permit(&self, znode: &FutureZnode, perms: i32) -> Result<(), ErrorCode> {

@@ -153,6 +153,10 @@ impl Peer {
             Ok(_) => prep::prep(&self.tree, pending, now.wall_ms, zxid, &request),
             Err(code) => prep::error(&self.tree, pending, now.wall_ms, zxid, &request, code),
         };
+        if let Some(path) = self.leader.pending.take_over_quota() {
+            self.measures.quota_exceeded_error_per_namespace.count(&path);
+        }
+        let pending = &mut self.leader.pending;
         let (record, bytes) = match record.encode() {
             bytes if bytes.len() > self.config.record_bytes_max => {
                 let (op, length) = (submission.op, bytes.len());

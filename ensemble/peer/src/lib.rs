@@ -57,7 +57,7 @@ pub use connect_throttle::{ConnectThrottle, Weights};
 pub use details::{Activity, Expiries, WatchSummary};
 pub use measures::{Measures, Sizes};
 pub use mutants::Mutants;
-pub use namespaces::Namespaces;
+pub use namespaces::{Namespaces, Refusals};
 pub use reconfig::{Reconfiguration, ReconfigureError};
 pub use request::digest_identities;
 pub use status::{ClientStatus, Status};

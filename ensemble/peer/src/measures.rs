@@ -2,7 +2,7 @@
 //! (`ServerMetrics.java`). Nothing here decides anything. Times are those of the inputs: what happens within one input takes none, but for
 //! reads, which take as long as their turn ([`crate::Peer::end_turn`]).
 
-use crate::namespaces::Namespaces;
+use crate::namespaces::{Namespaces, Refusals};
 use ensemble_proto::Summary;
 use std::time::Duration;
 
@@ -81,6 +81,8 @@ pub struct Measures {
     pub read_per_namespace: Namespaces,
     /// Bytes of path and data of each change that was applied here.
     pub write_per_namespace: Namespaces,
+    /// Leader: requests that a quota refused.
+    pub quota_exceeded_error_per_namespace: Refusals,
     /// Connections told that a znode was created.
     pub node_created_watch_count: Summary,
     /// That one was deleted.

@@ -27,7 +27,7 @@ impl Default for Namespaces {
 impl Namespaces {
     /// So many bytes were read or written at `path`. The root is of no namespace.
     pub(crate) fn observe(&mut self, now: Duration, path: &str, bytes: usize) {
-        let Some(namespace) = path.split('/').nth(1).filter(|name| !name.is_empty()) else { return };
+        let Some(namespace) = namespace(path) else { return };
         if let Some(summary) = self.0.get_mut(namespace) {
             summary.observe(now, bytes as f64);
         } else if self.0.len() < NAMESPACES_MAX {
@@ -58,9 +58,48 @@ impl Namespaces {
     }
 }
 
+/// How often something was refused, for each namespace.
+#[derive(Clone, Default, Debug)]
+pub struct Refusals(BTreeMap<Box<str>, u64>);
+
+impl Refusals {
+    /// It was at `path`.
+    pub(crate) fn count(&mut self, path: &str) {
+        let Some(namespace) = namespace(path) else { return };
+        if let Some(count) = self.0.get_mut(namespace) {
+            *count += 1;
+        } else if self.0.len() < NAMESPACES_MAX {
+            self.0.insert(namespace.into(), 1);
+        }
+    }
+
+    /// By name, ascending.
+    pub fn by_name(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(name, count)| (&**name, *count))
+    }
+}
+
+/// The child of the root that a path is of; none for the root.
+fn namespace(path: &str) -> Option<&str> {
+    path.split('/').nth(1).filter(|name| !name.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_are_counted_by_namespace_up_to_a_limit() {
+        let mut refusals = Refusals::default();
+        for path in ["/b/c", "/a", "/b", "/"] {
+            refusals.count(path);
+        }
+        assert_eq!(refusals.by_name().collect::<Vec<_>>(), [("a", 1), ("b", 2)]);
+        (0..2 * NAMESPACES_MAX).for_each(|number| refusals.count(&format!("/{number}")));
+        refusals.count("/a");
+        assert_eq!((refusals.by_name().count(), refusals.by_name().next()), (NAMESPACES_MAX, Some(("0", 1))));
+        assert!(refusals.by_name().any(|counted| counted == ("a", 2)));
+    }
     use ensemble_proto::ErrorCode;
     use ensemble_proto::txn::SetDataTxn;
 

@@ -43,6 +43,8 @@ pub(crate) struct Connections {
     keepalive: bool,
     observer_master_port: Option<u16>,
     next: Cell<u64>,
+    /// Whom this server last reached: its leader, or the follower that is its master.
+    reached: Cell<Option<ServerId>>,
     open: Shared<ConnId, Connection>,
     /// Where the log is being read for learners.
     readers: RefCell<HashMap<ConnId, LogReader<RealDisk>>>,
@@ -58,6 +60,7 @@ impl Connections {
             keepalive: config.keepalive,
             observer_master_port: config.observer_master_port,
             next: Cell::new(1),
+            reached: Cell::new(None),
             open: Shared::default(),
             readers: RefCell::default(),
             log,
@@ -96,6 +99,11 @@ impl Connections {
         if let Some(connection) = self.open.borrow().get(&conn) {
             connection.flush();
         }
+    }
+
+    /// The server that this one follows or observes by, while it does: its leader, or the follower that is its master.
+    pub(crate) fn reached(&self) -> Option<ServerId> {
+        self.reached.get()
     }
 
     /// Ends a connection after what is queued on it.
@@ -145,6 +153,7 @@ pub(crate) fn dial(driver: &Rc<Driver>, leader: ServerId, attempt: u64) {
             let known = driver.election.last_address(id);
             if let Ok((stream, address)) = connect(&endpoint, known, quorum.connect_timeout, quorum.keepalive).await {
                 tracing::debug!(server = id.0, "observing behind a follower");
+                quorum.reached.set(Some(id));
                 return attach(&driver, stream, address, Side::Leader, |peer, now, conn| {
                     peer.handle_leader_connected(now, attempt, conn)
                 });
@@ -162,6 +171,7 @@ pub(crate) fn dial(driver: &Rc<Driver>, leader: ServerId, attempt: u64) {
             let known = driver.election.last_address(leader);
             match connect(endpoint, known, quorum.connect_timeout, quorum.keepalive).await {
                 Ok((stream, address)) => {
+                    quorum.reached.set(Some(leader));
                     return attach(&driver, stream, address, Side::Leader, |peer, now, conn| {
                         peer.handle_leader_connected(now, attempt, conn)
                     });

@@ -63,6 +63,8 @@ pub(crate) struct Report {
     pub(crate) proposal_size: Sizes,
     pub(crate) client_response_size: Sizes,
     pub(crate) auth_failed_count: u64,
+    /// An observer's leader, or the follower that is its master.
+    pub(crate) observer_master: Option<ServerId>,
     /// The last pauses, the newest last.
     pub(crate) pauses: Vec<Pause>,
 }
@@ -118,6 +120,7 @@ impl Report {
             (measures.proposal_size, measures.client_response_size, measures.auth_failed_count)
         });
         let since = |since: Duration| elapsed.saturating_sub(since);
+        let is_observing = matches!(status.role, Role::Observing { .. });
         Report {
             status,
             identity: identity.clone(),
@@ -134,6 +137,7 @@ impl Report {
             proposal_size,
             client_response_size,
             auth_failed_count,
+            observer_master: driver.quorum.reached().filter(|_| is_observing),
             pauses: driver.metrics.pauses.last(),
         }
     }

@@ -71,6 +71,9 @@ pub(super) fn monitor(driver: &Driver, figures: &Figures, mode: &str) -> String 
     if let Some(state) = report.peer_state() {
         text += &format!("zk_peer_state\t{state}\n");
     }
+    if let Some(master) = report.observer_master {
+        text += &format!("zk_observer_master_id\t{master}\n");
+    }
     text + &driver.metrics.monitor(figures)
 }
 

@@ -107,6 +107,9 @@ fn of_peer(figures: &Figures) -> Vec<Sample> {
     };
     let mut samples = by_namespace("read_per_namespace", &measures.read_per_namespace);
     samples.extend(by_namespace("write_per_namespace", &measures.write_per_namespace));
+    let refused =
+        |(namespace, refused): (&str, u64)| count("quota_exceeded_error_per_namespace", refused).with(&[namespace]);
+    samples.extend(measures.quota_exceeded_error_per_namespace.by_name().map(refused));
     samples.extend([
         count("prep_processor_request_queued", measures.prep_processor_request_queued),
         count("outstanding_changes_queued", measures.outstanding_changes_queued),
@@ -310,6 +313,7 @@ mod tests {
             proposal_size: Sizes::default(),
             client_response_size: Sizes::default(),
             auth_failed_count: 0,
+            observer_master: None,
             pauses: Vec::new(),
         };
         Figures {

@@ -187,6 +187,11 @@ pub const TABLE: &[Metric] = &[
         "Bytes of path and answer of getData, exists and getChildren, by child of the root; of the first 200 of these",
     ),
     by_key("write_per_namespace", Basic, "Bytes of path and data of changes that were applied, likewise"),
+    by_key(
+        "quota_exceeded_error_per_namespace",
+        Counter,
+        "Leader: requests that a quota of enforceQuota refused; of the first 200 namespaces",
+    ),
     by_key("quota_count_limit_per_namespace", Gauge, "Znodes that the namespace's quotas allow; -1 without a limit"),
     by_key("quota_bytes_limit_per_namespace", Gauge, "Bytes that the namespace's quotas allow; -1 without a limit"),
     by_key("quota_count_usage_per_namespace", Gauge, "Znodes that the namespace's quotas have counted"),
@@ -405,10 +410,6 @@ pub const ABSENT: &[(&str, &str)] = &[
     ("non_mtls_local_conn_count", "there is no TLS for clients yet"),
     ("skip_learner_request_to_next_processor_count", "there is no chain of request processors"),
     ("requests_not_forwarded_to_commit_processor", "there is no chain of request processors"),
-    (
-        "quota_exceeded_error_per_namespace",
-        "a write that a quota refuses is an answer like others, and not counted by namespace",
-    ),
     ("prep_process_time", "a request becomes a transaction within one turn of the loop, which is not divided"),
     ("close_session_prep_time", "a request becomes a transaction within one turn of the loop"),
     ("proposal_process_time", "a transaction is proposed within one turn of the loop"),

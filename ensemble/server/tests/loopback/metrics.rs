@@ -35,6 +35,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("connection_drop_probability", "../peer/tests/admission.rs"),
     ("connection_token_deficit", "../peer/tests/admission.rs"),
     ("large_requests_rejected", "../peer/tests/admission.rs"),
+    ("quota_exceeded_error_per_namespace", "../peer/tests/quotas.rs"),
     ("ensemble_auth_success", "../peer/tests/admission.rs"),
     ("ensemble_auth_fail", "../peer/tests/admission.rs"),
     ("ensemble_auth_skip", "../peer/tests/admission.rs"),

@@ -165,6 +165,9 @@ fn monitor(shared: &Shared, figures: &Figures) -> Fields {
     if let Some(state) = report.peer_state() {
         entries.push(("peer_state".into(), state.into()));
     }
+    if let Some(ServerId(master)) = report.observer_master {
+        entries.push(("observer_master_id".into(), Json::Number(master.to_string())));
+    }
     for (name, value) in shared.metrics.monitor(figures).lines().filter_map(|line| line.split_once('\t')) {
         let is_number = serde_json::from_str::<serde_json::Number>(value).is_ok();
         let value = if is_number { Json::Number(value.to_owned()) } else { value.into() };
