@@ -5,7 +5,7 @@
 
 use crate::client::Slot;
 use crate::connect_throttle::{ConnectThrottle, Wanted};
-use crate::{CLIENTS, ClientId, Peer};
+use crate::{CLIENTS, ClientId, Peer, RequestThrottle};
 use ensemble_proto::quorum::AuthId;
 use ensemble_proto::{ErrorCode, Now, SessionId, Zxid};
 use ensemble_zab::Role;
@@ -28,6 +28,8 @@ pub struct Admission {
     pub connect_throttle: Option<ConnectThrottle>,
     /// What unanswered large requests may come to; `None` is no limit.
     pub large_requests: Option<LargeRequests>,
+    /// How many requests are under way at once; `None` is no limit.
+    pub request_throttle: Option<RequestThrottle>,
 }
 
 /// The limit of large requests.

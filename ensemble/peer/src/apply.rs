@@ -22,7 +22,7 @@ impl Peer {
                     self.carry_out(now, effect);
                 }
             }
-            if self.halted || !self.submit_waiting(now) {
+            if self.halted || !(self.submit_waiting(now) | self.release_stalled(now)) {
                 break;
             }
         }

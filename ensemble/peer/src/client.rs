@@ -91,6 +91,8 @@ pub(crate) struct Client {
     /// Whether the owner has been told that there is output.
     pub(crate) announced: bool,
     pub(crate) paused: bool,
+    /// How many of its requests are not begun yet.
+    pub(crate) stalled: usize,
     /// Whether the client sent the readOnly byte, and so expects one (absent: go-zk, clients before 3.4).
     pub(crate) read_only_byte: bool,
     /// The session that this connection speaks for, from the ConnectRequest's acceptance until it is unbound.
@@ -121,6 +123,7 @@ impl Client {
             output: Vec::new(),
             announced: false,
             paused: false,
+            stalled: 0,
             read_only_byte: true,
             bound: None,
             timeout_ms: 0,

@@ -149,7 +149,7 @@ impl Peer {
                 self.announce(id);
                 self.effects.push_back(Effect::PauseReading { client: id, on: false });
                 for bytes in backlog {
-                    self.request(now, id, session, &bytes);
+                    self.take_in(now, id, session, &bytes);
                 }
             }
         }

@@ -46,6 +46,7 @@ mod reconfig;
 mod request;
 mod session;
 mod status;
+mod throttler;
 mod transfer;
 mod watch;
 mod watch_requests;
@@ -61,6 +62,7 @@ pub use namespaces::{Namespaces, Refusals};
 pub use reconfig::{Reconfiguration, ReconfigureError};
 pub use request::digest_identities;
 pub use status::{ClientStatus, Status};
+pub use throttler::RequestThrottle;
 
 use audit::Asked;
 use bytes::Bytes;
@@ -81,6 +83,7 @@ use session::SessionIds;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
+use throttler::Throttler;
 use watch::Watches;
 
 /// The limits and habits of one server.
@@ -339,6 +342,8 @@ pub struct Peer {
     large_bytes: usize,
     /// What handshakes take tokens from, where that is limited.
     connect_bucket: Option<Bucket>,
+    /// Requests that are not begun yet.
+    throttler: Throttler,
     paused: Vec<ClientId>,
     counters: Counters,
     measures: Measures,
@@ -393,6 +398,7 @@ impl Peer {
                 .connect_throttle
                 .clone()
                 .map(|throttle| Bucket::new(throttle, now.elapsed, seed)),
+            throttler: Throttler::default(),
             paused: Vec::new(),
             counters: Counters::default(),
             measures: Measures::default(),
@@ -555,6 +561,7 @@ impl Peer {
     /// A client's connection ended, whoever ended it.
     pub fn handle_client_closed(&mut self, now: Now, client: ClientId) {
         self.finish_deferred(now, client);
+        self.begin_stalled_close(now, client);
         self.forget_client(client);
         self.pump(now);
     }

@@ -21,7 +21,7 @@ pub struct Measures {
     pub revalidate_count: u64,
     /// Connections that were closed because no handshake came.
     pub sessionless_connections_expired: u64,
-    /// Times that a connection was not read on because there were too many unanswered requests.
+    /// Times that a connection was not read on because there were too many unanswered requests, or that a request had to wait for that.
     pub request_throttle_wait_count: u64,
     /// Auth packets that failed.
     pub auth_failed_count: u64,
@@ -31,6 +31,14 @@ pub struct Measures {
     pub connection_drop_probability: f64,
     /// Tokens that are missing in the bucket of handshakes, after each that was taken.
     pub connection_token_deficit: Summary,
+    /// How long each request waited because there were too many, where that is limited.
+    pub request_throttle_queue_time_ms: Summary,
+    /// Requests that were refused because they had waited too long.
+    pub throttled_ops: u64,
+    /// Requests that had waited for longer than their session's timeout, and were begun.
+    pub stale_requests: u64,
+    /// Requests that waited, and were dropped with their connection.
+    pub stale_requests_dropped: u64,
     /// Requests that ended their connection because they were large, and others too.
     pub large_requests_rejected: u64,
     /// Auth packets of scheme `ensemble` with a name of this ensemble.

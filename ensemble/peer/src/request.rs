@@ -63,14 +63,14 @@ impl Peer {
         match client.phase {
             Phase::New => self.connect(now, id, frame),
             Phase::Resolving => client.backlog.push(frame.to_vec()),
-            Phase::Open(session) => self.request(now, id, session, frame),
+            Phase::Open(session) => self.take_in(now, id, session, frame),
             Phase::Ending(session) => self.hear(now, id, session),
             Phase::Closing => {}
         }
     }
 
     /// The client has been heard, and wants nothing that it could be refused.
-    fn hear(&mut self, now: Now, id: ClientId, session: SessionId) {
+    pub(crate) fn hear(&mut self, now: Now, id: ClientId, session: SessionId) {
         let Some(client) = self.clients.get(id) else { return };
         let timeout_ms = client.timeout_ms;
         self.idle.touch(id, now.elapsed, Duration::from_millis(timeout_ms as u64));
@@ -380,12 +380,12 @@ impl Peer {
 
     /// Stops reading from a connection that has unanswered requests while all clients together have too many.
     pub(crate) fn throttle(&mut self, id: ClientId) {
-        if self.outstanding <= self.config.client_outstanding_max {
+        if !self.has_too_many() {
             return;
         }
         if let Some(client) = self.clients.get_mut(id)
             && !client.paused
-            && !client.slots.is_empty()
+            && (!client.slots.is_empty() || client.stalled > 0)
         {
             client.paused = true;
             self.paused.push(id);
@@ -394,9 +394,14 @@ impl Peer {
         }
     }
 
+    /// Whether all clients together have more unanswered requests than they may, begun or not.
+    fn has_too_many(&self) -> bool {
+        self.outstanding + self.throttler.len() > self.config.client_outstanding_max
+    }
+
     /// Reads again from every paused connection, once there is room.
     pub(crate) fn resume_readers(&mut self) {
-        if self.paused.is_empty() || self.outstanding > self.config.client_outstanding_max {
+        if self.paused.is_empty() || self.has_too_many() {
             return;
         }
         for id in std::mem::take(&mut self.paused) {
@@ -469,6 +474,7 @@ impl Peer {
 
     fn release(&mut self, id: ClientId) {
         self.idle.remove(id);
+        self.drop_stalled(id);
         self.watches.forget(id);
         self.clients.unbind(id);
         if let Some(client) = self.clients.get_mut(id) {

@@ -1,9 +1,9 @@
 //! Who is served at all: `leaderServes`, `enforce.auth.*`, `ensembleAuthName`, and the providers of schemes that may be named; how many handshakes and large
-//! requests are taken (`connection_throttle_*`, `largeRequest*`).
+//! requests are taken (`connection_throttle_*`, `largeRequest*`), and how many requests are under way (`request_throttle_*`).
 
 use super::ConfigError;
 use super::values::Values;
-use ensemble_peer::{Admission, ConnectThrottle, LargeRequests, Weights};
+use ensemble_peer::{Admission, ConnectThrottle, LargeRequests, RequestThrottle, Weights};
 use std::time::Duration;
 
 /// Schemes that a client may have to authenticate by.
@@ -38,6 +38,7 @@ pub(super) fn read(values: &Values) -> Result<Admission, ConfigError> {
         ensemble_names: names.or(is_named.then(Vec::new)),
         connect_throttle: connect_throttle(values)?,
         large_requests: large_requests(values)?,
+        request_throttle: request_throttle(values)?,
     })
 }
 
@@ -70,6 +71,20 @@ fn connect_throttle(values: &Values) -> Result<Option<ConnectThrottle>, ConfigEr
         weights: values.flag("connection_throttle_weight_enabled", false)?.then_some(weights),
     };
     Ok((tokens > 0).then_some(throttle))
+}
+
+/// No limit unless one is given.
+fn request_throttle(values: &Values) -> Result<Option<RequestThrottle>, ConfigError> {
+    let requests_max =
+        values.number("request_throttle_max_requests", 0, 0, i32::MAX as usize, "a number, at least 0")?;
+    let wait_ms = values.number("throttled_op_wait_time", 0, 0, i32::MAX as u64, "a number of milliseconds")?;
+    let throttle = RequestThrottle {
+        requests_max,
+        has_stale: values.flag("request_stale_latency_check", false)?,
+        drops_stale: values.flag("request_throttle_drop_stale", true)?,
+        wait_max: (wait_ms > 0).then_some(Duration::from_millis(wait_ms)),
+    };
+    Ok((requests_max > 0).then_some(throttle))
 }
 
 /// No limit unless there is a threshold.
@@ -181,6 +196,22 @@ mod tests {
         assert_eq!(
             throttle("connection_throttle_global_session_weight=1"),
             "connection_throttle_global_session_weight (line 2): \"1\" is not a number, not below the two other weights: it is what tokens are counted in"
+        );
+        let throttle = |text: &str| shown(text, |admission| format!("{:?}", admission.request_throttle));
+        for text in
+            ["", "throttled_op_wait_time=1", "request_throttle_max_requests=0\nrequest_stale_latency_check=true"]
+        {
+            assert_eq!(throttle(text), "None", "{text}");
+        }
+        assert_eq!(
+            throttle("request_throttle_max_requests=7"),
+            "Some(RequestThrottle { requests_max: 7, has_stale: false, drops_stale: true, wait_max: None })"
+        );
+        assert_eq!(
+            throttle(
+                "request_throttle_max_requests=7\nrequest_stale_latency_check=true\nrequest_throttle_drop_stale=false\nthrottled_op_wait_time=9"
+            ),
+            "Some(RequestThrottle { requests_max: 7, has_stale: true, drops_stale: false, wait_max: Some(9ms) })"
         );
         let large = |text: &str| shown(text, |admission| format!("{:?}", admission.large_requests));
         for text in ["", "largeRequestMaxBytes=5", "largeRequestThreshold=0"] {

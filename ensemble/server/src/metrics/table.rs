@@ -120,8 +120,24 @@ pub const TABLE: &[Metric] = &[
     zookeeper(
         "request_throttle_wait_count",
         Counter,
-        "Times that a client connection was not read on because globalOutstandingLimit was reached",
+        "Times that a client connection was not read on because globalOutstandingLimit was reached, or that a request had to wait for request_throttle_max_requests",
     ),
+    zookeeper(
+        "request_throttle_queue_time_ms",
+        Advanced,
+        "Milliseconds that each request waited for request_throttle_max_requests, where that is given",
+    ),
+    zookeeper(
+        "throttled_ops",
+        Counter,
+        "Requests answered THROTTLEDOP because they waited longer than throttled_op_wait_time",
+    ),
+    zookeeper(
+        "stale_requests",
+        Counter,
+        "Requests that waited for longer than their session's timeout and were begun (request_throttle_drop_stale=false)",
+    ),
+    zookeeper("stale_requests_dropped", Counter, "Requests that waited, and were dropped with their connection"),
     zookeeper("auth_failed_count", Gauge, "Auth requests that failed"),
     zookeeper("ensemble_auth_success", Counter, "Auth requests of scheme ensemble with a name of ensembleAuthName"),
     zookeeper(
@@ -399,10 +415,6 @@ pub const ABSENT: &[(&str, &str)] = &[
     ("response_packet_cache_misses", "there is no response cache"),
     ("response_packet_get_children_cache_hits", "there is no response cache"),
     ("response_packet_get_children_cache_misses", "there is no response cache"),
-    ("throttled_ops", "no request is answered THROTTLEDOP: a connection is not read on instead"),
-    ("request_throttle_queue_time_ms", "nothing is queued for a throttler: a connection is not read on instead"),
-    ("stale_requests", "the requests of a connection that is gone are dropped with it, uncounted"),
-    ("stale_requests_dropped", "the requests of a connection that is gone are dropped with it, uncounted"),
     ("stale_replies", "the answers of a connection that is gone are dropped with it, uncounted"),
     ("tls_handshake_exceeded", "there is no TLS for clients yet"),
     ("outstanding_tls_handshake", "there is no TLS for clients yet"),

@@ -128,7 +128,7 @@ mod tests {
         let support = |name| find(name).map(|key| key.support);
         assert_eq!(support("quorum.auth.enableSasl"), Some(Refused { unless: "false" }));
         assert_eq!(support("quorum.auth.kerberos.servicePrincipal"), Some(Ignored));
-        assert_eq!(support("request_throttle_stall_time"), Some(Ignored));
+        assert_eq!(support("netty.advancedFlowControl.enabled"), Some(Ignored));
         assert_eq!(support("server.3"), Some(Support::Supported));
         assert_eq!(support("no.such.key"), None);
     }
