@@ -159,7 +159,7 @@ impl Driver {
             self.disk.persist(std::mem::take(&mut turn.group));
         }
         for conn in turn.learners.drain(..) {
-            self.quorum.flush(conn);
+            self.quorum.flush(self.clock.elapsed(), conn);
         }
         for (client, connection) in turn.clients.drain(..) {
             peer.take_output(client, &mut turn.output);
@@ -226,7 +226,7 @@ impl Driver {
             Effect::Notify { to, notification } => self.election.notify(self, to, &notification),
             Effect::Connect { leader, attempt } => quorum_port::dial(self, leader, attempt),
             Effect::Send { conn, packet } => {
-                if self.quorum.queue(conn, &packet) {
+                if self.quorum.queue(self.clock.elapsed(), conn, &packet) {
                     turn.learners.push(conn);
                 }
             }

@@ -7,6 +7,7 @@
 
 mod admin;
 mod audit;
+mod backlog;
 mod cgroup;
 mod client_port;
 mod clock;

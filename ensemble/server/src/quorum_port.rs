@@ -2,6 +2,7 @@
 //!
 //! A server that cannot be reached, or whose name does not exist yet, is just another failed attempt.
 
+use crate::backlog::{Backlog, Waits};
 use crate::config::Election;
 use crate::connection::{Connection, ReadHalf};
 use crate::dial::connect;
@@ -46,6 +47,8 @@ pub(crate) struct Connections {
     /// Whom this server last reached: its leader, or the follower that is its master.
     reached: Cell<Option<ServerId>>,
     open: Shared<ConnId, Connection>,
+    /// What waits for the other side of each.
+    backlogs: RefCell<HashMap<ConnId, Backlog>>,
     /// Where the log is being read for learners.
     readers: RefCell<HashMap<ConnId, LogReader<RealDisk>>>,
     log: LogSource,
@@ -62,6 +65,7 @@ impl Connections {
             next: Cell::new(1),
             reached: Cell::new(None),
             open: Shared::default(),
+            backlogs: RefCell::default(),
             readers: RefCell::default(),
             log,
             encoded: RefCell::default(),
@@ -69,12 +73,15 @@ impl Connections {
     }
 
     /// Queues a packet; whether the connection had nothing queued before.
-    pub(crate) fn queue(&self, conn: ConnId, packet: &QuorumPacket) -> bool {
+    pub(crate) fn queue(&self, now: Duration, conn: ConnId, packet: &QuorumPacket) -> bool {
         let Some(connection) = self.open.borrow().get(&conn).cloned() else { return false };
         let is_first = connection.waiting_bytes() == 0;
         let mut encoded = self.encoded.borrow_mut();
         packet.encode(&mut encoded);
         connection.queue(|waiting| waiting.extend_from_slice(&encoded));
+        if let Some(backlog) = self.backlogs.borrow_mut().get_mut(&conn) {
+            backlog.queue(now, encoded.len());
+        }
         encoded.clear();
         is_first
     }
@@ -83,6 +90,9 @@ impl Connections {
     pub(crate) fn queue_slice(&self, conn: ConnId, slice: Bytes) -> bool {
         let Some(connection) = self.open.borrow().get(&conn).cloned() else { return false };
         let is_first = connection.waiting_bytes() == 0;
+        if let Some(backlog) = self.backlogs.borrow_mut().get_mut(&conn) {
+            backlog.queue_bytes(slice.len());
+        }
         connection.queue_block(slice);
         is_first
     }
@@ -95,10 +105,23 @@ impl Connections {
     }
 
     /// Sends what is queued in one write call.
-    pub(crate) fn flush(&self, conn: ConnId) {
+    pub(crate) fn flush(&self, now: Duration, conn: ConnId) {
         if let Some(connection) = self.open.borrow().get(&conn) {
             connection.flush();
+            self.note_sent(now, conn, connection);
         }
+    }
+
+    /// The kernel was offered what waits on a connection.
+    fn note_sent(&self, now: Duration, conn: ConnId, connection: &Connection) {
+        if let Some(backlog) = self.backlogs.borrow_mut().get_mut(&conn) {
+            backlog.sent(now, connection.waiting_bytes());
+        }
+    }
+
+    /// What has waited on a connection, while it is open.
+    pub(crate) fn waits(&self, conn: ConnId) -> Option<Waits> {
+        self.backlogs.borrow().get(&conn).map(|backlog| backlog.waits().clone())
     }
 
     /// The server that this one follows or observes by, while it does: its leader, or the follower that is its master.
@@ -245,11 +268,13 @@ fn attach(
     let (connection, read) = Connection::new(stream, address, WAITING_BYTES_MAX);
     let connection = Rc::new(connection);
     quorum.open.borrow_mut().insert(conn, connection.clone());
+    quorum.backlogs.borrow_mut().insert(conn, Backlog::default());
     driver.turn(|peer, now| opened(peer, now, conn));
     let driver = driver.clone();
     tokio::task::spawn_local(async move {
         serve(&driver, conn, &connection, side, read).await;
         driver.quorum.open.borrow_mut().remove(&conn);
+        driver.quorum.backlogs.borrow_mut().remove(&conn);
         driver.quorum.readers.borrow_mut().remove(&conn);
         driver.turn(|peer, now| peer.handle_closed(now, conn));
     });
@@ -259,6 +284,7 @@ async fn serve(driver: &Rc<Driver>, conn: ConnId, connection: &Connection, side:
     let snapshot_bytes_max = if side == Side::Leader { SNAPSHOT_BYTES_MAX } else { 0 };
     let mut decoder = PacketDecoder::new(PACKET_BYTES_MAX, snapshot_bytes_max);
     while !connection.is_ended() {
+        driver.quorum.note_sent(driver.clock.elapsed(), conn, connection);
         if connection.takes_next_block() {
             driver.turn(|peer, now| peer.handle_writable(now, conn));
             // Clients are served between two slices.

@@ -1,5 +1,6 @@
 //! What a server says of itself to the admin port, the four-letter words and the metrics: one value, made by the driver.
 
+use crate::backlog::Waits;
 use crate::config::Settings;
 use crate::driver::Driver;
 use crate::pause::Pause;
@@ -79,6 +80,8 @@ pub(crate) struct Figures {
     pub(crate) quotas: BTreeMap<String, NamespaceQuota>,
     pub(crate) measures: Measures,
     pub(crate) zab: ensemble_zab::Measures,
+    /// What has waited for each learner on its present connection.
+    pub(crate) learners: BTreeMap<ServerId, Waits>,
 }
 
 impl Figures {
@@ -88,6 +91,12 @@ impl Figures {
         Figures {
             sessions_by_age: driver.look(|peer| by_age(peer.sessions_since().map(since))),
             quotas: driver.look(|peer| peer.tree().namespace_quotas()),
+            learners: report
+                .status
+                .learners
+                .iter()
+                .filter_map(|learner| Some((learner.id, driver.quorum.waits(learner.conn)?)))
+                .collect(),
             measures,
             zab,
             report,

@@ -93,6 +93,11 @@ fn of_zab(figures: &Figures) -> Vec<Sample> {
     let by_server =
         |(id, summary): (&ServerId, _)| Sample::summary("ack_latency", summary, now).with(&[&id.0.to_string()]);
     samples.extend(ack_latency.iter().map(by_server));
+    for (ServerId(id), waits) in &figures.learners {
+        let id = id.to_string();
+        samples.push(Sample::summary("learner_handler_qp_size", &waits.size, now).with(&[&id]));
+        samples.push(Sample::summary("learner_handler_qp_time_ms", &waits.time_ms, now).with(&[&id]));
+    }
     samples
 }
 
@@ -326,6 +331,7 @@ mod tests {
             quotas: BTreeMap::new(),
             measures: Measures::default(),
             zab: ensemble_zab::Measures::default(),
+            learners: BTreeMap::new(),
         }
     }
 

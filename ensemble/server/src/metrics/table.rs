@@ -250,6 +250,16 @@ pub const TABLE: &[Metric] = &[
     zookeeper("synced_followers", Gauge, "Leader: followers that vote and are in sync"),
     zookeeper("synced_non_voting_followers", Gauge, "Leader: followers that have no vote and are in sync"),
     zookeeper("synced_observers", Gauge, "Leader: observers in sync; follower: those of its observer master's port"),
+    by_key(
+        "learner_handler_qp_size",
+        Basic,
+        "Leader: packets that wait for this learner, whenever some are sent, on its present connection",
+    ),
+    by_key(
+        "learner_handler_qp_time_ms",
+        Advanced,
+        "Leader: milliseconds that the packets of a turn waited for this learner, until the kernel had taken them",
+    ),
     zookeeper("pending_syncs", Gauge, "Leader: learners that are not in sync yet"),
     zookeeper("diff_count", Counter, "Synchronisations of a learner by DIFF that were begun"),
     zookeeper("snap_count", Counter, "Synchronisations of a learner by SNAP that were begun"),
@@ -444,8 +454,6 @@ pub const ABSENT: &[(&str, &str)] = &[
     ("netty_queued_buffer_capacity", "there is no Netty"),
     ("learner_request_processor_queue_size", "a learner's request is taken in the turn that read it"),
     ("socket_closing_time", "closing a socket takes no time of its own"),
-    ("learner_handler_qp_size", "what waits for a learner is counted in bytes and has no packets"),
-    ("learner_handler_qp_time_ms", "what waits for a learner is counted in bytes and has no packets"),
 ];
 
 /// The metric of a name.
