@@ -188,6 +188,7 @@ pub(crate) fn calm(world: &mut World) {
     world.network.heal_all();
     for server in 0..world.servers.len() {
         let machine = &mut world.servers[server];
+        world.held_until = world.held_until.max(machine.paused_until);
         machine.paused_until = machine.paused_until.min(world.now);
         machine.slow_until = machine.slow_until.min(world.now);
         world.schedule(world.now, Event::Start { server });
