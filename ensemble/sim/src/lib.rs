@@ -59,7 +59,14 @@ pub fn run(seed: u64, mutant: Mutant) -> Result<Summary, Violation> {
 /// # Errors
 /// As [`run`].
 pub fn run_plan(seed: u64, mutant: Mutant, plan: Plan, tell: Tell) -> Result<Summary, Violation> {
-    let result = catch_unwind(AssertUnwindSafe(|| World::new(seed, mutant, plan, tell).run()));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = World::new(seed, mutant, plan, tell);
+        let result = world.run();
+        if result.is_err() {
+            world.trace.tale(world.now, || "a promise is broken".to_string());
+        }
+        result
+    }));
     result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));

@@ -64,6 +64,12 @@ struct Arguments {
     /// End the part with faults after so many milliseconds.
     #[arg(long, requires = "seed")]
     storm_ms: Option<u64>,
+    /// End the run after so many milliseconds, whatever has come of it.
+    #[arg(long, requires = "seed")]
+    until_ms: Option<u64>,
+    /// Other latencies than the seed's.
+    #[arg(long, requires = "seed", default_value_t = 0)]
+    salt: u64,
     /// Only these faults and requests happen, by the names that --story prints.
     #[arg(long, requires = "seed", value_delimiter = ',')]
     only: Option<Vec<String>>,
@@ -158,6 +164,8 @@ fn run(seeds: Range<u64>, mutant: Mutant, deadline: Option<Instant>, arguments: 
     let plan = Plan {
         storm: arguments.storm_ms.map(Duration::from_millis),
         only: arguments.only.as_ref().map(|only| only.iter().cloned().collect()),
+        until: arguments.until_ms.map(Duration::from_millis),
+        salt: arguments.salt,
     };
     let (started, first_seed) = (Instant::now(), seeds.start);
     let next = AtomicU64::new(seeds.start);

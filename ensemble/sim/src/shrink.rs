@@ -4,8 +4,9 @@
 //! a stream of its own ([`stream`]), so that the others stay what they were; only latencies and what follows from them change. So most
 //! of what has nothing to do with a failure can go, and what is left reads like a story.
 //!
-//! The storm is shortened first, then whole kinds of faults and whole clients go, then halves, quarters and so on down to single
-//! events (delta debugging; Zeller and Hildebrandt, TSE 2002).
+//! The storm is shortened first, then whole kinds of faults and whole clients go, then every other request again and again, then halves,
+//! quarters and so on down to single events (delta debugging; Zeller and Hildebrandt, TSE 2002). A part that fails no more may do so
+//! with other latencies: a large one is tried with a few. And a part that has not failed soon after the whole did will not.
 
 use fastrand::Rng;
 use std::collections::BTreeSet;
@@ -18,6 +19,10 @@ pub struct Plan {
     pub storm: Option<Duration>,
     /// Only these faults and requests happen; `None` for all.
     pub only: Option<BTreeSet<String>>,
+    /// The run ends then, whatever has come of it; `None` for when all is checked.
+    pub until: Option<Duration>,
+    /// Other latencies than the seed's; 0 for those.
+    pub salt: u64,
 }
 
 impl Plan {
@@ -52,12 +57,23 @@ pub struct Tried {
     pub failed_at: Duration,
 }
 
+/// Whether so many events go is tried with other latencies, too,
+const LARGE_EVENTS: usize = 4;
+/// and whether any go when no more than so many are left.
+const FEW_EVENTS: usize = 50;
+/// So many other latencies.
+const SALTS: u64 = 3;
+/// A run of no more events than this is easy to read; for less, no luck is tried.
+const READABLE_EVENTS: usize = 30;
+/// So many small parts with new latencies are tried in a row, when nothing can be taken out as it is.
+const GAMBLES: u64 = 400;
+
 /// Makes a plan that fails small. `attempt` runs a plan: `None` when it does not fail in the same way, or when time is up.
 pub fn shrink(first: Tried, mut attempt: impl FnMut(&Plan) -> Option<Tried>) -> (Plan, Tried) {
-    let (mut plan, mut best) = (Plan::default(), first);
+    let (mut plan, mut best) = (Plan { until: Some(soon_after(first.failed_at)), ..Plan::default() }, first);
     while let Some((shorter, tried)) = [0.1, 0.3, 0.6].into_iter().find_map(|part| {
-        let shorter =
-            Plan { storm: Some(best.failed_at.min(plan.storm.unwrap_or(Duration::MAX)).mul_f64(part)), only: None };
+        let storm = best.failed_at.min(plan.storm.unwrap_or(Duration::MAX)).mul_f64(part);
+        let shorter = Plan { storm: Some(storm), ..plan.clone() };
         Some((shorter.clone(), attempt(&shorter)?))
     }) {
         (plan, best) = (shorter, tried);
@@ -66,18 +82,61 @@ pub fn shrink(first: Tried, mut attempt: impl FnMut(&Plan) -> Option<Tried>) -> 
     for gone in best.events.iter().map(kind).collect::<BTreeSet<_>>() {
         without(&mut plan, &mut best, &mut attempt, |_, event| kind(event) == gone);
     }
+    let is_request = |event: &String| event.starts_with(|first: char| first.is_ascii_digit());
+    let mut thins = true;
+    while thins {
+        thins = (0..2).any(|parity| {
+            without(&mut plan, &mut best, &mut attempt, |index, event| is_request(event) && index % 2 == parity)
+        });
+    }
+    let mut luck = Rng::with_seed(0);
+    // Until nothing more goes: what was needed beside something else may not be any more.
+    let mut left = usize::MAX;
+    while best.events.len() < left {
+        left = best.events.len();
+        halve(&mut plan, &mut best, &mut attempt);
+        if best.events.len() > READABLE_EVENTS {
+            gamble(&mut plan, &mut best, &mut attempt, &mut luck);
+        }
+    }
+    (plan, best)
+}
+
+/// A failure may take a crash within a few milliseconds: whatever is taken out shifts them, and it comes no more. Then small parts are
+/// tried, each with latencies of its own, until one happens to fail.
+fn gamble(plan: &mut Plan, best: &mut Tried, attempt: &mut impl FnMut(&Plan) -> Option<Tried>, luck: &mut Rng) -> bool {
+    let until = Some(soon_after(best.failed_at));
+    (1..=GAMBLES).any(|number| {
+        let percent = luck.u8(10..60);
+        let kept = best.events.iter().filter(|_| luck.u8(0..100) < percent).cloned();
+        let part = Plan { only: Some(kept.collect()), until, salt: plan.salt + number, ..plan.clone() };
+        let tried = attempt(&part).filter(|tried| tried.events.len() < best.events.len());
+        let is_smaller = tried.is_some();
+        if let Some(tried) = tried {
+            (*plan, *best) = (part, tried);
+        }
+        is_smaller
+    })
+}
+
+/// A run that fails at this moment is given so long, when parts of it are missing.
+fn soon_after(failed_at: Duration) -> Duration {
+    failed_at.mul_f64(1.05) + Duration::from_secs(2)
+}
+
+/// Takes out halves, quarters, and so on.
+fn halve(plan: &mut Plan, best: &mut Tried, attempt: &mut impl FnMut(&Plan) -> Option<Tried>) {
     let mut chunk = best.events.len().div_ceil(2);
     while chunk > 0 {
         let mut start = 0;
         while start < best.events.len() {
             let is_gone = |index: usize, _: &String| (start..start + chunk).contains(&index);
-            if !without(&mut plan, &mut best, &mut attempt, is_gone) {
+            if !without(plan, best, attempt, is_gone) {
                 start += chunk;
             }
         }
         chunk /= 2;
     }
-    (plan, best)
 }
 
 /// Takes events out, if what is left still fails.
@@ -89,15 +148,21 @@ fn without(
 ) -> bool {
     let left = best.events.iter().enumerate().filter(|(index, event)| !is_gone(*index, event));
     let only: BTreeSet<String> = left.map(|(_, event)| event.clone()).collect();
-    let is_smaller = plan.only.as_ref().map_or(best.events.len(), BTreeSet::len) > only.len();
-    let smaller = Plan { only: Some(only), ..plan.clone() };
-    match is_smaller.then(|| attempt(&smaller)).flatten() {
-        Some(tried) => {
+    let gone = plan.only.as_ref().map_or(best.events.len(), BTreeSet::len).saturating_sub(only.len());
+    let salts = match gone {
+        0 => 0,
+        _ if gone < LARGE_EVENTS && best.events.len() > FEW_EVENTS => 1,
+        _ => 1 + SALTS,
+    };
+    for salt in plan.salt..plan.salt + salts {
+        let until = Some(soon_after(best.failed_at));
+        let smaller = Plan { only: Some(only.clone()), until, salt, ..plan.clone() };
+        if let Some(tried) = attempt(&smaller) {
             (*plan, *best) = (smaller, tried);
-            true
+            return true;
         }
-        None => false,
     }
+    false
 }
 
 #[cfg(test)]
@@ -129,6 +194,41 @@ mod tests {
         check(&["crash.3"]);
         check(&["crash.7", "0.17", "0.59"]);
         check(&["crash.0", "crash.39"]);
+    }
+
+    /// Whether a part of a real run fails depends on latencies, too.
+    #[test]
+    fn a_part_that_fails_with_other_latencies_only_is_found() {
+        let needed = ["crash.3", "0.17"];
+        let by_luck = |plan: &Plan| {
+            let tried = run(plan, &needed)?;
+            (plan.only.is_none() || (tried.events.len() as u64 + plan.salt).is_multiple_of(3)).then_some(tried)
+        };
+        let (_, tried) = shrink(run(&Plan::default(), &needed).expect("all of it fails"), by_luck);
+        assert!(tried.events.len() < 4, "{:?}", tried.events);
+    }
+
+    /// One run in fifty, and the whole.
+    #[test]
+    fn a_part_that_hardly_ever_fails_is_found() {
+        let needed = ["crash.3", "0.17"];
+        let by_luck = |plan: &Plan| {
+            let tried = run(plan, &needed)?;
+            (plan.only.is_none() || plan.salt % 50 == 9).then_some(tried)
+        };
+        let (plan, tried) = shrink(run(&Plan::default(), &needed).expect("all of it fails"), by_luck);
+        assert_eq!((tried.events.len(), plan.salt % 50), (2, 9), "{:?}", tried.events);
+    }
+
+    #[test]
+    fn a_part_is_given_little_longer_than_the_whole() {
+        let needed = ["crash.3"];
+        let mut longest = Duration::ZERO;
+        let (_, tried) = shrink(run(&Plan::default(), &needed).expect("all of it fails"), |plan| {
+            longest = longest.max(plan.until.unwrap_or(Duration::MAX));
+            run(plan, &needed)
+        });
+        assert!(longest < STORM * 2 && tried.failed_at < STORM, "{longest:?}");
     }
 
     #[test]

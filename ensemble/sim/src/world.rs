@@ -16,7 +16,7 @@ use crate::marks::Marks;
 use crate::mutants::Mutant;
 use crate::network::{Direction, End, Message, Network, Place, Port};
 use crate::server::Server;
-use crate::shrink::Plan;
+use crate::shrink::{Plan, stream};
 use crate::sightings::{self, Syncing};
 use crate::swarm::Swarm;
 use crate::trace::{Tell, Trace, Verdict, Violation};
@@ -209,6 +209,9 @@ impl World {
             changes::adapt(&mut swarm, &mut random);
         }
         swarm.storm = swarm.storm.min(plan.storm.unwrap_or(Duration::MAX));
+        if plan.salt > 0 {
+            random = stream(seed, "salt", plan.salt);
+        }
         let lines = changes::first(&swarm);
         let mut world = World::still(seed, mutant, plan, tell, (swarm, random), lines);
         world.begin();
@@ -281,13 +284,18 @@ impl World {
         self.schedule(storm, Event::Calm);
     }
 
-    /// Runs to the end and checks everything.
+    /// Runs to the end and checks everything, unless the plan ends it before.
     ///
     /// # Errors
     /// The first promise found broken.
     pub fn run(&mut self) -> Result<Summary, Violation> {
         let heal = self.heal_time();
-        self.run_until(self.swarm.storm + heal)?;
+        let healed = self.swarm.storm + heal;
+        if let Some(until) = self.plan.until.filter(|until| *until < healed) {
+            self.run_until(until)?;
+            return Ok(self.summary());
+        }
+        self.run_until(healed)?;
         self.await_liveness(heal / 3)?;
         self.may_ask = false;
         self.run_until(self.now + self.swarm.tick * 4)?;

@@ -25,6 +25,12 @@ fn options(seed: u64, mutant: Mutant, plan: &Plan) -> Vec<String> {
     if let Some(storm) = plan.storm {
         options.extend(["--storm-ms".to_string(), storm.as_millis().to_string()]);
     }
+    if let Some(until) = plan.until {
+        options.extend(["--until-ms".to_string(), until.as_millis().to_string()]);
+    }
+    if plan.salt > 0 {
+        options.extend(["--salt".to_string(), plan.salt.to_string()]);
+    }
     if let Some(only) = &plan.only {
         options.extend(["--only".to_string(), only.iter().cloned().collect::<Vec<_>>().join(",")]);
     }
@@ -46,7 +52,8 @@ fn run(seed: u64, mutant: Mutant, plan: &Plan) -> Result<Told> {
 /// The events of a story, and when its last line was.
 fn tried(told: &Told) -> Tried {
     let mut tried = Tried { events: Vec::new(), failed_at: Duration::ZERO };
-    for line in told.text.lines() {
+    // What follows the failure are counts.
+    for line in told.text.lines().take_while(|line| !line.starts_with("FAIL ")) {
         let at = match line.strip_prefix(EVENT).and_then(|event| event.split_once(' ')) {
             Some((name, rest)) => {
                 tried.events.push(name.to_string());
@@ -84,7 +91,9 @@ pub(crate) fn tell(seed: u64, mutant: Mutant, patience: Duration) -> Result<Exit
         told if is_same(&told) => (narrow, told),
         _ => (plan.clone(), run(seed, mutant, &plan)?),
     };
-    let (check, message) = told.failure.clone().context("the smallest run does not fail again")?;
+    let options_of = || options(seed, mutant, &plan).join(" ");
+    let (check, message) =
+        told.failure.clone().with_context(|| format!("this does not fail again: {}", options_of()))?;
     for line in told.text.lines().take_while(|line| !line.starts_with("FAIL ")) {
         match line.strip_prefix(EVENT).and_then(|event| event.split_once(' ')).map(|(_, rest)| rest.split_once(' ')) {
             Some(Some((at, what))) => println!("{at:>10} * {what}"),
