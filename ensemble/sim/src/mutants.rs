@@ -20,9 +20,6 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    /// Switches that faults at random find too seldom: the tests of zab and storage have a scenario for each.
-    pub const BY_SCENARIO: &[&str] = &["storage.torn_tail_is_kept"];
-
     /// Switches that matter only while an ensemble changes: they are looked for in the seeds of `--reconfig`.
     pub const BY_CHANGES: &[&str] =
         &["zab.commit_by_new_alone", "zab.commit_by_old_alone", "zab.activate_uncommitted", "zab.last_seen_in_memory"];
