@@ -32,13 +32,11 @@ pub enum Mutant {
     ConfirmsItself,
     /// Deletes the volumes of the members that a recovery gives up before the one that goes on serves.
     EmptiesEarly,
-    /// Lets a pod run with the `zoo.cfg` of whatever ensemble it finds.
-    NamesNoEnsemble,
 }
 
 impl Mutant {
     /// All of them, with their names.
-    pub const ALL: [(&'static str, Mutant); 12] = [
+    pub const ALL: [(&'static str, Mutant); 11] = [
         ("ignores_leader", Mutant::IgnoresLeader),
         ("counts_unsynced", Mutant::CountsUnsynced),
         ("deletes_claims_early", Mutant::DeletesClaimsEarly),
@@ -50,7 +48,6 @@ impl Mutant {
         ("swaps_nobody", Mutant::SwapsNobody),
         ("confirms_itself", Mutant::ConfirmsItself),
         ("empties_early", Mutant::EmptiesEarly),
-        ("names_no_ensemble", Mutant::NamesNoEnsemble),
     ];
 
     /// The one of this name.
@@ -103,8 +100,7 @@ impl Mutant {
             | Mutant::DeletesClaimsEarly
             | Mutant::RestartsTwo
             | Mutant::RebuildsAtOnce
-            | Mutant::EmptiesEarly
-            | Mutant::NamesNoEnsemble => seen,
+            | Mutant::EmptiesEarly => seen,
         }
     }
 
@@ -157,16 +153,6 @@ impl Mutant {
                 let claims = recovery.into_iter().flat_map(|recovery| &recovery.claims);
                 let hold = |claim: &RebuildClaim| Hold { name: claim.name.clone(), uid: claim.uid.clone() };
                 plan.steps.extend(claims.map(|claim| Step::DeleteClaim(hold(claim))));
-            }
-            Mutant::NamesNoEnsemble => {
-                for step in &mut plan.steps {
-                    if let Step::Apply(object) = step
-                        && let Some(env) =
-                            object.manifest["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut()
-                    {
-                        env.retain(|variable| variable["name"] != names::ENSEMBLE_ID_ENV);
-                    }
-                }
             }
             Mutant::None
             | Mutant::CountsUnsynced

@@ -140,6 +140,7 @@ mod tests {
     use crate::world::Outcome;
     use ensemble_sim::trace::Tell;
     use fastrand::Rng;
+    use std::time::Duration;
 
     fn run(seed: u64, script: Script, mutant: Mutant) -> Result<Outcome, Violation> {
         World::of(seed, (script, Rng::with_seed(seed)), mutant, Tell::Nothing).run()
@@ -166,6 +167,20 @@ mod tests {
         };
         assert_eq!(by(Mutant::EmptiesEarly), Some("O-4"));
         assert_eq!(by(Mutant::ConfirmsItself), Some("O-12"));
+    }
+
+    /// A kubelet remembers a ConfigMap while there are faults. Whoever ran with it would be accused by O-12.
+    #[test]
+    fn no_server_runs_with_the_zoo_cfg_of_the_former_ensemble() {
+        let refused = |seed| {
+            let mut script = Script::quiet(3, 0, Deed::LoseMajority);
+            script.storm = Duration::from_secs(300);
+            match run(seed, script, Mutant::None) {
+                Ok(outcome) => outcome.marks.count(Mark::FormersConfiguration),
+                Err(broken) => panic!("seed {seed} {}: {}", broken.check, broken.message),
+            }
+        };
+        assert!((0..8).map(refused).sum::<u64>() > 0, "none was given it");
     }
 
     /// Observers take the places of voters, and who does not let them is noticed.
