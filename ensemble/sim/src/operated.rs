@@ -82,6 +82,8 @@ impl Operated {
             }
         }
         world.begin_around();
+        // Here servers come and go after the storm, too.
+        world.expects_handshakes = false;
         Operated { world }
     }
 

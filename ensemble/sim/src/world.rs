@@ -137,6 +137,8 @@ pub struct World {
     pub(crate) office_changed: Duration,
     /// When the last pause would have ended that the end of the storm cut short: what was held back for it arrives no sooner, unless pushed by something new.
     pub(crate) held_until: Duration,
+    /// Whether a handshake that is not answered is a breach of I-12.
+    pub(crate) expects_handshakes: bool,
     /// When a session was heard of, or its client asked anybody for another timeout.
     pub(crate) heard: BTreeMap<SessionId, Vec<Heard>>,
     /// What the run has come across.
@@ -243,6 +245,7 @@ impl World {
             may_ask: true,
             office_changed: Duration::ZERO,
             held_until: Duration::ZERO,
+            expects_handshakes: true,
             heard: BTreeMap::new(),
             marks: Marks::default(),
             syncing: BTreeMap::new(),
@@ -540,7 +543,7 @@ impl World {
     /// A client that gives a handshake up was not let down by an ensemble that was whole all the while.
     fn check_handshake(&self, client: usize) -> Verdict {
         let whole_since = self.office_changed.max(self.swarm.storm).max(self.held_until) + self.swarm.tick * 2;
-        match self.clients[client].opening_since().filter(|since| *since > whole_since) {
+        match self.clients[client].opening_since().filter(|since| self.expects_handshakes && *since > whole_since) {
             Some(since) => {
                 Err(Violation::new("I-12", format!("a handshake of client {client} at {since:?} is not answered")))
             }
