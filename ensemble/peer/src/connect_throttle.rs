@@ -1,6 +1,7 @@
 //! How many handshakes are taken in a time: a bucket of tokens, and before it a chance to be dropped that grows while the bucket is empty and shrinks while it
 //! is full (BLUE). Source: `BlueThrottle.java` and `ZooKeeperServer.processConnectRequest` of Apache ZooKeeper 3.9.
 
+use ensemble_proto::SplitMix64;
 use std::time::Duration;
 
 /// The bucket (`connection_throttle_*`).
@@ -50,13 +51,14 @@ pub(crate) struct Bucket {
     filled: Duration,
     changed: Duration,
     drop_chance: f64,
-    random: u64,
+    random: SplitMix64,
 }
 
 impl Bucket {
     /// A full bucket; `seed` is for what is left to chance.
     pub(crate) fn new(config: ConnectThrottle, now: Duration, seed: u64) -> Bucket {
-        let mut bucket = Bucket { config, tokens: 0, filled: now, changed: now, drop_chance: 0.0, random: seed };
+        let mut bucket =
+            Bucket { config, tokens: 0, filled: now, changed: now, drop_chance: 0.0, random: SplitMix64::new(seed) };
         bucket.tokens = bucket.capacity();
         bucket
     }
@@ -120,13 +122,9 @@ impl Bucket {
         self.draw() < self.drop_chance
     }
 
-    /// A number from 0 to 1, without 1, evenly (splitmix64).
+    /// A number from 0 to 1, without 1, evenly.
     fn draw(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        (self.random.draw() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use ensemble_proto::durable::{Ticket, Write};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{NOTIFICATION_VERSION, Notification, PacketType, QuorumPacket, ServerState};
-use ensemble_proto::{Epoch, ServerId, Zxid};
+use ensemble_proto::{Epoch, ServerId, SplitMix64, Zxid};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ pub(crate) struct Core {
     /// Whether the disk keeps parts of a snapshot that is neither installed nor abandoned.
     receiving: bool,
     attempts: u64,
-    random: u64,
+    random: SplitMix64,
     pub(crate) measures: Measures,
     #[cfg(feature = "mutants")]
     deferred: Option<Vec<Write>>,
@@ -116,7 +116,7 @@ impl Core {
             serving: false,
             receiving: false,
             attempts: 0,
-            random: seed,
+            random: SplitMix64::new(seed),
             measures: Measures::default(),
             #[cfg(feature = "mutants")]
             deferred: None,
@@ -199,14 +199,10 @@ impl Core {
         self.attempts
     }
 
-    /// A duration below `limit`, evenly (splitmix64).
+    /// A duration below `limit`, evenly.
     pub(crate) fn random_below(&mut self, limit: Duration) -> Duration {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).max(1);
-        Duration::from_micros((z ^ (z >> 31)) % micros)
+        Duration::from_micros(self.random.draw() % micros)
     }
 
     // ---- roles ----

@@ -76,7 +76,7 @@ fn an_office_in_which_nothing_was_proposed_is_handed_over_too() {
 #[test]
 fn a_crash_of_either_side_in_the_middle_costs_nothing_but_the_hand_over() {
     for seed in 0..60 {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut world = started(3);
         for _ in 0..random.below(6) {
             world.propose().unwrap();

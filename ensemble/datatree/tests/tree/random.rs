@@ -7,19 +7,15 @@ use crate::common::*;
 use ensemble_datatree::{Access, DataTree, Event, EventKind, Loader, Pending, Walk, prep};
 use ensemble_proto::client::{AclEntry, MultiOp};
 use ensemble_proto::txn::{Txn, TxnRecord};
-use ensemble_proto::{Acl, Epoch, SessionId, Zxid};
+use ensemble_proto::{Acl, Epoch, SessionId, SplitMix64, Zxid};
 use std::collections::{BTreeSet, VecDeque};
 
-/// SplitMix64.
-struct Random(u64);
+/// What a seed makes of the histories.
+struct Random(SplitMix64);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
+        self.0.draw()
     }
 
     fn below(&mut self, end: u64) -> u64 {
@@ -149,8 +145,15 @@ fn run(seed: u64) -> usize {
     let tree = DataTree::new(seed);
     let paths = paths(&tree);
     let pending = Pending::new(seed);
-    let mut world =
-        World { random: Random(seed), tree, pending, proposed: VecDeque::new(), counter: 0, paths, failures: 0 };
+    let mut world = World {
+        random: Random(SplitMix64::new(seed)),
+        tree,
+        pending,
+        proposed: VecDeque::new(),
+        counter: 0,
+        paths,
+        failures: 0,
+    };
     let ahead = world.random.below(12) as usize;
     let before = world.random.below(150);
     for _ in 0..before {

@@ -123,7 +123,7 @@ fn list(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ConfigError, parse};
+    use super::super::{no_other_file, parse};
 
     fn check(text: &str, expected: &str) {
         let found = shown(text, |admission| {
@@ -165,11 +165,7 @@ mod tests {
 
     /// What `show` says of who is served, or the error.
     fn shown(text: &str, show: impl Fn(&ensemble_peer::Admission) -> String) -> String {
-        let read = |path: &std::path::Path| {
-            let source = std::io::ErrorKind::NotFound.into();
-            Err(ConfigError::Read { path: path.to_owned(), source })
-        };
-        let settings = parse(&format!("dataDir=/d\n{text}"), &[], None, read, &mut Vec::new());
+        let settings = parse(&format!("dataDir=/d\n{text}"), &[], None, no_other_file, &mut Vec::new());
         settings.map_or_else(|error| error.to_string(), |settings| show(&settings.admission))
     }
 

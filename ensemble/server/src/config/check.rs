@@ -146,13 +146,12 @@ fn verdict(property: &Property, notes: &[Note]) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use super::super::no_other_file;
     use super::*;
 
     fn check(text: &str, defines: &[(&str, &str)], expected: &[&str]) {
         let defines: Vec<_> = defines.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let read =
-            |path: &Path| Err(ConfigError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() });
-        let verdicts = verdicts(text.to_owned(), &defines, None, read);
+        let verdicts = verdicts(text.to_owned(), &defines, None, no_other_file);
         let line = |verdict: &Verdict| {
             let line = verdict.line.map_or_else(|| "-".to_owned(), |line| line.to_string());
             format!("{line} {} {}", verdict.kind, verdict.text)

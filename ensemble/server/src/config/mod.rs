@@ -212,6 +212,12 @@ fn parse(
     Settings::read(&values, text, ordinal, read, notes)
 }
 
+/// There is no other file than the one that is read.
+#[cfg(test)]
+fn no_other_file(path: &Path) -> Result<String, ConfigError> {
+    Err(ConfigError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +230,7 @@ mod tests {
         let read = |path: &Path| match path.to_str() {
             Some("/z/dynamic.1f") => Ok("server.1=h:1:2\nserver.2=h:3:4:observer".to_owned()),
             Some("/z/wrong") => Ok("server.1=h:1:2\nversion=1".to_owned()),
-            _ => Err(ConfigError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() }),
+            _ => no_other_file(path),
         };
         let mut found = match parse(text, &defines, None, read, &mut notes) {
             Ok(settings) => show(&settings),

@@ -233,16 +233,12 @@ fn name(suite: &SupportedCipherSuite) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ConfigError, Note, Settings, parse};
+    use super::super::{Note, Settings, no_other_file, parse};
     use super::*;
 
     fn settings(text: &str) -> Result<(Settings, Vec<Note>), String> {
         let mut notes = Vec::new();
-        let read = |path: &Path| {
-            let source = std::io::ErrorKind::NotFound.into();
-            Err(ConfigError::Read { path: path.to_owned(), source })
-        };
-        let settings = parse(&format!("dataDir=/d\n{text}"), &[], None, read, &mut notes);
+        let settings = parse(&format!("dataDir=/d\n{text}"), &[], None, no_other_file, &mut notes);
         settings.map(|settings| (settings, notes)).map_err(|error| error.to_string())
     }
 

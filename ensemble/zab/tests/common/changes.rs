@@ -16,7 +16,7 @@ pub fn run(seed: u64, adapt: &dyn Fn(&mut Config), trace: bool) -> Result<usize,
 }
 
 fn world(seed: u64, adapt: &dyn Fn(&mut Config)) -> World {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut config = fast_config(match random.below(4) {
         0 => roles(&[1], &[2]),
         1 => roles(&[1, 2], &[]),

@@ -38,7 +38,7 @@ pub fn watched(
 }
 
 fn world(seed: u64, adapt: &dyn Fn(&mut Config)) -> World {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let (voters, observers) = [(3, 0), (3, 1), (5, 0), (2, 0)][random.below(4) as usize];
     let mut config = fast_config(match seed % 8 {
         3 => hierarchy(&[&[1, 1], &[1, 2], &[0]]),

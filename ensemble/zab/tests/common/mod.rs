@@ -13,7 +13,7 @@ use ensemble_proto::jute::{Reader, Writer};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::{Notification, PacketType, QuorumPacket, ServerState};
 use ensemble_proto::txn::{SetDataTxn, Txn, TxnHeader, TxnRecord};
-use ensemble_proto::{Epoch, Now, ServerId, SessionId, Zxid, reconfig};
+use ensemble_proto::{Epoch, Now, ServerId, SessionId, SplitMix64, Zxid, reconfig};
 use ensemble_zab::{
     Config, ConnId, Effect, History, LogSlice, ReconfigRefusal, Role, SyncOrigin, Ticket, Write, Zab, ZabState,
 };
@@ -89,16 +89,16 @@ pub fn is_quorum(membership: &Membership, has: impl Fn(ServerId) -> bool) -> boo
     with > without
 }
 
-/// splitmix64
-pub struct Random(pub u64);
+/// What a seed decides.
+pub struct Random(SplitMix64);
 
 impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(SplitMix64::new(seed))
+    }
+
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.draw()
     }
 
     pub fn below(&mut self, limit: u64) -> u64 {
@@ -359,7 +359,7 @@ impl World {
         World {
             now: ms(1000),
             servers,
-            random: Random(seed),
+            random: Random::new(seed),
             config,
             events: BTreeMap::new(),
             sequence: 0,
