@@ -40,8 +40,8 @@ pub(crate) struct Waits {
 }
 
 impl Backlog {
-    /// A packet of so many bytes was queued.
-    pub(crate) fn queue(&mut self, now: Duration, bytes: usize) {
+    /// A packet of so many bytes was queued. What time it is, is asked once a batch.
+    pub(crate) fn queue(&mut self, now: impl FnOnce() -> Duration, bytes: usize) {
         self.queued_bytes += bytes as u64;
         self.waiting += 1;
         let is_joined = self.is_open || self.batches.len() == BATCHES_MAX;
@@ -50,7 +50,7 @@ impl Backlog {
                 last.end = self.queued_bytes;
                 last.packets += 1;
             }
-            None => self.batches.push_back(Batch { end: self.queued_bytes, packets: 1, since: now }),
+            None => self.batches.push_back(Batch { end: self.queued_bytes, packets: 1, since: now() }),
         }
         self.is_open = true;
     }
@@ -96,12 +96,12 @@ mod tests {
     fn packets_wait_until_the_kernel_has_taken_their_bytes() {
         let mut backlog = Backlog::default();
         for bytes in [10, 20] {
-            backlog.queue(ms(1), bytes);
+            backlog.queue(|| ms(1), bytes);
         }
         backlog.sent(ms(1), 5);
         assert_eq!(told(&backlog.waits().size), (0, 0.0, 0.0), "none is sent as a whole, for they count together");
         backlog.queue_bytes(100);
-        backlog.queue(ms(3), 7);
+        backlog.queue(|| ms(3), 7);
         backlog.sent(ms(4), 107);
         assert_eq!((told(&backlog.waits().size), told(&backlog.waits().time_ms)), ((1, 3.0, 3.0), (1, 3.0, 3.0)));
         backlog.sent(ms(5), 107);
@@ -115,7 +115,7 @@ mod tests {
     fn who_takes_nothing_costs_no_more_than_so_many_batches() {
         let mut backlog = Backlog::default();
         for _ in 0..2 * BATCHES_MAX {
-            backlog.queue(ms(0), 1);
+            backlog.queue(|| ms(0), 1);
             backlog.sent(ms(0), usize::MAX);
         }
         assert_eq!(backlog.batches.len(), BATCHES_MAX);

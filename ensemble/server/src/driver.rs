@@ -226,7 +226,7 @@ impl Driver {
             Effect::Notify { to, notification } => self.election.notify(self, to, &notification),
             Effect::Connect { leader, attempt } => quorum_port::dial(self, leader, attempt),
             Effect::Send { conn, packet } => {
-                if self.quorum.queue(self.clock.elapsed(), conn, &packet) {
+                if self.quorum.queue(|| self.clock.elapsed(), conn, &packet) {
                     turn.learners.push(conn);
                 }
             }

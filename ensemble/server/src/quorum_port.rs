@@ -73,7 +73,7 @@ impl Connections {
     }
 
     /// Queues a packet; whether the connection had nothing queued before.
-    pub(crate) fn queue(&self, now: Duration, conn: ConnId, packet: &QuorumPacket) -> bool {
+    pub(crate) fn queue(&self, now: impl FnOnce() -> Duration, conn: ConnId, packet: &QuorumPacket) -> bool {
         let Some(connection) = self.open.borrow().get(&conn).cloned() else { return false };
         let is_first = connection.waiting_bytes() == 0;
         let mut encoded = self.encoded.borrow_mut();
