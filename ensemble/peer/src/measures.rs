@@ -61,7 +61,7 @@ pub struct Measures {
     pub sessions_revalidated: u64,
     /// Leader: sessions whose clients went from one server to another.
     pub sessions_moved: u64,
-    /// Lengths of answers to clients.
+    /// Lengths of answers to clients, without the four bytes that say so.
     pub client_response_size: Sizes,
     /// Lengths of proposals.
     pub proposal_size: Sizes,

@@ -19,6 +19,8 @@ const MULTI_READ_BYTES_MAX: usize = 64 << 20;
 
 /// Length and header of a reply.
 const REPLY_HEADER_BYTES: usize = 20;
+/// The length before each frame, which is no part of it.
+pub(crate) const FRAME_LENGTH_BYTES: usize = 4;
 
 /// The znode that was read, and the watch that the read leaves behind.
 enum Target<'a> {
@@ -90,7 +92,7 @@ impl Peer {
         let start = client.output.len();
         let (target, error) = answer(&self.tree, access, session, header, body, &mut client.output);
         let bytes = client.output.len() - start;
-        self.measures.client_response_size.observe(bytes);
+        self.measures.client_response_size.observe(bytes.saturating_sub(FRAME_LENGTH_BYTES));
         if error.is_ok()
             && let Some(path) = target.as_ref().map(Target::path)
         {

@@ -4,6 +4,7 @@ use crate::audit::Asked;
 use crate::client::{Outgoing, Phase, Slot};
 use crate::leader::Submission;
 use crate::observers::Asker;
+use crate::read::FRAME_LENGTH_BYTES;
 use crate::read_only::is_refused;
 use crate::session::Owner;
 use crate::{CLIENTS, ClientId, Effect, LocalWrite, Peer};
@@ -341,7 +342,7 @@ impl Peer {
             match slot {
                 Slot::Done { reply } => {
                     client.output.extend_from_slice(&reply);
-                    self.measures.client_response_size.observe(reply.len());
+                    self.measures.client_response_size.observe(reply.len().saturating_sub(FRAME_LENGTH_BYTES));
                     client.sent += 1;
                     self.counters.sent += 1;
                 }

@@ -1,5 +1,6 @@
 //! Requests about watches alone: taken up after a reconnect, added, asked for, removed. They read, or leave, what is this server's own.
 
+use crate::read::FRAME_LENGTH_BYTES;
 use crate::{ClientId, Peer};
 use ensemble_proto::client::{
     AddWatchMode, EventType, OpCode, RequestHeader, SetWatches, SetWatches2, WatchRequest, WatcherEvent, WatcherType,
@@ -34,11 +35,14 @@ impl Peer {
         if let Some(client) = self.clients.get_mut(id) {
             client.sent += 1;
             self.counters.sent += 1;
+            let start = client.output.len();
             reply(&mut client.output, header.xid, zxid, error, |out| {
                 if op == OpCode::AddWatch && error.is_ok() {
                     out.int(ADDED);
                 }
             });
+            let bytes = client.output.len() - start;
+            self.measures.client_response_size.observe(bytes.saturating_sub(FRAME_LENGTH_BYTES));
         }
         true
     }

@@ -66,6 +66,8 @@ pub(crate) struct Report {
     pub(crate) auth_failed_count: u64,
     /// An observer's leader, or the follower that is its master.
     pub(crate) observer_master: Option<ServerId>,
+    /// Whether this server, while it follows, may be the master of observers (`observerMasterPort`).
+    pub(crate) takes_observers: bool,
     /// The last pauses, the newest last.
     pub(crate) pauses: Vec<Pause>,
 }
@@ -147,6 +149,7 @@ impl Report {
             client_response_size,
             auth_failed_count,
             observer_master: driver.quorum.reached().filter(|_| is_observing),
+            takes_observers: settings.election.observer_master_port.is_some(),
             pauses: driver.metrics.pauses.last(),
         }
     }

@@ -46,12 +46,20 @@ pub(crate) fn environment() -> Vec<(&'static str, String)> {
         ("zookeeper.version", version::full()),
         ("host.name", kernel("hostname")),
         ("os.name", "Linux".to_owned()),
-        ("os.arch", std::env::consts::ARCH.to_owned()),
+        ("os.arch", architecture().to_owned()),
         ("os.version", kernel("osrelease")),
         ("user.name", user),
         ("user.home", home),
         ("user.dir", directory),
     ]
+}
+
+/// The machine's architecture, as Java calls it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        other => other,
+    }
 }
 
 /// Name and home of the user that the process runs as; `?` where the system knows none, as Java says.

@@ -219,7 +219,7 @@ fn of_role(report: &Report) -> Vec<Sample> {
         status.learners.iter().filter(such).count() as u64
     };
     let mut samples = Vec::new();
-    if status.serving && matches!(status.role, Role::Following { .. }) {
+    if status.serving && report.takes_observers && matches!(status.role, Role::Following { .. }) {
         samples.push(Sample::count("synced_observers", synced(false, true)));
     }
     if let Some(leading_for) = report.leading_for.filter(|_| !status.standalone) {
@@ -323,6 +323,7 @@ mod tests {
             client_response_size: Sizes::default(),
             auth_failed_count: 0,
             observer_master: None,
+            takes_observers: true,
             pauses: Vec::new(),
         };
         Figures {
@@ -375,12 +376,10 @@ mod tests {
 
     #[test]
     fn what_belongs_to_a_role_is_absent_elsewhere() {
-        let leader = ServerId(2);
-        check(
-            &figures(Role::Following { leader }, true),
-            &["synced_observers 2", "uptime 8000"],
-            &["leader_uptime", "learners"],
-        );
+        let mut following = figures(Role::Following { leader: ServerId(2) }, true);
+        check(&following, &["synced_observers 2", "uptime 8000"], &["leader_uptime", "learners"]);
+        following.report.takes_observers = false;
+        check(&following, &["uptime 8000"], &["synced_observers"]);
         let looking = figures(Role::Looking, false);
         let state = "ensemble_server_state{state=\"looking\"} 1";
         check(&looking, &[state, "quorum_size 3"], &["uptime", "znode_count", "synced_observers", "avg_latency"]);

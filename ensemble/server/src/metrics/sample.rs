@@ -137,6 +137,7 @@ pub(crate) fn monitor(samples: &[Sample]) -> String {
         (sample.name.starts_with(OURS), !is_single)
     });
     for Sample { name, labels, value } in samples {
+        let name_in_table = *name;
         let is_ours = name.starts_with(OURS);
         let mut name: String = labels.iter().map(String::as_str).chain([*name]).collect::<Vec<_>>().join("_");
         if is_ours {
@@ -144,6 +145,9 @@ pub(crate) fn monitor(samples: &[Sample]) -> String {
         }
         // Writing to a text cannot fail.
         let _ = match value {
+            Value::Number(number) if has_decimals(name_in_table) => {
+                writeln!(text, "zk_{name}\t{}", four_decimals(*number))
+            }
             Value::Number(number) => writeln!(text, "zk_{name}\t{}", java_number(*number)),
             Value::Distribution(distribution) => {
                 let Distribution { count, sum, min, max, quantiles } = distribution;
@@ -182,6 +186,13 @@ fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
+/// Whether a number is shown with decimals even when it is whole, as Java's doubles are: a series must not be now of the one type, now of the
+/// other.
+fn has_decimals(name: &str) -> bool {
+    matches!(name, "avg_latency" | "connection_drop_probability")
+        || (name.starts_with(OURS) && name.contains("_seconds"))
+}
+
 /// Integers plain, others with at most four decimals, as Java prints them.
 fn java_number(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < 1e15 { format!("{value:.0}") } else { four_decimals(value) }
@@ -200,6 +211,8 @@ mod tests {
     fn numbers_look_as_in_java() {
         assert_eq!([0.0, 4.60612, 0.5857, 12.0].map(four_decimals), ["0.0", "4.6061", "0.5857", "12.0"]);
         assert_eq!([0.0, 25.0, 0.25].map(java_number), ["0", "25", "0.25"]);
+        let samples = ["avg_latency", "ensemble_tick_seconds", "watch_count"].map(|name| Sample::number(name, 2.0));
+        assert_eq!(monitor(&samples), "zk_avg_latency\t2.0\nzk_watch_count\t2\nzk_ensemble_tick_seconds\t2.0\n");
     }
 
     fn samples() -> Vec<Sample> {

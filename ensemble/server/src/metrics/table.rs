@@ -249,7 +249,11 @@ pub const TABLE: &[Metric] = &[
     zookeeper("learners", Gauge, "Leader: connected followers and observers"),
     zookeeper("synced_followers", Gauge, "Leader: followers that vote and are in sync"),
     zookeeper("synced_non_voting_followers", Gauge, "Leader: followers that have no vote and are in sync"),
-    zookeeper("synced_observers", Gauge, "Leader: observers in sync; follower: those of its observer master's port"),
+    zookeeper(
+        "synced_observers",
+        Gauge,
+        "Leader: observers in sync; follower with observerMasterPort: those of this port",
+    ),
     by_key(
         "learner_handler_qp_size",
         Basic,
