@@ -14,12 +14,16 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Editor, Helper};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
 
 /// Wrong usage.
 const USAGE: i32 = 2;
 /// Interrupted, as a shell counts it.
 const INTERRUPTED: i32 = 130;
+/// How long a person who wants a path completed waits for the server: who types cannot interrupt it.
+const COMPLETION_PATIENCE: Duration = Duration::from_secs(1);
 /// Lines that are kept over sessions.
 const HISTORY_LINES_MAX: usize = 1000;
 
@@ -100,20 +104,23 @@ fn prompt(shell: &mut Shell, events: &Arc<Events>) -> io::Result<()> {
     if let Ok(terminal) = editor.create_external_printer() {
         events.print_on(terminal);
     }
-    loop {
+    'prompts: loop {
         match editor.readline(&shell.prompt()) {
-            Ok(line) => {
-                // A credential is for nobody who reads the file.
-                if words(&line).first().is_some_and(|word| word != "addauth") {
-                    editor.add_history_entry(&line).map_err(io::Error::other)?;
+            // More than one line, if it was pasted.
+            Ok(typed) => {
+                for line in typed.lines() {
+                    // A credential is for nobody who reads the file.
+                    if words(line).first().is_some_and(|word| word != "addauth") {
+                        editor.add_history_entry(line).map_err(io::Error::other)?;
+                    }
+                    if shell.line(line, &mut io::stdout(), &mut io::stderr())? == Flow::Ends {
+                        break 'prompts;
+                    }
+                    *completion.lock().unwrap_or_else(PoisonError::into_inner) = shell.client();
                 }
-                if shell.line(&line, &mut io::stdout(), &mut io::stderr())? == Flow::Ends {
-                    break;
-                }
-                *completion.lock().unwrap_or_else(PoisonError::into_inner) = shell.client();
             }
             Err(ReadlineError::Interrupted) => {}
-            Err(ReadlineError::Eof) => break,
+            Err(ReadlineError::Eof) => break 'prompts,
             Err(error) => return Err(io::Error::other(error)),
         }
     }
@@ -132,7 +139,8 @@ impl Completer for Completion {
 
     fn complete(&self, line: &str, place: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let typed = &line[..place];
-        let start = typed.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
+        let start =
+            typed.char_indices().rfind(|(_, c)| c.is_whitespace()).map_or(0, |(at, blank)| at + blank.len_utf8());
         let word = &typed[start..];
         let command = typed.split_whitespace().next().unwrap_or_default();
         if start == 0 {
@@ -142,8 +150,11 @@ impl Completer for Completion {
         if !word.starts_with('/') || commands::find(command).is_none_or(|command| !command.takes_path) {
             return Ok((start, Vec::new()));
         }
-        let client = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok((start, paths(&client, word)))
+        let (client, word) = (self.0.lock().unwrap_or_else(PoisonError::into_inner).clone(), word.to_owned());
+        let (found, offered) = mpsc::channel();
+        // Who no longer waits needs no paths.
+        thread::spawn(move || drop(found.send(paths(&client, &word))));
+        Ok((start, offered.recv_timeout(COMPLETION_PATIENCE).unwrap_or_default()))
     }
 }
 
@@ -153,7 +164,8 @@ fn paths(client: &Client, word: &str) -> Vec<String> {
     let parent = if parent.is_empty() { "/" } else { parent };
     // Without an answer there is nothing to offer.
     let names = client.children(parent, false).map(|(names, _)| names).unwrap_or_default();
-    names.iter().map(|name| join(parent, name)).filter(|path| path.starts_with(word)).collect()
+    let paths = names.iter().map(|name| join(parent, name)).filter(|path| path.starts_with(word));
+    paths.map(|path| if path.contains(char::is_whitespace) { format!("\"{path}\"") } else { path }).collect()
 }
 
 impl Helper for Completion {}
