@@ -76,9 +76,9 @@ impl StorageError {
         }
     }
 
+    /// What a failed call becomes. Its file is put into words only then: this stands beside every write and sync.
     pub(crate) fn io(action: &'static str, dir: Dir, name: &str) -> impl FnOnce(io::Error) -> StorageError {
-        let file = path(dir, name);
-        move |source| StorageError::Io { action, file, source }
+        move |source| StorageError::Io { action, file: path(dir, name), source }
     }
 
     pub(crate) fn corrupt(

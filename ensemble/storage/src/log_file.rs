@@ -53,6 +53,11 @@ const END_OF_RECORD: u8 = b'B';
 /// TxnHeader.
 const PAYLOAD_LEN_MIN: u64 = 32;
 
+/// A record's checksum, as it stands in its frame.
+fn adler32(payload: &[u8]) -> u64 {
+    simd_adler32::adler32(&payload).into()
+}
+
 /// The 16 bytes that start a file.
 pub(crate) fn header() -> [u8; HEADER_LEN as usize] {
     let mut header = [0; HEADER_LEN as usize];
@@ -62,7 +67,7 @@ pub(crate) fn header() -> [u8; HEADER_LEN as usize] {
 
 /// Appends a framed record to `out`.
 pub(crate) fn encode(payload: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(&u64::from(adler2::adler32_slice(payload)).to_be_bytes());
+    out.extend_from_slice(&adler32(payload).to_be_bytes());
     out.extend_from_slice(&(payload.len() as u32).to_be_bytes());
     out.extend_from_slice(payload);
     out.push(END_OF_RECORD);
@@ -79,7 +84,7 @@ pub(crate) fn decode(bytes: &[u8], framed_len: u64) -> Option<&[u8]> {
     let (frame, payload) = bytes.get(..framed_len as usize)?.split_at_checked(12)?;
     let (end, payload) = payload.split_last()?;
     let checksum = u64::from_be_bytes(*frame.first_chunk()?);
-    (*end == END_OF_RECORD && u64::from(adler2::adler32_slice(payload)) == checksum).then_some(payload)
+    (*end == END_OF_RECORD && adler32(payload) == checksum).then_some(payload)
 }
 
 /// The payload at `start` of a file and the offset behind its record, if it has a length and an end mark, whatever its checksum is.
@@ -251,7 +256,7 @@ impl<'a> Scanner<'a> {
             let bad = || self.corrupt(end - 1, "the end mark 0x42", format!("{mark:#04x}"));
             return self.torn_or(start, is_torn, "the record has no end mark", bad);
         }
-        let found = u64::from(adler2::adler32_slice(payload));
+        let found = adler32(payload);
         if found != checksum {
             let bad = || {
                 let expected = format!("a payload with checksum {checksum:#x}");
@@ -363,4 +368,27 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(bytes);
     array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is in files for years must not depend on the machine that reads them: RFC 1950, section 8.2, one byte at a time.
+    #[test]
+    fn a_checksum_is_adler_32_at_every_length() {
+        let plain = |bytes: &[u8]| {
+            let (a, b) = bytes.iter().fold((1u64, 0), |(a, b), byte| {
+                let a = (a + u64::from(*byte)) % 65_521;
+                (a, (b + a) % 65_521)
+            });
+            b << 16 | a
+        };
+        let mut random = fastrand::Rng::with_seed(1);
+        for len in (0..2000).chain([5552, 5553, 65_536, 1_000_003]) {
+            let bytes: Vec<u8> = (0..len).map(|_| random.u8(..) | 0x80).collect();
+            assert_eq!(adler32(&bytes), plain(&bytes), "{len} bytes");
+            assert_eq!(adler32(&vec![0xff; len]), plain(&vec![0xff; len]), "{len} times 255");
+        }
+    }
 }

@@ -44,10 +44,11 @@ enum NameChange {
     Unlink { name: String },
 }
 
+/// Both are shared with the copies of a disk that are looked at, until one is written.
 #[derive(Default)]
 struct Contents {
-    cached: Vec<u8>,
-    durable: Vec<u8>,
+    cached: Rc<Vec<u8>>,
+    durable: Rc<Vec<u8>>,
     /// Sectors that differ, or may.
     unsynced: BTreeSet<usize>,
 }
@@ -157,13 +158,15 @@ impl SimDisk {
             }
             image.dirs.insert(*dir, Directory { cached: names.clone(), durable: names, unsynced: Vec::new() });
         }
-        for (file, contents) in &state.files {
+        // A file without a name is lost, as in a crash.
+        for file in image.dirs.values().flat_map(|directory| directory.durable.values()) {
+            let Some(contents) = state.files.get(file) else { continue };
             let mut durable = contents.durable.clone();
             if kept.contains(&Unit::Len(*file)) {
-                durable.resize(contents.cached.len(), 0);
+                Rc::make_mut(&mut durable).resize(contents.cached.len(), 0);
             }
             for sector in contents.unsynced.iter().filter(|sector| kept.contains(&Unit::Sector(*file, **sector))) {
-                copy_sector(&contents.cached, &mut durable, *sector);
+                copy_sector(&contents.cached, Rc::<Vec<u8>>::make_mut(&mut durable), *sector);
             }
             let contents = Contents { cached: durable.clone(), durable, unsynced: BTreeSet::new() };
             image.files.insert(*file, contents);
@@ -179,7 +182,7 @@ impl SimDisk {
         let state = &mut *self.state.borrow_mut();
         let file = state.lookup(dir, name)?;
         let contents = state.contents(file)?;
-        change(&mut contents.cached);
+        change(Rc::make_mut(&mut contents.cached));
         contents.durable = contents.cached.clone();
         contents.unsynced.clear();
         Ok(())
@@ -261,23 +264,25 @@ impl NameChange {
 impl Contents {
     fn write(&mut self, offset: usize, bytes: &[u8]) {
         let end = offset + bytes.len();
-        if self.cached.len() < end {
-            self.cached.resize(end, 0);
+        let cached = Rc::make_mut(&mut self.cached);
+        if cached.len() < end {
+            cached.resize(end, 0);
         }
-        self.cached[offset..end].copy_from_slice(bytes);
+        cached[offset..end].copy_from_slice(bytes);
         self.unsynced.extend(offset / SECTOR..end.div_ceil(SECTOR));
     }
 
     fn set_len(&mut self, len: usize) {
         let (shorter, longer) = (self.cached.len().min(len), self.cached.len().max(len));
-        self.cached.resize(len, 0);
+        Rc::make_mut(&mut self.cached).resize(len, 0);
         self.unsynced.extend(shorter / SECTOR..longer.div_ceil(SECTOR));
     }
 
     fn sync(&mut self) {
-        self.durable.resize(self.cached.len(), 0);
+        let durable = Rc::make_mut(&mut self.durable);
+        durable.resize(self.cached.len(), 0);
         for sector in std::mem::take(&mut self.unsynced) {
-            copy_sector(&self.cached, &mut self.durable, sector);
+            copy_sector(&self.cached, durable, sector);
         }
     }
 
@@ -285,12 +290,13 @@ impl Contents {
         let unsynced = std::mem::take(&mut self.unsynced);
         if !unsynced.is_empty() {
             let kept = keep(unsynced.len() + 1, fate, random);
+            let durable = Rc::make_mut(&mut self.durable);
             if kept[0] {
-                self.durable.resize(self.cached.len(), 0);
+                durable.resize(self.cached.len(), 0);
             }
             for (sector, kept) in unsynced.into_iter().zip(kept.into_iter().skip(1)) {
                 if kept {
-                    copy_sector(&self.cached, &mut self.durable, sector);
+                    copy_sector(&self.cached, durable, sector);
                 }
             }
         }
@@ -333,7 +339,7 @@ impl Disk for SimDisk {
     }
 
     fn read(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
-        Ok(self.state.borrow_mut().open(dir, name)?.cached.clone())
+        Ok(self.state.borrow_mut().open(dir, name)?.cached.to_vec())
     }
 
     fn read_at(&mut self, dir: Dir, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>> {

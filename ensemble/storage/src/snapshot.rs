@@ -18,10 +18,10 @@ use crate::compress::{self, Compression, Encoder};
 use crate::disk::{Dir, Disk, path};
 use crate::error::StorageError;
 use crate::names;
-use adler2::Adler32;
 use bytes::Bytes;
 use ensemble_proto::Zxid;
 use ensemble_proto::jute::{Reader, Writer};
+use simd_adler32::Adler32;
 
 const HEADER_LEN: usize = 16;
 const MAGIC: &[u8; 4] = b"ZKSN";
@@ -154,9 +154,9 @@ impl<'a> RunningSum<'a> {
         if end + SEAL_LEN > self.bytes.len() || end < self.summed {
             return false;
         }
-        self.adler.write_slice(&self.bytes[self.summed..end]);
+        self.adler.write(&self.bytes[self.summed..end]);
         self.summed = end;
-        Reader::new(&self.bytes[end..]).long("seal") == Ok(i64::from(self.adler.checksum()))
+        Reader::new(&self.bytes[end..]).long("seal") == Ok(i64::from(self.adler.finish()))
     }
 }
 
@@ -205,7 +205,7 @@ impl<D: Disk> SnapshotWriter<D> {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn slice(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
-        self.adler.write_slice(bytes);
+        self.adler.write(bytes);
         let mut encoder = std::mem::replace(&mut self.encoder, Encoder::Plain);
         encoder.push(bytes, |made| self.write(made))?;
         self.encoder = encoder;
@@ -281,10 +281,10 @@ impl<D: Disk> SnapshotWriter<D> {
 
     /// A section and its seal.
     fn section(&mut self, section: Vec<u8>) -> Result<(), StorageError> {
-        let mut adler = self.adler;
-        adler.write_slice(&section);
+        let mut adler = self.adler.clone();
+        adler.write(&section);
         let mut bytes = section;
-        bytes.long(adler.checksum().into());
+        bytes.long(adler.finish().into());
         bytes.put(TERMINATOR);
         self.slice(&bytes)
     }

@@ -18,6 +18,7 @@ use ensemble_proto::Zxid;
 /// Zeros are written in pieces of one page. A write makes the page cache's entries (folios) as large as itself, and a sync
 /// writes an entry that a group touched as a whole: after pieces of 1 MiB, every small group costs 1 MiB of disk.
 const ZEROS_LEN: u64 = 4096;
+static ZEROS: [u8; ZEROS_LEN as usize] = [0; ZEROS_LEN as usize];
 
 /// The file that takes the next group.
 struct OpenFile {
@@ -80,8 +81,7 @@ impl TxnLog {
             fill(disk, &file.name, file.len, len)?;
             file.len = len;
         }
-        let name = file.name.clone();
-        let failed = |action| StorageError::io(action, Dir::Log, &name);
+        let failed = |action| StorageError::io(action, Dir::Log, &file.name);
         disk.write_at(Dir::Log, &file.name, file.position, &self.group).map_err(failed("write"))?;
         if !self.mutants.skip_log_sync() {
             disk.sync_data(Dir::Log, &file.name).map_err(failed("sync"))?;
@@ -128,11 +128,10 @@ fn create(disk: &mut impl Disk, first: Zxid, preallocate: u64, mutants: Mutants)
 
 /// Writes zeros from `from` to `to`, no piece across a page's border.
 fn fill(disk: &mut impl Disk, name: &str, from: u64, to: u64) -> Result<(), StorageError> {
-    let zeros = [0; ZEROS_LEN as usize];
     let mut from = from;
     while from < to {
         let len = (ZEROS_LEN - from % ZEROS_LEN).min(to - from);
-        disk.write_at(Dir::Log, name, from, &zeros[..len as usize]).map_err(StorageError::io(
+        disk.write_at(Dir::Log, name, from, &ZEROS[..len as usize]).map_err(StorageError::io(
             "preallocate",
             Dir::Log,
             name,
