@@ -6,7 +6,11 @@
 
 use ensemble_proto::ServerId;
 use ensemble_proto::membership::Membership;
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
+
+/// Where so many vote or fewer, nothing is allocated to count what they have: that is done for every acknowledgement.
+const VOTERS_MOSTLY: usize = 8;
 
 /// The voters of one configuration, and which of them together are enough.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,12 +73,15 @@ impl Quorum {
 
     /// The highest position that a quorum has reached; `None` when no quorum has a position.
     pub(crate) fn reached<T: Ord + Copy>(&self, position: impl Fn(ServerId) -> Option<T>) -> Option<T> {
-        let positions: Vec<_> = self.all().iter().filter_map(|id| Some((position(*id)?, *id))).collect();
-        let mut heights: Vec<T> = positions.iter().map(|(at, _)| *at).collect();
-        heights.sort_unstable_by(|a, b| b.cmp(a));
-        heights
-            .into_iter()
-            .find(|height| self.has_quorum(|id| positions.iter().any(|(at, other)| *other == id && at >= height)))
+        let mut positions: SmallVec<[(T, ServerId); VOTERS_MOSTLY]> =
+            self.all().iter().filter_map(|id| Some((position(*id)?, *id))).collect();
+        positions.sort_unstable_by(|a, b| b.cmp(a));
+        if let Quorum::Majority { voters } = self {
+            return positions.get(voters.len() / 2).map(|(at, _)| *at);
+        }
+        let is_reached =
+            |at: T| self.has_quorum(|id| positions.iter().any(|(there, other)| *other == id && *there >= at));
+        positions.iter().map(|(at, _)| *at).find(|at| is_reached(*at))
     }
 }
 
