@@ -7,7 +7,7 @@ use crate::slab::{NONE, Position};
 use crate::tree::{DataTree, ROOT};
 use ensemble_proto::{SessionId, ZnodeKind};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 
 #[derive(Default)]
 struct Count {
@@ -45,13 +45,14 @@ impl DataTree {
         let znode = &self.slab[position];
         let path = self.path_of(position);
         let digest = digest::znode(&path, znode.data(), &znode.stat);
-        same(&format!("digest of {path}"), znode.digest, digest)?;
-        same(&format!("children of {path}"), znode.child_count as usize, self.children(position).count())?;
+        same(format_args!("digest of {path}"), znode.digest, digest)?;
+        same(format_args!("children of {path}"), znode.child_count as usize, self.children(position).count())?;
         let mut previous = NONE;
         for child in self.children(position) {
             let links = (self.slab[child].parent, self.slab[child].previous_sibling);
-            same(&format!("links of {}", self.path_of(child)), links, (position, previous))?;
-            same("index", self.child(position, self.slab[child].name()), Some(child))?;
+            let name = self.slab[child].name();
+            same(format_args!("links of {name} below {path}"), links, (position, previous))?;
+            same("index", self.child(position, name), Some(child))?;
             previous = child;
         }
         count.znodes += 1;
@@ -69,6 +70,6 @@ impl DataTree {
     }
 }
 
-fn same<T: PartialEq + Debug>(what: &str, kept: T, counted: T) -> Result<(), String> {
+fn same<T: PartialEq + Debug>(what: impl Display, kept: T, counted: T) -> Result<(), String> {
     if kept == counted { Ok(()) } else { Err(format!("{what}: kept {kept:?}, counted {counted:?}")) }
 }

@@ -30,6 +30,9 @@ use bytes::Bytes;
 use ensemble_proto::jute::{Reader, Writer};
 use ensemble_proto::{Acl, DecodeError, SessionId, StatPersisted, Zxid, decode_acl_list, encode_acl_list};
 
+/// A slice does not ask for more room at once than this, whatever its budget is.
+const SLICE_RESERVED_BYTES_MAX: usize = 64 << 10;
+
 /// Names a snapshot that is under way; whoever begins it chooses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Walk(pub u64);
@@ -67,6 +70,7 @@ impl DataTree {
                 cursor.stage = Stage::Znodes(ROOT);
             }
             Stage::Znodes(next) => {
+                out.reserve(budget_bytes.min(SLICE_RESERVED_BYTES_MAX));
                 let next = self.write_znodes(next, cursor.acl_end, budget_bytes, &mut out);
                 if next == NONE {
                     out.string(path::ROOT);

@@ -120,11 +120,15 @@ impl ReplyHeader {
 /// When `write` appends more than 2^31-1 bytes, which no limit of this project allows.
 pub fn frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
+    out.reserve(FRAME_BYTES_USUAL);
     out.int(0);
     write(out);
     let length = i32::try_from(out.len() - start - 4).expect("a frame fits 31 bits: every limit is far below");
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
+
+/// Room that is made for a frame at once: most are shorter.
+const FRAME_BYTES_USUAL: usize = 128;
 
 /// Appends one framed reply: header, then what `body` appends.
 pub fn reply(out: &mut Vec<u8>, xid: i32, zxid: Zxid, error: ErrorCode, body: impl FnOnce(&mut Vec<u8>)) {
