@@ -194,12 +194,12 @@ impl World {
                 if packet.kind == PacketType::AckEpoch {
                     self.promised(server, conn.0, &packet);
                 }
-                let mut bytes = BytesMut::new();
+                let mut bytes = BytesMut::with_capacity(packet.encoded_len());
                 packet.encode(&mut bytes);
-                self.send(conn.0, here, Message::Bytes(bytes.to_vec()));
+                self.send(conn.0, here, Message::Bytes(bytes.into()));
             }
             Effect::SendBytes { conn, bytes } => {
-                self.send(conn.0, here, Message::Bytes(bytes.to_vec()));
+                self.send(conn.0, here, Message::Bytes(bytes.into()));
                 let (life, connection) = (self.servers[server].life, conn.0);
                 let at = self.now + self.network.delay(&mut self.random);
                 self.schedule(at, Event::Writable { server, life, connection });
@@ -265,11 +265,10 @@ impl World {
         let Some(process) = &self.servers[server].process else { return Ok(()) };
         let (applied, digest) = process.peer.applied();
         let epoch = process.peer.zab().epoch();
-        let quorum = self.ledger.quorum();
         let (before, known) = (self.ledger.servers[server].applied, self.ledger.committed.len());
         let held = process.office;
         let is_in_office = offices.last().copied().unwrap_or(held).is_some();
-        self.ledger.applied(server, applied, quorum)?;
+        self.ledger.applied(server, applied)?;
         if applied != before {
             self.trace.mix(&[server as u64, applied.0 as u64, digest]);
             if self.servers[server].process.as_ref().is_some_and(|process| process.office.is_some()) {

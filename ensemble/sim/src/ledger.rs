@@ -36,6 +36,12 @@ impl Log {
         earlier.checked_sub(1).map_or(self.base, |index| self.records[index])
     }
 
+    /// The records after a zxid and up to another.
+    pub fn between(&self, after: Zxid, to: Zxid) -> &[Zxid] {
+        let end = self.records.partition_point(|record| *record <= to);
+        &self.records[self.records.partition_point(|record| *record <= after).min(end)..end]
+    }
+
     /// Whether the record is there, or covered by the snapshot.
     pub fn has(&self, zxid: Zxid) -> bool {
         zxid <= self.base || self.records.binary_search(&zxid).is_ok()
@@ -134,7 +140,12 @@ impl Ledger {
 
     /// The voters of the configuration in force, by index.
     pub fn voters(&self) -> BTreeSet<usize> {
-        self.membership.voters().filter_map(|id| usize::try_from(id.0 - 1).ok()).collect()
+        self.voting().collect()
+    }
+
+    /// The same, one by one.
+    pub fn voting(&self) -> impl Iterator<Item = usize> {
+        self.membership.voters().filter_map(|id| usize::try_from(id.0 - 1).ok())
     }
 
     /// So many of them are enough.
@@ -213,7 +224,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The invariants of a commit.
-    pub fn applied(&mut self, server: usize, zxid: Zxid, quorum: usize) -> Verdict {
+    pub fn applied(&mut self, server: usize, zxid: Zxid) -> Verdict {
         let before = self.servers[server].applied;
         if zxid == before {
             return Ok(());
@@ -225,8 +236,7 @@ impl Ledger {
         crate::invariants::i2_agreement::applied(self, server, before, zxid)?;
         for index in known..self.committed.len() {
             crate::invariants::i3_order::committed(self, index)?;
-            let quorum = if index == known { quorum } else { self.quorum() };
-            crate::invariants::i4_durability::committed(self, index, quorum)?;
+            crate::invariants::i4_durability::committed(self, index)?;
             crate::invariants::i9_sessions::committed(self, index)?;
             crate::invariants::i11_membership::committed(self, index)?;
         }

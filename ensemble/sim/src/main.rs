@@ -22,6 +22,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// A seed is a few hundred thousand small allocations on one thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A seed is made smaller for at most so long, unless said otherwise.
 const SHRINK_MINUTES: f64 = 5.0;
 /// A switch must be found within this many seeds.

@@ -1,7 +1,7 @@
 //! ZooKeeper's tree as the client documentation tells it, written without looking at the server's.
 //!
 //! It applies *requests*, in the order in which they were committed, and says what each must have been answered and which
-//! watches it must have fired. A `BTreeMap` and clones: slow and plain.
+//! watches it must have fired. A `BTreeMap`, and a list of what a multi has overwritten: plain.
 
 use crate::request::Request;
 use ensemble_proto::client::{EventType, MultiResult};
@@ -78,6 +78,10 @@ pub struct Trigger {
 pub struct Model {
     znodes: BTreeMap<String, Znode>,
     sessions: BTreeSet<SessionId>,
+    /// What was at a path before the parts of a multi changed it, in order; empty but while there is one.
+    overwritten: Vec<(String, Option<Znode>)>,
+    /// A multi is under way, which may fail.
+    may_fail: bool,
 }
 
 impl Default for Model {
@@ -107,7 +111,7 @@ impl Model {
             ("/".to_string(), znode(&["zookeeper"])),
             ("/zookeeper".to_string(), znode(&["config", "quota"])),
         ]);
-        Model { znodes, sessions: BTreeSet::new() }
+        Model { znodes, sessions: BTreeSet::new(), overwritten: Vec::new(), may_fail: false }
     }
 
     /// Applies a session's begin.
@@ -210,6 +214,7 @@ impl Model {
                 Ok((Answer::Done, self.remove(path, zxid)))
             }
             Request::SetData { path, data, version } => {
+                self.keep(path);
                 let znode = self.znodes.get_mut(path).ok_or(ErrorCode::NO_NODE)?;
                 expect_version(znode.version, *version)?;
                 znode.version += 1;
@@ -237,6 +242,7 @@ impl Model {
         time_ms: i64,
     ) -> Result<(String, Vec<Trigger>), ErrorCode> {
         let (parent_path, _) = split(path);
+        self.keep(parent_path);
         let parent = self.znodes.get_mut(parent_path).ok_or(ErrorCode::NO_NODE)?;
         let path = if sequential { format!("{path}{:010}", parent.creations) } else { path.to_string() };
         let name = split(&path).1;
@@ -265,12 +271,15 @@ impl Model {
             Trigger { path: path.clone(), kind: EventType::NodeCreated },
             Trigger { path: split(&path).0.to_string(), kind: EventType::NodeChildrenChanged },
         ];
+        self.keep(&path);
         self.znodes.insert(path.clone(), znode);
         Ok((path, triggers))
     }
 
     fn remove(&mut self, path: &str, zxid: Zxid) -> Vec<Trigger> {
         let (parent, name) = split(path);
+        self.keep(path);
+        self.keep(parent);
         self.znodes.remove(path);
         if let Some(parent) = self.znodes.get_mut(parent) {
             parent.children.remove(name);
@@ -282,8 +291,27 @@ impl Model {
         ]
     }
 
+    /// A path is about to change.
+    fn keep(&mut self, path: &str) {
+        if self.may_fail {
+            self.overwritten.push((path.to_string(), self.znodes.get(path).cloned()));
+        }
+    }
+
+    /// A multi is over: puts back what it has overwritten, if it failed.
+    fn end_multi(&mut self, has_failed: bool) {
+        self.may_fail = false;
+        let overwritten = std::mem::take(&mut self.overwritten);
+        for (path, before) in overwritten.into_iter().rev().filter(|_| has_failed) {
+            match before {
+                Some(znode) => drop(self.znodes.insert(path, znode)),
+                None => drop(self.znodes.remove(&path)),
+            }
+        }
+    }
+
     fn multi(&mut self, parts: &[Request], session: SessionId, zxid: Zxid, time_ms: i64) -> Effect {
-        let before = self.znodes.clone();
+        self.may_fail = true;
         let (mut results, mut triggers) = (Vec::new(), Vec::new());
         for part in parts {
             match self.single(part, session, zxid, time_ms) {
@@ -292,7 +320,7 @@ impl Model {
                     triggers.extend(fired);
                 }
                 Err(code) => {
-                    self.znodes = before;
+                    self.end_multi(true);
                     let failed = results.len();
                     let error = |index: usize| match index.cmp(&failed) {
                         std::cmp::Ordering::Less => ErrorCode::OK,
@@ -304,6 +332,7 @@ impl Model {
                 }
             }
         }
+        self.end_multi(false);
         (Answer::Multi(results), triggers)
     }
 }

@@ -70,6 +70,18 @@ pub struct Connection {
     arrivals: [Duration; 2],
 }
 
+impl Connection {
+    fn side(&self, place: Place) -> Option<usize> {
+        self.ends.iter().position(|end| end.place == place)
+    }
+}
+
+fn delay(latency: Duration, is_calm: bool, random: &mut Rng) -> Duration {
+    let is_late = random.u8(0..100) == 0 && !is_calm;
+    let factor = if is_late { random.f64() * 50.0 } else { 0.5 + random.f64() };
+    latency.mul_f64(factor) + Duration::from_micros(1)
+}
+
 /// All links and connections.
 pub struct Network {
     latency: Duration,
@@ -89,9 +101,7 @@ impl Network {
 
     /// The time that one message takes: typically the latency; until all is healed, now and then much more.
     pub fn delay(&self, random: &mut Rng) -> Duration {
-        let is_late = random.u8(0..100) == 0 && !self.is_calm;
-        let factor = if is_late { random.f64() * 50.0 } else { 0.5 + random.f64() };
-        self.latency.mul_f64(factor) + Duration::from_micros(1)
+        delay(self.latency, self.is_calm, random)
     }
 
     /// Cuts the direction.
@@ -141,7 +151,7 @@ impl Network {
 
     /// Which end of a connection a place is.
     pub fn side(&self, id: u64, place: Place) -> Option<usize> {
-        self.connections.get(&id)?.ends.iter().position(|end| end.place == place)
+        self.connections.get(&id)?.side(place)
     }
 
     /// Queues a message to the other end; returns that end's side and when the message arrives.
@@ -153,9 +163,9 @@ impl Network {
         now: Duration,
         random: &mut Rng,
     ) -> Option<(usize, Duration)> {
-        let side = 1 - self.side(id, from)?;
-        let delay = self.delay(random);
         let connection = self.connections.get_mut(&id)?;
+        let side = 1 - connection.side(from)?;
+        let delay = delay(self.latency, self.is_calm, random);
         let at = (now + delay).max(connection.arrivals[side]);
         connection.arrivals[side] = at;
         connection.queues[side].push_back(message);

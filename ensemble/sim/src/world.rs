@@ -7,6 +7,7 @@
 //! There is one thread and one source of randomness, the seed. Events at the same time are ordered by the seed too, so nothing
 //! depends on an accident. Time jumps to the next event.
 
+use crate::agenda::Agenda;
 use crate::changes;
 use crate::client::{Action, Client};
 use crate::faults::Fault;
@@ -24,8 +25,7 @@ use ensemble_proto::membership::Membership;
 use ensemble_proto::quorum::Notification;
 use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
 use fastrand::Rng;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// More events than any sound run has: a run that reaches it is going round in circles.
@@ -76,33 +76,6 @@ pub(crate) enum Event {
     Calm,
 }
 
-struct Scheduled {
-    at: Duration,
-    tie: u32,
-    number: u64,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Scheduled) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Scheduled) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Scheduled) -> std::cmp::Ordering {
-        (self.at, self.tie, self.number).cmp(&(other.at, other.tie, other.number))
-    }
-}
-
 /// The election connection of two servers.
 #[derive(Default)]
 pub(crate) struct ElectionLink {
@@ -123,8 +96,7 @@ pub struct World {
     pub(crate) swarm: Swarm,
     pub(crate) random: Rng,
     pub(crate) now: Duration,
-    queue: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    agenda: Agenda<Event>,
     pub(crate) network: Network,
     pub(crate) elections: BTreeMap<(usize, usize), ElectionLink>,
     pub(crate) servers: Vec<Server>,
@@ -252,8 +224,7 @@ impl World {
             disturbed: Duration::ZERO,
             tempted: 0,
             now: Duration::ZERO,
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            agenda: Agenda::new(),
             random,
             swarm,
         }
@@ -332,11 +303,7 @@ impl World {
     }
 
     pub(crate) fn run_until(&mut self, end: Duration) -> Verdict {
-        while let Some(Reverse(next)) = self.queue.peek() {
-            if next.at > end {
-                break;
-            }
-            let Some(Reverse(next)) = self.queue.pop() else { break };
+        while let Some(next) = self.agenda.next(end) {
             self.now = next.at;
             if next.number > EVENTS_MAX {
                 return Err(Violation::new("I-12", format!("{EVENTS_MAX} events at {:?}", self.now)));
@@ -394,9 +361,8 @@ impl World {
 
     /// Puts an event into the queue.
     pub(crate) fn schedule(&mut self, at: Duration, event: Event) {
-        self.scheduled += 1;
-        let (tie, number) = (self.random.u32(..), self.scheduled);
-        self.queue.push(Reverse(Scheduled { at: at.max(self.now), tie, number, event }));
+        let tie = self.random.u32(..);
+        self.agenda.schedule(at.max(self.now), tie, event);
     }
 
     fn happen(&mut self, event: Event) -> Verdict {

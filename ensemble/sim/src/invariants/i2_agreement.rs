@@ -8,7 +8,7 @@ use ensemble_proto::Zxid;
 /// A server went from having applied `before` to having applied `after`: extends the single order when it is ahead of all.
 pub fn applied(ledger: &mut Ledger, server: usize, before: Zxid, after: Zxid) -> Verdict {
     let observed = &ledger.servers[server].requested;
-    let log: Vec<Zxid> = observed.records.iter().copied().filter(|zxid| *zxid > before && *zxid <= after).collect();
+    let log = observed.between(before, after).to_vec();
     let from_snapshot = observed.base.max(before);
     let Some(mut position) = ledger.position(from_snapshot) else {
         let message = format!("server {server} starts from {from_snapshot}, which nobody has committed");

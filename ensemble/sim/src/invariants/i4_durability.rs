@@ -6,11 +6,10 @@ use ensemble_proto::Zxid;
 
 /// The order grew by the transaction at `index`: a quorum has reported it durable. A server that lost its volume counts as
 /// having it: what it once had is not the protocol's to lose.
-pub fn committed(ledger: &Ledger, index: usize, quorum: usize) -> Verdict {
-    let zxid = ledger.committed[index].zxid;
-    let voters = ledger.voters();
-    let voters = ledger.servers.iter().enumerate().filter(|(index, _)| voters.contains(index));
-    let having = voters.filter(|(_, server)| server.is_wiped || server.durable.has(zxid)).count();
+pub fn committed(ledger: &Ledger, index: usize) -> Verdict {
+    let (zxid, quorum) = (ledger.committed[index].zxid, ledger.quorum());
+    let voters = ledger.voting().filter_map(|voter| ledger.servers.get(voter));
+    let having = voters.filter(|server| server.is_wiped || server.durable.has(zxid)).count();
     if having >= quorum {
         return Ok(());
     }

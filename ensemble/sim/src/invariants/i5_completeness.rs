@@ -27,7 +27,7 @@ pub fn entered(ledger: &Ledger, server: usize, epoch: Epoch) -> Verdict {
     let log = &ledger.servers[server].requested;
     let own = history(log.current, log.last());
     let agrees = |voter: &usize| *voter == server || promises.get(voter).is_some_and(|history| *history <= own);
-    let (agreeing, quorum) = (ledger.voters().iter().filter(|voter| agrees(voter)).count(), ledger.quorum());
+    let (agreeing, quorum) = (ledger.voting().filter(agrees).count(), ledger.quorum());
     if agreeing >= quorum {
         return Ok(());
     }
@@ -55,9 +55,9 @@ pub fn written(ledger: &Ledger, server: usize, write: &Write) -> Verdict {
         let other = &ledger.servers[index];
         index != server && (other.is_wiped || (other.requested.has(zxid) && other.durable.has(zxid)))
     };
-    let (voters, quorum) = (ledger.voters(), ledger.quorum());
+    let quorum = ledger.quorum();
     let is_lost =
-        |zxid: Zxid| zxid <= observed.applied || voters.iter().filter(|index| keeps(**index, zxid)).count() < quorum;
+        |zxid: Zxid| zxid <= observed.applied || ledger.voting().filter(|index| keeps(*index, zxid)).count() < quorum;
     let removed = |zxid: Zxid| zxid > kept && observed.requested.has(zxid);
     let lost = ledger.committed.iter().rev().find(|committed| removed(committed.zxid) && is_lost(committed.zxid));
     match lost {

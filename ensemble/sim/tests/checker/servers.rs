@@ -72,7 +72,7 @@ fn logged(ledger: &mut Ledger, servers: &[usize], count: u32) -> Verdict {
 fn two_committed() -> Result<Ledger, ensemble_sim::trace::Violation> {
     let mut ledger = ledger();
     logged(&mut ledger, &[0, 1], 2)?;
-    ledger.applied(0, zxid(1, 2), QUORUM)?;
+    ledger.applied(0, zxid(1, 2))?;
     Ok(ledger)
 }
 
@@ -97,7 +97,7 @@ fn sessions(txns: &[(i64, Txn)]) -> Verdict {
         for server in 0..2 {
             done(&mut ledger, server, Write::Append { zxid: at, payload: payload.clone() })?;
         }
-        ledger.applied(0, at, QUORUM)?;
+        ledger.applied(0, at)?;
     }
     Ok(())
 }
@@ -232,17 +232,17 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
         done(&mut ledger, 2, append(zxid(1, 1)))?;
         enter(&mut ledger, 2, 2)?;
         done(&mut ledger, 2, append(zxid(2, 1)))?;
-        ledger.applied(2, zxid(2, 1), QUORUM)
+        ledger.applied(2, zxid(2, 1))
     }),
     ("I-2", "a server applies a record that it does not have", || {
         let mut ledger = two_committed()?;
         done(&mut ledger, 2, append(zxid(1, 1)))?;
-        ledger.applied(2, zxid(1, 2), QUORUM)
+        ledger.applied(2, zxid(1, 2))
     }),
     ("I-2", "a server starts from a snapshot of what nobody has committed", || {
         let mut ledger = two_committed()?;
         done(&mut ledger, 2, install(zxid(1, 9)))?;
-        ledger.applied(2, zxid(1, 9), QUORUM)
+        ledger.applied(2, zxid(1, 9))
     }),
     ("I-3", "the order has a hole", || {
         let mut ledger = ledger();
@@ -250,7 +250,7 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
             done(&mut ledger, server, append(zxid(1, 1)))?;
             done(&mut ledger, server, append(zxid(1, 3)))?;
         }
-        ledger.applied(0, zxid(1, 3), QUORUM)
+        ledger.applied(0, zxid(1, 3))
     }),
     ("I-3", "an epoch begins with its second transaction", || {
         let mut ledger = two_committed()?;
@@ -258,18 +258,18 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
             enter(&mut ledger, server, 2)?;
             done(&mut ledger, server, append(zxid(2, 2)))?;
         }
-        ledger.applied(0, zxid(2, 2), QUORUM)
+        ledger.applied(0, zxid(2, 2))
     }),
     ("I-4", "one of three disks is taken for a quorum", || {
         let mut ledger = ledger();
         logged(&mut ledger, &[0], 1)?;
-        ledger.applied(0, zxid(1, 1), QUORUM)
+        ledger.applied(0, zxid(1, 1))
     }),
     ("I-4", "a record is committed that one disk of two is still writing", || {
         let mut ledger = ledger();
         logged(&mut ledger, &[0], 1)?;
         ledger.requested(1, &append(zxid(1, 1)), NOW)?;
-        ledger.applied(0, zxid(1, 1), QUORUM)
+        ledger.applied(0, zxid(1, 1))
     }),
     ("I-4", "a power cut would leave a committed record on one disk", || {
         let ledger = two_committed()?;
@@ -289,7 +289,7 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
     }),
     ("I-5", "a server's state goes back", || {
         let mut ledger = two_committed()?;
-        ledger.applied(0, zxid(1, 1), QUORUM)
+        ledger.applied(0, zxid(1, 1))
     }),
     ("I-5", "memory is ahead of the disk", || {
         let mut ledger = two_committed()?;
@@ -421,8 +421,8 @@ pub(crate) const GOOD: &[(&str, Tell)] = &[
             enter(&mut ledger, server, 2)?;
             done(&mut ledger, server, append(zxid(2, 1)))?;
         }
-        ledger.applied(0, zxid(2, 1), QUORUM)?;
-        ledger.applied(2, zxid(2, 1), QUORUM)
+        ledger.applied(0, zxid(2, 1))?;
+        ledger.applied(2, zxid(2, 1))
     }),
     ("a follower that returns is cut to what was committed, though more is by now, on others", || {
         let mut ledger = two_committed()?;
@@ -432,7 +432,7 @@ pub(crate) const GOOD: &[(&str, Tell)] = &[
     ("a snapshot of what is committed takes the place of a log", || {
         let mut ledger = two_committed()?;
         done(&mut ledger, 2, install(zxid(1, 2)))?;
-        ledger.applied(2, zxid(1, 2), QUORUM)?;
+        ledger.applied(2, zxid(1, 2))?;
         i5_completeness::established(&ledger, 2, Epoch(2))
     }),
     ("a leader is established after its followers have gone on to a later epoch and committed there", || {
@@ -442,7 +442,7 @@ pub(crate) const GOOD: &[(&str, Tell)] = &[
         let mut ledger = ledger();
         logged(&mut ledger, &[0], 1)?;
         ledger.servers[1].is_wiped = true;
-        ledger.applied(0, zxid(1, 1), QUORUM)
+        ledger.applied(0, zxid(1, 1))
     }),
     ("a power cut leaves a committed record on two disks, on one in a snapshot", || {
         let ledger = two_committed()?;
@@ -451,8 +451,8 @@ pub(crate) const GOOD: &[(&str, Tell)] = &[
     }),
     ("a server applies less than others", || {
         let mut ledger = two_committed()?;
-        ledger.applied(1, zxid(1, 1), QUORUM)?;
-        ledger.applied(1, zxid(1, 2), QUORUM)
+        ledger.applied(1, zxid(1, 1))?;
+        ledger.applied(1, zxid(1, 2))
     }),
     ("ACKs follow the disk", || {
         let mut ledger = ledger();
