@@ -23,6 +23,8 @@ mod election_port;
 pub mod exit;
 mod four_letter;
 mod frames;
+mod from_store;
+mod grant;
 mod listening;
 pub mod log;
 mod member;

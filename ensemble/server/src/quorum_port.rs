@@ -46,13 +46,24 @@ pub(crate) struct Connections {
     next: Cell<u64>,
     /// Whom this server last reached: its leader, or the follower that is its master.
     reached: Cell<Option<ServerId>>,
-    open: Shared<ConnId, Connection>,
-    /// What waits for the other side of each.
-    backlogs: RefCell<HashMap<ConnId, Backlog>>,
+    open: Shared<ConnId, Open>,
     /// Where the log is being read for learners.
     readers: RefCell<HashMap<ConnId, LogReader<RealDisk>>>,
     log: LogSource,
     encoded: RefCell<BytesMut>,
+}
+
+/// A connection, and what waits on it for the other side.
+struct Open {
+    connection: Connection,
+    backlog: RefCell<Backlog>,
+}
+
+impl Open {
+    /// The kernel was offered what waits.
+    fn note_sent(&self, now: Duration) {
+        self.backlog.borrow_mut().sent(now, self.connection.waiting_bytes());
+    }
 }
 
 impl Connections {
@@ -65,7 +76,6 @@ impl Connections {
             next: Cell::new(1),
             reached: Cell::new(None),
             open: Shared::default(),
-            backlogs: RefCell::default(),
             readers: RefCell::default(),
             log,
             encoded: RefCell::default(),
@@ -74,54 +84,43 @@ impl Connections {
 
     /// Queues a packet; whether the connection had nothing queued before.
     pub(crate) fn queue(&self, now: impl FnOnce() -> Duration, conn: ConnId, packet: &QuorumPacket) -> bool {
-        let Some(connection) = self.open.borrow().get(&conn).cloned() else { return false };
-        let is_first = connection.waiting_bytes() == 0;
+        let Some(open) = self.open.borrow().get(&conn).cloned() else { return false };
+        let is_first = open.connection.waiting_bytes() == 0;
         let mut encoded = self.encoded.borrow_mut();
         packet.encode(&mut encoded);
-        connection.queue(|waiting| waiting.extend_from_slice(&encoded));
-        if let Some(backlog) = self.backlogs.borrow_mut().get_mut(&conn) {
-            backlog.queue(now, encoded.len());
-        }
+        open.connection.queue(|waiting| waiting.extend_from_slice(&encoded));
+        open.backlog.borrow_mut().queue(now, encoded.len());
         encoded.clear();
         is_first
     }
 
     /// Queues a slice of a snapshot; whether the connection had nothing queued before.
     pub(crate) fn queue_slice(&self, conn: ConnId, slice: Bytes) -> bool {
-        let Some(connection) = self.open.borrow().get(&conn).cloned() else { return false };
-        let is_first = connection.waiting_bytes() == 0;
-        if let Some(backlog) = self.backlogs.borrow_mut().get_mut(&conn) {
-            backlog.queue_bytes(slice.len());
-        }
-        connection.queue_block(slice);
+        let Some(open) = self.open.borrow().get(&conn).cloned() else { return false };
+        let is_first = open.connection.waiting_bytes() == 0;
+        open.backlog.borrow_mut().queue_bytes(slice.len());
+        open.connection.queue_block(slice);
         is_first
     }
 
     /// Has the connection's task say when there is room on it.
     pub(crate) fn await_room(&self, conn: ConnId) {
-        if let Some(connection) = self.open.borrow().get(&conn) {
-            connection.await_room();
+        if let Some(open) = self.open.borrow().get(&conn) {
+            open.connection.await_room();
         }
     }
 
     /// Sends what is queued in one write call.
     pub(crate) fn flush(&self, now: Duration, conn: ConnId) {
-        if let Some(connection) = self.open.borrow().get(&conn) {
-            connection.flush();
-            self.note_sent(now, conn, connection);
-        }
-    }
-
-    /// The kernel was offered what waits on a connection.
-    fn note_sent(&self, now: Duration, conn: ConnId, connection: &Connection) {
-        if let Some(backlog) = self.backlogs.borrow_mut().get_mut(&conn) {
-            backlog.sent(now, connection.waiting_bytes());
+        if let Some(open) = self.open.borrow().get(&conn) {
+            open.connection.flush();
+            open.note_sent(now);
         }
     }
 
     /// What has waited on a connection, while it is open.
     pub(crate) fn waits(&self, conn: ConnId) -> Option<Waits> {
-        self.backlogs.borrow().get(&conn).map(|backlog| backlog.waits().clone())
+        self.open.borrow().get(&conn).map(|open| open.backlog.borrow().waits().clone())
     }
 
     /// The server that this one follows or observes by, while it does: its leader, or the follower that is its master.
@@ -131,8 +130,8 @@ impl Connections {
 
     /// Ends a connection after what is queued on it.
     pub(crate) fn end(&self, conn: ConnId) {
-        if let Some(connection) = self.open.borrow().get(&conn) {
-            connection.end_after_flush();
+        if let Some(open) = self.open.borrow().get(&conn) {
+            open.connection.end_after_flush();
         }
     }
 }
@@ -266,25 +265,24 @@ fn attach(
     let quorum = &driver.quorum;
     let conn = ConnId(quorum.next.replace(quorum.next.get() + 1));
     let (connection, read) = Connection::new(stream, address, WAITING_BYTES_MAX);
-    let connection = Rc::new(connection);
-    quorum.open.borrow_mut().insert(conn, connection.clone());
-    quorum.backlogs.borrow_mut().insert(conn, Backlog::default());
+    let open = Rc::new(Open { connection, backlog: RefCell::default() });
+    quorum.open.borrow_mut().insert(conn, open.clone());
     driver.turn(|peer, now| opened(peer, now, conn));
     let driver = driver.clone();
     tokio::task::spawn_local(async move {
-        serve(&driver, conn, &connection, side, read).await;
+        serve(&driver, conn, &open, side, read).await;
         driver.quorum.open.borrow_mut().remove(&conn);
-        driver.quorum.backlogs.borrow_mut().remove(&conn);
         driver.quorum.readers.borrow_mut().remove(&conn);
         driver.turn(|peer, now| peer.handle_closed(now, conn));
     });
 }
 
-async fn serve(driver: &Rc<Driver>, conn: ConnId, connection: &Connection, side: Side, mut read: ReadHalf) {
+async fn serve(driver: &Rc<Driver>, conn: ConnId, open: &Open, side: Side, mut read: ReadHalf) {
+    let connection = &open.connection;
     let snapshot_bytes_max = if side == Side::Leader { SNAPSHOT_BYTES_MAX } else { 0 };
     let mut decoder = PacketDecoder::new(PACKET_BYTES_MAX, snapshot_bytes_max);
     while !connection.is_ended() {
-        driver.quorum.note_sent(driver.clock.elapsed(), conn, connection);
+        open.note_sent(driver.clock.elapsed());
         if connection.takes_next_block() {
             driver.turn(|peer, now| peer.handle_writable(now, conn));
             // Clients are served between two slices.

@@ -8,8 +8,11 @@ pub mod check;
 pub mod keys;
 mod membership;
 mod myid;
+mod operator_mode;
 mod pattern;
+mod read;
 mod settings;
+mod text;
 mod tls;
 mod values;
 

@@ -46,8 +46,12 @@ pub struct Tls {
     pub versions: Vec<&'static SupportedProtocolVersion>,
     /// Cipher suites, not empty.
     pub cipher_suites: Vec<SupportedCipherSuite>,
-    /// What the keys of the two stores begin with, for messages.
+    /// What the names of these keys begin with, for messages.
     pub prefix: &'static str,
+    /// The key that says `key_store`, for messages.
+    pub key_store_key: &'static str,
+    /// The key that says `trust_store`, for messages.
+    pub trust_store_key: &'static str,
 }
 
 /// Whether clients show certificates.
@@ -178,6 +182,8 @@ impl Names {
             versions: versions(values, self.protocols)?,
             cipher_suites: cipher_suites(values, self.cipher_suites, notes)?,
             prefix: self.prefix,
+            key_store_key: self.key_store,
+            trust_store_key: self.trust_store,
         })
     }
 }

@@ -29,7 +29,7 @@ pub enum TlsError {
     #[error("{key}: cannot read {}: {source}", path.display())]
     Read {
         /// The key that names it.
-        key: String,
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// What the operating system said.
@@ -39,7 +39,7 @@ pub enum TlsError {
     #[error("{key}: {}: {problem}", path.display())]
     Store {
         /// The key that names it.
-        key: String,
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong with it, and the way out.
@@ -176,6 +176,8 @@ mod tests {
             versions: vec![&TLS13],
             cipher_suites: ALL_CIPHER_SUITES.to_vec(),
             prefix: "ssl.quorum.",
+            key_store_key: "ssl.quorum.keyStore.location",
+            trust_store_key: "ssl.quorum.trustStore.location",
         }
     }
 

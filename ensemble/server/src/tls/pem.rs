@@ -28,8 +28,8 @@ impl Stores {
     /// # Errors
     /// Which cannot be read, or is too long.
     pub(super) fn read(tls: &Tls) -> Result<Stores, TlsError> {
-        let trust = tls.trust_store.as_deref().map(|path| content(path, || trust_key(tls))).transpose()?;
-        Ok(Stores { key: content(&tls.key_store, || key_key(tls))?, trust })
+        let trust = tls.trust_store.as_deref().map(|path| content(path, tls.trust_store_key)).transpose()?;
+        Ok(Stores { key: content(&tls.key_store, tls.key_store_key)?, trust })
     }
 
     /// The private key, and its certificate with those that sign it.
@@ -37,7 +37,7 @@ impl Stores {
     /// # Errors
     /// What the file lacks.
     pub(super) fn key(&self, tls: &Tls) -> Result<(PrivateKeyDer<'static>, Vec<CertificateDer<'static>>), TlsError> {
-        let wrong = |problem| store_error(key_key(tls), &tls.key_store, problem);
+        let wrong = |problem| store_error(tls.key_store_key, &tls.key_store, problem);
         let is_encrypted = [&b"ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"]
             .iter()
             .any(|mark| self.key.windows(mark.len()).any(|found| found == *mark));
@@ -56,7 +56,7 @@ impl Stores {
     /// What is wrong with the file.
     pub(super) fn trusted(&self, tls: &Tls) -> Result<Option<RootCertStore>, TlsError> {
         let (Some(pem), Some(path)) = (&self.trust, &tls.trust_store) else { return Ok(None) };
-        let wrong = |problem| store_error(trust_key(tls), path, problem);
+        let wrong = |problem| store_error(tls.trust_store_key, path, problem);
         let mut trusted = RootCertStore::empty();
         for certificate in certificates(pem).map_err(wrong)? {
             trusted.add(certificate).map_err(|error| wrong(format!("a certificate cannot be trusted: {error}")))?;
@@ -65,24 +65,16 @@ impl Stores {
     }
 }
 
-fn key_key(tls: &Tls) -> String {
-    format!("{}keyStore.location", tls.prefix)
-}
-
-fn trust_key(tls: &Tls) -> String {
-    format!("{}trustStore.location", tls.prefix)
-}
-
-fn store_error(key: String, path: &Path, problem: String) -> TlsError {
+fn store_error(key: &'static str, path: &Path, problem: String) -> TlsError {
     TlsError::Store { key, path: path.to_owned(), problem }
 }
 
-fn content(path: &Path, key: impl Fn() -> String) -> Result<Vec<u8>, TlsError> {
+fn content(path: &Path, key: &'static str) -> Result<Vec<u8>, TlsError> {
     let mut content = Vec::new();
     let read = File::open(path).and_then(|file| file.take(STORE_BYTES_MAX + 1).read_to_end(&mut content));
-    read.map_err(|source| TlsError::Read { key: key(), path: PathBuf::from(path), source })?;
+    read.map_err(|source| TlsError::Read { key, path: PathBuf::from(path), source })?;
     match content.len() as u64 > STORE_BYTES_MAX {
-        true => Err(store_error(key(), path, format!("longer than {STORE_BYTES_MAX} bytes"))),
+        true => Err(store_error(key, path, format!("longer than {STORE_BYTES_MAX} bytes"))),
         false => Ok(content),
     }
 }
