@@ -23,6 +23,8 @@ pub(crate) struct Outdated {
     pub(crate) template: BTreeSet<i32>,
     /// Made from the newest template, and on another `zoo.cfg`.
     pub(crate) configuration: BTreeSet<i32>,
+    /// A server of the newest template loaded the `zoo.cfg` of the spec, so that those which did not were given another one.
+    is_proven: bool,
 }
 
 impl Outdated {
@@ -30,27 +32,22 @@ impl Outdated {
         self.template.contains(&ordinal) || self.configuration.contains(&ordinal)
     }
 
-    /// The ones that a restart brings up to date, as far as is known.
+    /// Whether it runs another `zoo.cfg` for all that is known, and nothing shows that a restart would change that.
     ///
     /// The hash of the configuration stands in the template, so a pod of the newest template was given the newest `zoo.cfg`, or what
     /// the kubelet remembered of it. Or its image hashes the file in another way, and a restart would be followed by the next for
     /// ever. Only when another server of the newest template loaded what is wanted is the fault not in the image.
-    pub(crate) fn restartable(
-        &self,
-        observed: &Observed,
-        ensemble: &ValidEnsemble,
-        founded: &Founded,
-    ) -> BTreeSet<i32> {
-        let wanted = build::config_hash(ensemble, founded);
-        let proven = observed.pods.keys().any(|ordinal| {
-            !self.has(*ordinal)
-                && answer(observed, founded, *ordinal).is_some_and(|s| s.config_hash.as_ref() == Some(&wanted))
-        });
+    pub(crate) fn is_doubtful(&self, ordinal: i32) -> bool {
+        self.configuration.contains(&ordinal) && !self.is_proven
+    }
+
+    /// The ones that a restart brings up to date, as far as is known.
+    pub(crate) fn restartable(&self, observed: &Observed) -> BTreeSet<i32> {
         let settled = |ordinal: &&i32| {
             let created = observed.pods.get(*ordinal).and_then(|pod| pod.created_at.as_ref());
             created.is_some_and(|created| observed.now.0.duration_since(created.0).as_secs() >= CONFIG_MAP_LAG_SECONDS)
         };
-        let configuration = self.configuration.iter().filter(|_| proven).filter(settled);
+        let configuration = self.configuration.iter().filter(|ordinal| !self.is_doubtful(**ordinal)).filter(settled);
         self.template.iter().chain(configuration).copied().collect()
     }
 }
@@ -73,6 +70,8 @@ pub(crate) fn outdated(observed: &Observed, ensemble: &ValidEnsemble, founded: &
             outdated.template.insert(*ordinal);
         } else if loaded.is_some_and(|loaded| loaded != wanted) {
             outdated.configuration.insert(*ordinal);
+        } else if loaded.is_some() {
+            outdated.is_proven = true;
         }
     }
     Some(outdated)

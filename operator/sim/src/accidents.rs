@@ -165,6 +165,13 @@ impl World {
         }
     }
 
+    /// Whether a claim is there, and no server of the ensemble's uses it.
+    fn is_left_behind(&self, claim: &str) -> bool {
+        let is_used = |ordinal: i32| self.is_member(ordinal) || self.cluster.pods.contains_key(&ordinal);
+        let is_there = self.cluster.claims.get(claim).is_some_and(|claim| !claim.deleting);
+        is_there && crate::cluster::ordinal_of(claim).is_some_and(|ordinal| !is_used(ordinal))
+    }
+
     /// Nodes that nobody said to be off come back.
     pub(crate) fn nodes_come_back(&mut self) {
         let lost = self.cluster.pods.iter().filter(|(_, pod)| pod.lost_until.is_some());
@@ -175,19 +182,13 @@ impl World {
         }
     }
 
-    /// A person does what only a person can: the claims of servers that could not confirm their removal are given up, a server whose
-    /// files cannot be trusted is rebuilt, and an ensemble that lost its majority is recovered.
+    /// A person does what only a person can: a claim that the status names as in the way is given up, a server whose files cannot be
+    /// trusted is rebuilt, and an ensemble that lost its majority is recovered.
     pub(crate) fn help(&mut self) {
-        let doubtful = |claim: &operator_core::Claim| {
-            let ordinal = crate::cluster::ordinal_of(&claim.name).unwrap_or_default();
-            claim.retired.as_ref().is_some_and(|mark| mark.starts_with("unconfirmed"))
-                && !claim.deleting
-                && !self.is_member(ordinal)
-                && !self.cluster.pods.contains_key(&ordinal)
-        };
-        let names: Vec<String> =
-            self.cluster.claims.values().filter(|claim| doubtful(claim)).map(|c| c.name.clone()).collect();
-        for name in names {
+        let conditions = self.cluster.ensemble.status.iter().flat_map(|status| &status.conditions);
+        let mut blocked = conditions.filter(|condition| condition.reason == "StaleVolume");
+        let named = blocked.find_map(|condition| condition.message.strip_prefix("claim ")?.split(' ').next());
+        if let Some(name) = named.map(str::to_owned).filter(|name| self.is_left_behind(name)) {
             self.tale(|| format!("a person deletes {name}"));
             self.marks.hit(Mark::ClaimGivenUp);
             self.cluster.remove_claim(&name);

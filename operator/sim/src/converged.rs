@@ -19,14 +19,11 @@ pub(crate) fn unconverged(world: &World) -> Option<String> {
         && voters.clone().all(|id| membership.is_voter(id))
         && observers.clone().all(|id| membership.is_observer(id));
     if !is_so {
-        let conditions = world.cluster.ensemble.status.as_ref().map(|status| &status.conditions);
-        let said =
-            conditions.into_iter().flatten().filter(|c| c.type_ == "Progressing" || c.type_ == "ReconcileSucceeded");
-        let said: Vec<&str> = said.map(|condition| condition.message.as_str()).collect();
         return Some(format!(
-            "{} of {} are asked for; the members are {membership}; {said:?}",
+            "{} of {} are asked for; the members are {membership}; {}",
             spec.voter_count(),
-            spec.replicas
+            spec.replicas,
+            said(world)
         ));
     }
     let (edited, answered) = (&world.cluster.ensemble.metadata.generation, &world.cluster.ensemble.status);
@@ -48,7 +45,7 @@ pub(crate) fn unconverged(world: &World) -> Option<String> {
             return Some(format!("server {ordinal} does not serve"));
         }
         if facts.revision != newest || (shown && world.loaded_hash(ordinal) != wanted) {
-            return Some(format!("pod {ordinal} is outdated"));
+            return Some(format!("pod {ordinal} is outdated; {}", said(world)));
         }
     }
     if world.cluster.pods.len() != usize::try_from(spec.replicas).unwrap_or_default() {
@@ -77,6 +74,14 @@ pub(crate) fn unconverged(world: &World) -> Option<String> {
         return Some(format!("{} is marked as retired", claim.name));
     }
     (!is_idle).then(|| "the operator still has something to do".to_owned())
+}
+
+/// What the status says about what is done, and what is not.
+fn said(world: &World) -> String {
+    let conditions = world.cluster.ensemble.status.as_ref().map(|status| &status.conditions);
+    let told = ["Progressing", "ReconcileSucceeded", "ConfigApplied"];
+    let said = conditions.into_iter().flatten().filter(|condition| told.contains(&condition.type_.as_str()));
+    said.map(|condition| format!("{}: {}", condition.type_, condition.message)).collect::<Vec<_>>().join("; ")
 }
 
 /// Whether a member that is asked for is one that can be rebuilt when all are well: not one without which there is no quorum.

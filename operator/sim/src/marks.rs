@@ -89,7 +89,7 @@ marks! {
     Traded "an observer votes instead of a voter",
     SwapGivenUp "a person gives Swap mode up, for want of an observer",
     VolumeReplaced "a server that is no member gets a new volume",
-    ClaimGivenUp "a person deletes a claim that might still vote",
+    ClaimGivenUp "a person deletes a claim that stands in the way of a larger ensemble",
 }
 
 const COUNT: usize = TEXTS.len() + STEPS.len();

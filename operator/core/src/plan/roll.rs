@@ -112,7 +112,7 @@ pub(crate) fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Foun
         return Move::None;
     }
     let Some(outdated) = outdated(observed, ensemble, founded) else { return Move::Unseen };
-    let mut next = outdated.restartable(observed, ensemble, founded);
+    let mut next = outdated.restartable(observed);
     next.extend(expansion::awaiting_restart(observed, ensemble, founded));
     next.retain(|ordinal| founded.is_ours(*ordinal));
     if next.is_empty() {
@@ -353,7 +353,9 @@ impl Pass<'_> {
 
     fn trade(&self, voter: i32) -> Move {
         let Self { observed, ensemble, founded, assessment, .. } = self;
-        let is_spare = |ordinal| founded.is_ours(ordinal) && self.is_whole(ordinal) && !self.outdated.has(ordinal);
+        // One whose own restart would change nothing is as good as the voters, and the first of them to come back shows whether it would.
+        let is_done = |ordinal| !self.outdated.has(ordinal) || self.outdated.is_doubtful(ordinal);
+        let is_spare = |ordinal| founded.is_ours(ordinal) && self.is_whole(ordinal) && is_done(ordinal);
         match swap::trade(observed, ensemble, founded, assessment, voter, is_spare) {
             Trade::Asked(reconfiguration) => Move::Trade(reconfiguration),
             Trade::Unreachable => Move::Wait("the leader has no address".to_owned()),

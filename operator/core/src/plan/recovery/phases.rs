@@ -6,7 +6,9 @@ use super::{Move, Pass, finished, going};
 use crate::assess::lost_node;
 use crate::member::MemberStatus;
 use crate::observed::Claim;
+use crate::outdated::outdated;
 use crate::plan::{normal, objects};
+use crate::pod::PodFacts;
 use crate::step::{Adoption, Hold, Removal, Step};
 
 impl Pass<'_> {
@@ -64,7 +66,7 @@ impl Pass<'_> {
     /// The objects of the new ensemble, with one server that votes. Those of lower ordinals, which its StatefulSet makes too, refuse to
     /// start on volumes of the former one.
     fn starting(&self, recovery: &RecoveryStatus) -> Move {
-        let Self { observed, ensemble, founded, assessment } = self;
+        let Self { observed, founded, assessment, .. } = self;
         let pod = self.pod(recovery.member);
         let mut steps = self.adoptions(recovery);
         let set = observed.object("StatefulSet", &names::stateful_set(observed.name()));
@@ -80,17 +82,31 @@ impl Pass<'_> {
             let note = format!("{pod} serves as ensemble {}; {} go", recovery.ensemble_id, going(recovery));
             return Move::Enter(RecoveryPhase::Emptying, note);
         }
-        steps.extend(objects::steps(observed, ensemble, founded, founded.pods));
-        // A server of a version before `ENSEMBLE_ID` may have been given the zoo.cfg of before, with which it looks for the former ensemble's servers for ever.
-        let is_formers = |status: &MemberStatus| status.ensemble_id.as_ref() == Some(&recovery.former_ensemble_id);
-        let status = observed.members.get(&recovery.member).and_then(|status| status.as_ref().ok());
-        if status.is_some_and(is_formers) {
-            steps
-                .extend(self.deletion(recovery.member, "it was started with the configuration of the former ensemble"));
-        }
+        steps.extend(self.raised(recovery));
         let trouble = assessment.problems.iter().find(|problem| problem.ordinal == recovery.member);
         let trouble = trouble.map_or_else(|| "it is about to serve".to_owned(), |problem| problem.text.clone());
         Move::Act(steps, format!("{pod} takes its history over into ensemble {}: {trouble}", recovery.ensemble_id))
+    }
+
+    /// The objects as the spec has them, and another pod for the member where only that helps: nothing else is restarted until it serves.
+    fn raised(&self, recovery: &RecoveryStatus) -> Vec<Step> {
+        let Self { observed, ensemble, founded, .. } = self;
+        let mut steps = objects::steps(observed, ensemble, founded, founded.pods);
+        // A server of a version before `ENSEMBLE_ID` may have been given the zoo.cfg of before, with which it looks for the former ensemble's servers for ever.
+        let is_formers = |status: &MemberStatus| status.ensemble_id.as_ref() == Some(&recovery.former_ensemble_id);
+        let status = observed.members.get(&recovery.member).and_then(|status| status.as_ref().ok());
+        let is_stuck = |pod: &PodFacts| !pod.ready && (pod.trouble.is_some() || !pod.ran);
+        let is_outdated =
+            || outdated(observed, ensemble, founded).is_some_and(|all| all.template.contains(&recovery.member));
+        if status.is_some_and(is_formers) {
+            steps
+                .extend(self.deletion(recovery.member, "it was started with the configuration of the former ensemble"));
+        } else if observed.pods.get(&recovery.member).is_some_and(is_stuck) && is_outdated() {
+            steps.extend(
+                self.deletion(recovery.member, "it does not start, and is of a revision that was mended since"),
+            );
+        }
+        steps
     }
 
     /// The claims that are recorded go, and the pods that hold them.
@@ -102,7 +118,7 @@ impl Pass<'_> {
         }
         if let Some(why) = assessment.unsettled(founded) {
             return Move::Act(
-                Vec::new(),
+                self.raised(recovery),
                 format!("{} go when {} serves: {why}", going(recovery), self.pod(recovery.member)),
             );
         }
