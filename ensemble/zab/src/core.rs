@@ -10,6 +10,7 @@ use crate::measures::Measures;
 use crate::mutants::Mutants;
 use crate::quorum::{Quorum, Voters};
 use crate::reconfig;
+use crate::responder::Answers;
 use crate::vote::Vote;
 use bytes::Bytes;
 use ensemble_proto::durable::{Ticket, Write};
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) trusted: bool,
     /// Servers whose election connection has ended and is not back: they can be heard of by others only.
     pub(crate) unlinked: BTreeSet<ServerId>,
+    /// What those were told that do not vote.
+    pub(crate) answers: Answers,
     /// This server is about to stop: it takes part in no election any more.
     pub(crate) is_retired: bool,
     /// The last record appended.
@@ -102,6 +105,7 @@ impl Core {
             heard_epoch: Epoch(0),
             trusted: history.trusted,
             unlinked: BTreeSet::new(),
+            answers: Answers::default(),
             is_retired: false,
             last,
             durable: last,
@@ -178,11 +182,19 @@ impl Core {
     }
 
     pub(crate) fn notify(&mut self, to: ServerId, vote: &Vote, round: i64, state: ServerState) {
+        self.tell(to, self.notification(vote, round, state));
+    }
+
+    pub(crate) fn tell(&mut self, to: ServerId, notification: Notification) {
+        self.effects.push_back(Effect::Notify { to, notification });
+    }
+
+    pub(crate) fn notification(&self, vote: &Vote, round: i64, state: ServerState) -> Notification {
         let config = match (&self.pending, state) {
             (Some(pending), ServerState::Looking) => reconfig::with_pending(&self.config.membership, pending),
             _ => self.config_text.clone(),
         };
-        let notification = Notification {
+        Notification {
             state,
             leader: vote.leader,
             zxid: vote.zxid,
@@ -190,8 +202,7 @@ impl Core {
             peer_epoch: vote.peer_epoch,
             version: NOTIFICATION_VERSION,
             config,
-        };
-        self.effects.push_back(Effect::Notify { to, notification });
+        }
     }
 
     pub(crate) fn next_attempt(&mut self) -> u64 {

@@ -202,6 +202,7 @@ impl Zab {
     pub fn handle_election_link(&mut self, now: Now, server: ServerId) {
         self.at(now);
         self.core.unlinked.remove(&server);
+        self.core.answers.forget(server);
         if let State::Looking(election) = &self.state {
             election.handle_link(&mut self.core, server);
         }
@@ -211,6 +212,7 @@ impl Zab {
     pub fn handle_election_link_lost(&mut self, now: Now, server: ServerId) {
         self.at(now);
         self.core.unlinked.insert(server);
+        self.core.answers.forget(server);
         match &mut self.state {
             State::Looking(election) => {
                 let decision = election.handle_link_lost(&mut self.core, server);

@@ -166,3 +166,25 @@ fn a_leader_waits_for_electors_that_have_not_decided_yet_and_for_none_that_looks
     check(3, 2, Role::Looking);
     check(1, 1, Role::Looking);
 }
+
+/// Two servers that do not vote in each other's configuration must not answer each other's answers for ever.
+#[test]
+fn who_does_not_vote_is_told_the_same_once_in_a_while() {
+    let mut script = looking();
+    let observer = ServerId(4);
+    let ask = |script: &mut Script| {
+        script.votes.clear();
+        script.hear(observer, ServerState::Looking, observer, Zxid::ZERO, Epoch(0), 1);
+        script.votes.iter().filter(|(to, ..)| *to == observer).map(|(_, state, _)| *state).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(&mut script), [ServerState::Looking]);
+    assert_eq!(ask(&mut script), []);
+    script.with(|zab, now| zab.handle_election_link(now, observer));
+    assert_eq!(ask(&mut script), [ServerState::Looking], "a new connection");
+    script.now += 20;
+    assert_eq!(ask(&mut script), [ServerState::Looking], "after a while");
+    assert_eq!(ask(&mut script), []);
+    agree(&mut script);
+    script.with(|zab, now| zab.handle_election_link_lost(now, ServerId(3)));
+    assert_eq!(ask(&mut script), [ServerState::Leading], "something else");
+}

@@ -12,6 +12,7 @@ use crate::nodes::Change;
 use crate::observe::observe;
 use crate::world::{Event, World};
 use ensemble_sim::trace::Verdict;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use operator_api::ZooKeeperEnsembleStatus;
 use operator_core::plan::Next;
 use operator_core::{Identity, Kind, Observed, Plan, Step, Token, plan};
@@ -192,7 +193,7 @@ impl World {
         let observed = self.mutant.observed(seen, &self.operators[operator].past);
         let plan = self.mutant.plan(plan(&observed), &observed);
         for step in plan.steps.iter().filter(|step| step.mutates()) {
-            self.tale(|| format!("operator {operator} plans {step}"));
+            self.tale(|| format!("operator {operator} plans {step}{}", turned(&observed, step)));
         }
         let it = &mut self.operators[operator];
         it.is_idle = plan.next == Next::Later && !plan.steps.iter().any(Step::mutates);
@@ -357,4 +358,23 @@ impl World {
 /// Whether a pass ends when the call of this step fails. What servers are asked for is seen by the next pass.
 fn fails(step: &Step) -> bool {
     !matches!(step, Step::Grant(_) | Step::Reconfigure(_) | Step::Transfer(_))
+}
+
+/// What a step changes in the status: its conditions, or else what it was and is.
+fn turned(observed: &Observed, step: &Step) -> String {
+    let Step::WriteStatus(status) = step else { return String::new() };
+    let Some(old) = &observed.ensemble.status else { return String::new() };
+    let before = |new: &Condition| old.conditions.iter().find(|condition| condition.type_ == new.type_);
+    let is_new =
+        |new: &&Condition| before(new).is_none_or(|old| old.status != new.status || old.message != new.message);
+    let changed: Vec<String> = status
+        .conditions
+        .iter()
+        .filter(is_new)
+        .map(|new| format!("{}={} {}: {}", new.type_, new.status, new.reason, new.message))
+        .collect();
+    match changed.is_empty() {
+        true => format!(": from {old:?} to {status:?}"),
+        false => format!(": {}", changed.join("; ")),
+    }
 }
