@@ -94,8 +94,12 @@ impl World {
         self.schedule_in(1000, 8000, Event::Volume { uid, growth: Growth::Resized });
     }
 
-    /// A claim grows, if it still is this one.
+    /// A claim grows, if it still is this one, and has not grown meanwhile.
     pub(crate) fn grow(&mut self, uid: String, growth: Growth) {
+        let is_small = |claim: &Claim| claim.uid == uid && claim.capacity != claim.requested;
+        if !self.cluster.claims.values().any(is_small) {
+            return;
+        }
         let now = self.now();
         match growth {
             Growth::Resized if self.is_stormy && self.random.u8(0..RESIZE_FAILS) == 0 => {
