@@ -60,6 +60,22 @@ impl<E> Agenda<E> {
         self.free.push(slot);
         Some(Due { at, number, event: self.slots[slot].take()? })
     }
+
+    /// How many events are going to happen at such times.
+    #[cfg(test)]
+    pub(crate) fn count(&self, at: impl Fn(Duration) -> bool) -> usize {
+        self.turns.iter().filter(|Reverse(turn)| at(turn.at)).count()
+    }
+
+    /// Has those events happen at `to` that are `put_off`, as far as they would happen later; among themselves in the order that they have.
+    pub(crate) fn hasten(&mut self, to: Duration, put_off: impl Fn(Duration, &E) -> bool) {
+        let Agenda { turns, slots, .. } = self;
+        let is_due =
+            |turn: &Turn| turn.at > to && slots[turn.slot].as_ref().is_some_and(|event| put_off(turn.at, event));
+        let hastened =
+            |Reverse(turn): Reverse<Turn>| Reverse(if is_due(&turn) { Turn { at: to, ..turn } } else { turn });
+        *turns = std::mem::take(turns).into_iter().map(hastened).collect();
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +95,12 @@ mod tests {
         assert_eq!(take(&mut agenda, 2), [(5, 'a'), (2, 'b'), (3, 'c'), (4, 'd')]);
         agenda.schedule(at(4), 0, 'g');
         assert_eq!(take(&mut agenda, 8), [(1, 'e'), (7, 'g')]);
-        assert_eq!(take(&mut agenda, 99), [(6, 'f')]);
+        agenda.schedule(at(20), 1, 'h');
+        agenda.hasten(at(7), |at, event| at.as_secs() == 20 || *event == 'f');
+        assert_eq!(take(&mut agenda, 8), [(6, 'f'), (8, 'h')]);
+        agenda.schedule(at(9), 1, 'i');
+        agenda.hasten(at(10), |_, _| true);
+        assert_eq!(take(&mut agenda, 9), [(9, 'i')], "nothing is put off by it");
         assert_eq!(agenda.slots.len(), 6, "slots are used again");
     }
 }

@@ -105,8 +105,7 @@ impl World {
         let Some(mut process) = self.servers[server].process.take() else { return Ok(()) };
         self.trace.tale(self.now, || format!("server {server} crashes"));
         self.servers[server].life += 1;
-        let machine = &mut self.servers[server];
-        machine.paused_until = machine.paused_until.min(self.now);
+        self.go_on(server);
         let is_long = process.writes.iter().take(process.group).any(|(_, write)| faults::is_long(write));
         if process.group > 0 && (is_long || self.random.bool()) {
             // The power goes in the middle of a group: so many calls are still carried out.

@@ -153,7 +153,7 @@ pub(crate) fn strike(world: &mut World, fault: Fault, number: u64) -> Verdict {
             // Some are long enough for a new leader to be at work meanwhile.
             let most = if random.u8(0..3) == 0 { 5.0 } else { 1.5 };
             let ticks = random.f64() * most * f64::from(world.swarm.sync_limit);
-            let until = world.now + world.swarm.tick.mul_f64(ticks);
+            let until = world.servers[server].paused_until.max(world.now + world.swarm.tick.mul_f64(ticks));
             world.servers[server].paused_until = until;
             world.trace.line(world.now, || format!("server {server} pauses until {until:?}"));
             Ok(())
@@ -187,9 +187,8 @@ pub(crate) fn calm(world: &mut World) {
     world.swarm.reconfigures = false;
     world.network.heal_all();
     for server in 0..world.servers.len() {
+        world.go_on(server);
         let machine = &mut world.servers[server];
-        world.held_until = world.held_until.max(machine.paused_until);
-        machine.paused_until = machine.paused_until.min(world.now);
         machine.slow_until = machine.slow_until.min(world.now);
         world.schedule(world.now, Event::Start { server });
     }
@@ -311,4 +310,30 @@ fn lose_snapshots(world: &mut World, random: &mut Rng, server: usize) -> Verdict
     let _powered = disk.sync_dir(Dir::Data);
     world.ledger.servers[server] = crate::ledger::Observed { is_wiped: true, is_damaged: true, ..Default::default() };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutants::Mutant;
+    use crate::shrink::Plan;
+    use crate::trace::Tell;
+
+    /// What came for a process while it stood still is in its sockets: SIGCONT, not the time when it was to come, is when it is read.
+    #[test]
+    fn a_server_finds_what_has_come_for_it_when_the_end_of_the_storm_ends_its_pause() {
+        let mut world = World::new(1, Mutant::None, Plan::default(), Tell::Nothing);
+        let at = Duration::from_secs;
+        assert_eq!(world.run_until(at(20)), Ok(()));
+        for server in 0..world.servers.len() {
+            world.servers[server].paused_until = at(1000);
+        }
+        assert_eq!(world.run_until(at(25)), Ok(()));
+        assert!(world.agenda.count(|until| until == at(1000)) > world.servers.len(), "they were sent something");
+        calm(&mut world);
+        assert_eq!(world.agenda.count(|until| until == at(1000)), 0);
+        let asked = world.history.ops.len();
+        assert_eq!(world.run_until(at(60)), Ok(()));
+        assert!(world.history.ops[asked..].iter().any(|op| op.reply.is_some()), "they serve again");
+    }
 }

@@ -149,6 +149,11 @@ impl Network {
         self.connections.get_mut(&id)
     }
 
+    /// The place at an end of a connection.
+    pub fn end(&self, id: u64, side: usize) -> Option<Place> {
+        Some(self.connections.get(&id)?.ends[side].place)
+    }
+
     /// Which end of a connection a place is.
     pub fn side(&self, id: u64, place: Place) -> Option<usize> {
         self.connections.get(&id)?.side(place)

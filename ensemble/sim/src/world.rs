@@ -76,6 +76,34 @@ pub(crate) enum Event {
     Calm,
 }
 
+impl Event {
+    /// Whether it waits while this server stands still.
+    fn is_for(&self, server: usize, network: &Network) -> bool {
+        match self {
+            Event::Wake { server: to, .. }
+            | Event::DiskDone { server: to, .. }
+            | Event::LogRead { server: to, .. }
+            | Event::Writable { server: to, .. }
+            | Event::Notified { to, .. }
+            | Event::Dial { leader: to, .. }
+            | Event::ClientDial { server: to, .. } => *to == server,
+            Event::Deliver { connection, side } => network.end(*connection, *side) == Some(Place::Server(server)),
+            Event::Start { .. }
+            | Event::Snapshot { .. }
+            | Event::Unlinked { .. }
+            | Event::ElectionDial { .. }
+            | Event::Dialled { .. }
+            | Event::ClientTurn { .. }
+            | Event::Fault { .. }
+            | Event::Crash { .. }
+            | Event::LostQuorum { .. }
+            | Event::Heal { .. }
+            | Event::Audit
+            | Event::Calm => false,
+        }
+    }
+}
+
 /// The election connection of two servers.
 #[derive(Default)]
 pub(crate) struct ElectionLink {
@@ -96,7 +124,7 @@ pub struct World {
     pub(crate) swarm: Swarm,
     pub(crate) random: Rng,
     pub(crate) now: Duration,
-    agenda: Agenda<Event>,
+    pub(crate) agenda: Agenda<Event>,
     pub(crate) network: Network,
     pub(crate) elections: BTreeMap<(usize, usize), ElectionLink>,
     pub(crate) servers: Vec<Server>,
@@ -107,8 +135,6 @@ pub struct World {
     pub(crate) is_stormy: bool,
     pub(crate) may_ask: bool,
     pub(crate) office_changed: Duration,
-    /// When the last pause would have ended that the end of the storm cut short: what was held back for it arrives no sooner, unless pushed by something new.
-    pub(crate) held_until: Duration,
     /// Whether a handshake that is not answered is a breach of I-12.
     pub(crate) expects_handshakes: bool,
     /// When a session was heard of, or its client asked anybody for another timeout.
@@ -216,7 +242,6 @@ impl World {
             is_stormy: true,
             may_ask: true,
             office_changed: Duration::ZERO,
-            held_until: Duration::ZERO,
             expects_handshakes: true,
             heard: BTreeMap::new(),
             marks: Marks::default(),
@@ -365,6 +390,21 @@ impl World {
         self.agenda.schedule(at.max(self.now), tie, event);
     }
 
+    /// A server that stands still goes on (SIGCONT), and finds at once whatever has come for it meanwhile; or it is dead, and whoever waits for it
+    /// hears that.
+    pub(crate) fn go_on(&mut self, server: usize) {
+        let machine = &mut self.servers[server];
+        if machine.paused_until <= self.now {
+            return;
+        }
+        let until = std::mem::replace(&mut machine.paused_until, self.now);
+        if let Some(process) = &mut machine.process {
+            process.wake_at = process.wake_at.map(|wake| if wake == until { self.now } else { wake });
+        }
+        let network = &self.network;
+        self.agenda.hasten(self.now, |at, event| at == until && event.is_for(server, network));
+    }
+
     fn happen(&mut self, event: Event) -> Verdict {
         match event {
             Event::Start { server } => {
@@ -508,7 +548,7 @@ impl World {
 
     /// A client that gives a handshake up was not let down by an ensemble that was whole all the while.
     fn check_handshake(&self, client: usize) -> Verdict {
-        let whole_since = self.office_changed.max(self.swarm.storm).max(self.held_until) + self.swarm.tick * 2;
+        let whole_since = self.office_changed.max(self.swarm.storm) + self.swarm.tick * 2;
         match self.clients[client].opening_since().filter(|since| self.expects_handshakes && *since > whole_since) {
             Some(since) => {
                 Err(Violation::new("I-12", format!("a handshake of client {client} at {since:?} is not answered")))
