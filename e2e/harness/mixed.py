@@ -64,6 +64,7 @@ class Server(processes.Server):
         super().__init__(binary, folder, myid)
         self.jars, self.kind = jars, kind
         self.has_client_in_line = True
+        self.properties: tuple[str, ...] = ()  # more of a JVM's
         self._started_at = 0
         (folder / "logback.xml").write_text(LOGBACK)
 
@@ -82,7 +83,7 @@ class Server(processes.Server):
 
     def command(self) -> list[str | Path]:
         """That of its kind."""
-        java = [*JVM, *PROPERTIES, f"-Dlogback.configurationFile={self.folder}/logback.xml", *apache.server(self.jars), self.config]
+        java = [*JVM, *PROPERTIES, *self.properties, f"-Dlogback.configurationFile={self.folder}/logback.xml", *apache.server(self.jars), self.config]
         return java if self.kind is Kind.JAVA else [*super().command(), *OUR_PROPERTIES]
 
     def become(self, kind: Kind) -> None:

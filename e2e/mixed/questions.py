@@ -83,8 +83,8 @@ LEFT_OUT = {
     # There is no TLS for clients yet.
     "server_stats": r"non_mtls(remote|local)_conn_count",
     "stats": r"non_mtls(remote|local)_conn_count",
-    # The JVM's own, the servers, which are no properties here, and secrets, which are not shown here.
-    "system_properties": r"(?!zookeeper\.).*|zookeeper\.server\..*|zookeeper\.DigestAuthenticationProvider\.superDigest",
+    # The JVM's own; one that counts without the prefix, and is given it there in vain; the servers, which are no properties here; secrets, which are not shown here.
+    "system_properties": r"(?!zookeeper\.).*|zookeeper\.readonlymode\.enabled|zookeeper\.server\..*|zookeeper\.DigestAuthenticationProvider\.superDigest",
 }
 # Objects that Apache ZooKeeper writes in the order in which the JVM finds their getters, and in that of a hash table, as the lists in these.
 BEANS = {"server_stats", "client_response_stats", "client_response", "proposal_stats", "quorum_address", "election_address"}
@@ -107,8 +107,16 @@ EXTRA = [
     r"fsync_threshold_exceed_count",  # among its server_stats there
     r".*zookeeper_write_per_namespace",  # of /zookeeper/config, which Apache ZooKeeper writes at the start as if a client had
 ]
-UNSERVED = "before anybody is served"
+UNSERVED, READ_ONLY = "before anybody is served", "read-only"
 MONITOR = ("monitor", "mntr")
+# Commands that are not asked, by whom. Differs: Apache ZooKeeper fails with 500; and it tells nothing of the ensemble while it serves only readers.
+LEFT_ALONE = {UNSERVED: MONITOR, READ_ONLY: ("leader", "voting_view", *MONITOR)}
+# What a server of ours that serves only readers says more, for the same reason, and of local sessions, which it has.
+READ_ONLY_VALUES = [
+    (r"mntr", r"^zk_(peer_state|quorum_size)\t.*\n", ""),
+    (r"conf", r"^membership: \n(server\..*\n)*version=0", ""),
+    (r"dump", r"^Local Session Sets \(\)/\(0\):\n", ""),
+]
 DISTRIBUTION = re.compile(r"(avg|min|max|cnt|sum|p50|p95|p99|p999)_")
 
 
@@ -116,7 +124,7 @@ class Names:
     """What is one server's or one ensemble's own, and what it is called in the comparison."""
 
     def __init__(self, servers: Sequence[Server]):
-        self.session = -1  # the id of the one that there is, once there is one
+        self.session: int | None = None  # the id of the one that there is, once there is one
         self._folders = {str(server.folder): f"<folder {server.myid}>" for server in servers}
         self._ports = {str(getattr(server, f"{what}_port")): f"<{what} {server.myid}>" for server in servers for what in ("client", "quorum", "election", "admin")}
 
@@ -128,7 +136,8 @@ class Names:
         """A text with names."""
         for folder, name in self._folders.items():
             text = text.replace(folder, name)
-        text = re.sub(rf"\b{self.session}\b|0x{self.session:x}\b", "<session>", text)
+        if self.session is not None:
+            text = re.sub(rf"\b{self.session}\b|0x{self.session:x}\b", "<session>", text)
         text = re.sub(r"(:|Port=)(\d{4,5})\b", lambda found: found[1] + self.port(found[2]), text)
         return re.sub(r"0x([0-9a-f]+)([0-9a-f]{8})\b", r"0x<epoch>\2", text)
 
@@ -139,14 +148,14 @@ USED: set[str] = set()
 
 @case("questions: four-letter words and admin commands")
 def questions(world: World) -> str:
-    """A follower, a leader and an observer, before they serve and afterwards; a standalone server."""
+    """A follower, a leader and an observer, before they serve and afterwards; a standalone server; one that has no quorum and serves readers."""
     if world.jars.parent.name != f"apache-zookeeper-{ZOOKEEPER}":
         return f"nothing was asked: only the answers of Apache ZooKeeper {ZOOKEEPER} are ours"
     told = {kind: dict(answers(world, kind)) for kind in Kind}
     java, rust = told[Kind.JAVA], told[Kind.RUST]
     different = [text for where in java if (text := difference(where, java[where], rust[where]))]
     assert not different, f"{len(different)} of {len(java)} answers differ:\n{''.join(different)}"
-    needed = {pattern for _, pattern, _ in VALUES} | {f"{command} {name}" for command, fields in TYPES.items() for name in fields.split()}
+    needed = {pattern for _, pattern, _ in VALUES + READ_ONLY_VALUES} | {f"{command} {name}" for command, fields in TYPES.items() for name in fields.split()}
     unused = (needed | {f"{command} left out" for command in LEFT_OUT}) - USED
     assert not unused, f"no answer has any more what {unused} replace"
     return f"{len(java)} answers alike, {sum(answer.count(chr(10)) + 1 for answer in java.values())} lines"
@@ -185,6 +194,13 @@ def answers(world: World, kind: Kind) -> Iterator[tuple[str, str]]:
     alone.start()
     wait_for(f"{alone} to serve", LISTEN_SECONDS, lambda: alone.mode() == "standalone", every=0.1)
     yield from asked("standalone", alone, Names([alone]))
+    lonely = world.ensemble(letter * 3, observers=(3,))
+    lonely.configure(**{"admin.enableServer": "true", "readonlymode.enabled": "true"})
+    server = lonely.servers[0]
+    server.properties = ("-Dreadonlymode.enabled=true",)
+    server.start()
+    wait_for(f"{server} to serve readers", LISTEN_SECONDS, lambda: "\nMode: read-only\n" in server.word("srvr"), every=0.1)
+    yield from asked(READ_ONLY, server, Names(lonely.servers))
 
 
 def begin(server: Server) -> RawSession:
@@ -200,11 +216,12 @@ def begin(server: Server) -> RawSession:
 
 def asked(where: str, server: Server, names: Names) -> Iterator[tuple[str, str]]:
     """All words and commands of one server."""
-    commands = [command for command in COMMANDS if where != UNSERVED or command not in MONITOR]  # Differs: Apache ZooKeeper fails with 500
+    commands = [command for command in COMMANDS if command not in LEFT_ALONE.get(where, ())]
+    rules = VALUES + (READ_ONLY_VALUES if where == READ_ONLY else [])
     yield f"{where}, the index", ask(server, "").body
     for words, commands in ((WORDS, commands), (WORDS_AFTERWARDS, COMMANDS_AFTERWARDS)):
         for word in words:
-            yield f"{where}, word {word[:4]}, {'afterwards' if words is WORDS_AFTERWARDS else 'first'}", plain(word[:4], server.word(word), names)
+            yield f"{where}, word {word[:4]}, {'afterwards' if words is WORDS_AFTERWARDS else 'first'}", plain(word[:4], server.word(word), names, rules)
         for command in commands:
             answer = ask(server, command, method="POST" if command == "restore" else "GET")
             yield f"{where}, command {command}, {'afterwards' if words is WORDS_AFTERWARDS else 'first'}", told(command, answer, names)
@@ -232,10 +249,10 @@ def ask(server: Server, command: str, headers: dict[str, str] | None = None, *, 
         connection.close()
 
 
-def plain(word: str, answer: str, names: Names) -> str:
-    """The answer to a word, of which VALUES are replaced."""
+def plain(word: str, answer: str, names: Names, rules: Sequence[tuple[str, str, str]] = VALUES) -> str:
+    """The answer to a word, of which values are replaced by rules."""
     answer = names.replaced(answer)
-    for words, pattern, to in VALUES:
+    for words, pattern, to in rules:
         if re.fullmatch(words, word):
             answer, count = re.subn(pattern, to, answer, flags=re.MULTILINE)
             USED.update({pattern} if count else {})
@@ -279,12 +296,25 @@ def one_kind() -> tuple[str, ...]:
     return tuple(f"_{name}" for section in sections for name in re.findall(r"^\| `(\w+)", section, re.MULTILINE))
 
 
+class Decimal(float):
+    """A number as it was written: 1.0E-4 is not what Python would write."""
+
+    def __new__(cls, written: str) -> "Decimal":
+        """Keeps the text."""
+        number = super().__new__(cls, written)
+        number.written = written
+        return number
+
+    def __str__(self) -> str:
+        return self.written
+
+
 def told(command: str, answer: Answer, names: Names) -> str:
     """The answer to a command: status, type and layout, and the fields, of which TYPES are replaced."""
     kind = f"{answer.status} {answer.headers.get('content-type')}"
     if not answer.body.startswith("{"):
         return kind
-    parsed = json.loads(answer.body)
+    parsed = json.loads(answer.body, parse_float=Decimal)
     assert layout(parsed) == answer.body, f"{command} is not laid out as Jackson does:\n{answer.body}"
     if command in MONITOR:
         fields = ((name, f'"{value}"' if isinstance(value, str) and name != "version" else value) for name, value in parsed.items())
@@ -309,7 +339,7 @@ def shown(command: str, name: str, value: Any, names: Names) -> Any:
         return names.replaced(value)
     if name in ("last_zxid", "last_processed_zxid"):
         return names.replaced(f"{value:#x}")
-    return "<session>" if value == names.session else value
+    return "<session>" if names.session is not None and value == names.session else value
 
 
 def is_left_out(command: str, name: str) -> bool:
@@ -339,4 +369,6 @@ def layout(value: Any, depth: int = 0) -> str:
             return f"[ {', '.join(layout(element, depth) for element in value)} ]"
         case dict() | list():
             return "{ }" if isinstance(value, dict) else "[ ]"
+        case Decimal():
+            return str(value)
     return json.dumps(value, ensure_ascii=False)
