@@ -97,6 +97,8 @@ fn aliases_errors_and_methods_are_zookeepers() {
     let unknown = json!({"command": "nope", "error": "Unknown command: nope"});
     assert_eq!(ask(&server, "nope"), unknown);
     for (method, path, code) in [
+        ("HEAD", "/commands/ruok", 200),
+        ("HEAD", "/commands/snapshot", 405),
         ("POST", "/commands/ruok", 405),
         ("GET", "/commands/restore", 405),
         ("POST", "/commands", 405),
