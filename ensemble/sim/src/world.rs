@@ -548,8 +548,11 @@ impl World {
 
     /// A client that gives a handshake up was not let down by an ensemble that was whole all the while.
     fn check_handshake(&self, client: usize) -> Verdict {
+        let serves =
+            |server: usize| self.servers[server].process.as_ref().is_some_and(|process| process.office.is_some());
+        let is_whole = self.expects_handshakes && self.ledger.voting().all(serves);
         let whole_since = self.office_changed.max(self.swarm.storm) + self.swarm.tick * 2;
-        match self.clients[client].opening_since().filter(|since| self.expects_handshakes && *since > whole_since) {
+        match self.clients[client].opening_since().filter(|since| is_whole && *since > whole_since) {
             Some(since) => {
                 Err(Violation::new("I-12", format!("a handshake of client {client} at {since:?} is not answered")))
             }
