@@ -238,7 +238,8 @@ impl World {
                 offices.push(office);
             }
             Effect::Membership(membership) => {
-                self.trace.line(self.now, || format!("server {server} activates {}", membership.version));
+                self.trace.line(self.now, || format!("server {server} activates {membership}"));
+                self.marks.sometimes(Mark::GroupsInForce, membership.is_hierarchical());
             }
             Effect::Audit(_) => {}
             Effect::ReadOnly(on) => self.trace.line(self.now, || format!("server {server} read-only: {on}")),
@@ -268,6 +269,7 @@ impl World {
         let held = process.office;
         let is_in_office = offices.last().copied().unwrap_or(held).is_some();
         self.ledger.applied(server, applied)?;
+        sightings::committed(self, known);
         if applied != before {
             self.trace.mix(&[server as u64, applied.0 as u64, digest]);
             if self.servers[server].process.as_ref().is_some_and(|process| process.office.is_some()) {
@@ -374,6 +376,7 @@ impl World {
         }
         for (_, write) in &group {
             self.ledger.persisted(server, write)?;
+            sightings::persisted(self, write);
         }
         match group.last() {
             Some((ticket, _)) => {

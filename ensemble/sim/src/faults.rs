@@ -272,6 +272,9 @@ pub(crate) fn may_wipe(world: &World, server: usize) -> bool {
 }
 
 fn wipe(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
+    if world.swarm.changes() {
+        return plots::replace_volume(world, random, server);
+    }
     if !may_wipe(world, server) {
         return Ok(());
     }

@@ -42,7 +42,7 @@ pub(crate) fn audit(world: &mut World) -> Verdict {
         bases.push(recovered.snapshot.as_ref().map_or(Zxid::ZERO, |(zxid, _)| *zxid));
         logs.push(Some(recovered.tail.iter().map(|(zxid, _)| *zxid).collect()));
     }
-    i4_durability::on_disks(&world.ledger, &logs, &bases, world.ledger.quorum())
+    i4_durability::on_disks(&world.ledger, &logs, &bases)
 }
 
 /// Every server is within its limits.

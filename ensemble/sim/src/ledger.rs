@@ -3,6 +3,7 @@
 //! The world writes it, the invariants read it. Nothing of it reaches a server.
 
 use crate::invariants::i9_sessions::Life;
+use crate::quorums::is_quorum;
 use crate::trace::{Verdict, Violation};
 use bytes::Bytes;
 use ensemble_proto::durable::Write;
@@ -148,9 +149,14 @@ impl Ledger {
         self.membership.voters().filter_map(|id| usize::try_from(id.0 - 1).ok())
     }
 
-    /// So many of them are enough.
-    pub fn quorum(&self) -> usize {
-        self.membership.voters().count() / 2 + 1
+    /// Whether those of them that agree, by index, are enough.
+    pub fn is_quorum(&self, agrees: impl Fn(usize) -> bool) -> bool {
+        is_quorum(&self.membership, |id| usize::try_from(id.0 - 1).is_ok_and(&agrees))
+    }
+
+    /// Whether a server has a record durably. One that lost its volume counts as having it: what it once had is not the protocol's to lose.
+    pub fn has(&self, server: usize, zxid: Zxid) -> bool {
+        self.servers.get(server).is_some_and(|server| server.is_wiped || server.durable.has(zxid))
     }
 
     /// The last committed transaction.

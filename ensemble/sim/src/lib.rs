@@ -31,6 +31,7 @@ pub mod mutants;
 pub mod network;
 pub mod operated;
 mod plots;
+pub mod quorums;
 pub mod record;
 pub mod request;
 pub mod rules;

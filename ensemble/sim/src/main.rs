@@ -222,7 +222,7 @@ fn run(seeds: Range<u64>, mutant: Mutant, deadline: Option<Instant>, arguments: 
         let seen = Mark::ALL.iter().filter(|(mark, _)| total.marks.count(*mark) > 0).count();
         println!("{seen} of {} situations came up", Mark::ALL.len());
         if mutant == Mutant::None {
-            unseen = total.marks.unseen(passed + failed);
+            unseen = total.marks.unseen(passed + failed, arguments.reconfig);
         }
     }
     if let Some(file) = &arguments.record

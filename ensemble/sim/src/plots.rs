@@ -3,19 +3,25 @@
 use crate::faults::{lose_volume, may_wipe};
 use crate::marks::Mark;
 use crate::network::{Direction, Place, Port};
+use crate::quorums::is_quorum;
 use crate::shrink::stream;
 use crate::sightings;
 use crate::trace::Verdict;
 use crate::world::{Event, World};
+use ensemble_proto::membership::Membership;
+use ensemble_proto::{ServerId, Zxid};
 use fastrand::Rng;
 use std::time::Duration;
 
 /// What draws the second part of a lost quorum.
 const LOST_QUORUM: &str = "lost_quorum_strikes";
 
+/// A volume is replaced in an ensemble of so many voters or more.
+const VOTERS_MIN: usize = 3;
+
 /// As many servers as can be missed go down for a while, in which the others go on without them.
 pub(crate) fn leave_behind(world: &mut World, random: &mut Rng, lost: usize, number: u64) -> Verdict {
-    let missed = world.servers.len() - world.ledger.quorum();
+    let missed = (world.servers.len() - 1) / 2;
     let mut others: Vec<usize> = (0..world.servers.len()).filter(|server| *server != lost).collect();
     random.shuffle(&mut others);
     let behind: Vec<usize> = others.into_iter().take(missed).collect();
@@ -47,6 +53,55 @@ pub(crate) fn lose_quorum(world: &mut World, lost: usize, behind: &[usize], numb
     }
     lose_volume(world, lost);
     Ok(())
+}
+
+/// A server of an ensemble that changes is given an empty volume, as an operator replaces one: its process is ended, which the others hear,
+/// and the `zoo.cfg` that it starts with is of the configuration in force.
+pub(crate) fn replace_volume(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
+    if !can_be_missed(world, server) {
+        return Ok(());
+    }
+    world.marks.hit(Mark::VolumeReplaced);
+    let half_open = std::mem::replace(&mut world.swarm.half_open, 0);
+    let crashed = world.crash(server);
+    world.swarm.half_open = half_open;
+    crashed?;
+    lose_volume(world, server);
+    world.servers[server].lines = Membership { version: Zxid::ZERO, ..world.ledger.membership.clone() };
+    let down = world.swarm.tick.mul_f64(random.f64() * 20.0);
+    world.schedule(world.now + down, Event::Start { server });
+    Ok(())
+}
+
+/// Whether a volume may go: one leader is in office, in every configuration that counts or may come to count there are three voters at least, the
+/// others of them are a quorum without this one, and each of them is awake and in sync with that leader.
+fn can_be_missed(world: &World, server: usize) -> bool {
+    let is_awake = |index: usize| world.servers[index].paused_until <= world.now;
+    let Some(leader) = (0..world.servers.len()).find(|index| world.is_leading(*index) && is_awake(*index)) else {
+        return false;
+    };
+    let Some(zab) = world.servers[leader].process.as_ref().map(|process| process.peer.zab()) else { return false };
+    let is_last = world.ledger.leaders.last_key_value().is_some_and(|(epoch, _)| *epoch == zab.epoch());
+    let id = world.servers[server].id;
+    let is_whole = |voter: ServerId| {
+        let index = world.servers.iter().position(|server| server.id == voter);
+        let in_sync =
+            voter == world.servers[leader].id || zab.learners().any(|learner| learner.id == voter && learner.synced);
+        in_sync && index.is_some_and(is_awake)
+    };
+    let allows = |membership: &Membership| {
+        membership.voters().count() >= VOTERS_MIN
+            && is_quorum(membership, |voter| voter != id)
+            && membership.voters().all(|voter| voter == id || is_whole(voter))
+    };
+    let running = world.servers.iter().filter_map(|server| server.process.as_ref());
+    let mut pending = running.filter_map(|process| process.peer.zab().pending_membership());
+    leader != server
+        && is_last
+        && may_wipe(world, server)
+        && zab.membership().version == world.ledger.membership.version
+        && allows(zab.membership())
+        && pending.all(allows)
 }
 
 /// A leader is cut off from the other servers, not from its clients. The others lose their connections to it at once; it believes in

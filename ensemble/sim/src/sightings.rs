@@ -5,6 +5,7 @@ use crate::history::History;
 use crate::marks::{Mark, Marks};
 use crate::model::Answer;
 use crate::network::Place;
+use crate::quorums::{is_majority, is_quorum};
 use crate::request::Request;
 use crate::rules::h11_locks;
 use crate::rules::replay::Replay;
@@ -14,7 +15,7 @@ use ensemble_proto::client::{EventType, MultiResult, OpCode};
 use ensemble_proto::durable::Write;
 use ensemble_proto::quorum::{PacketType, QuorumPacket};
 use ensemble_proto::txn::TxnHeader;
-use ensemble_proto::{Epoch, ErrorCode, SessionId, Zxid, jute::Reader};
+use ensemble_proto::{Epoch, ErrorCode, ServerId, SessionId, Zxid, jute::Reader};
 use ensemble_storage::{Dir, Disk, Recovered};
 use ensemble_zab::Role;
 use std::collections::BTreeSet;
@@ -104,6 +105,30 @@ pub(crate) fn asked(world: &mut World, server: usize, write: &Write) {
         }
         _ => {}
     }
+}
+
+/// The order grew, and there were so many transactions before; or it did not.
+pub(crate) fn committed(world: &mut World, known: usize) {
+    let ledger = &world.ledger;
+    if !ledger.membership.is_hierarchical() {
+        return;
+    }
+    for committed in &ledger.committed[known..] {
+        let has = |id: ServerId| usize::try_from(id.0 - 1).is_ok_and(|server| ledger.has(server, committed.zxid));
+        world.marks.sometimes(Mark::GroupsOutweigh, !is_majority(&ledger.membership, has));
+    }
+}
+
+/// A record is durable on one more server.
+pub(crate) fn persisted(world: &mut World, write: &Write) {
+    let ledger = &world.ledger;
+    if !ledger.membership.is_hierarchical() {
+        return;
+    }
+    let Write::Append { zxid, .. } = write else { return };
+    let has = |id: ServerId| usize::try_from(id.0 - 1).is_ok_and(|server| ledger.has(server, *zxid));
+    let waits = *zxid > ledger.last_committed() && is_majority(&ledger.membership, has);
+    world.marks.sometimes(Mark::MajorityWaits, waits && !is_quorum(&ledger.membership, has));
 }
 
 /// A server takes office or leaves it. So many transactions were committed before this step.

@@ -43,6 +43,8 @@ pub struct Swarm {
     pub servers: usize,
     /// So many are the first ensemble, which then changes; 0 when all are, and stay.
     pub first_voters: usize,
+    /// Of those that vote first, so many groups; 0 for none.
+    pub first_groups: usize,
     /// Whether clients ask for reconfigurations, until the storm is over.
     pub reconfigures: bool,
     /// Client sessions at a time.
@@ -95,6 +97,7 @@ impl Swarm {
         Swarm {
             servers: if random.u8(0..10) < 7 { 3 } else { 5 },
             first_voters: 0,
+            first_groups: 0,
             reconfigures: false,
             clients: random.usize(2..8),
             readers: [0, 0, 0, 1, 2][random.usize(0..5)],

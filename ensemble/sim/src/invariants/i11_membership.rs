@@ -3,6 +3,7 @@
 //! a version above the last. Who has logged one keeps it beside its log.
 
 use crate::ledger::Ledger;
+use crate::quorums::is_quorum;
 use crate::trace::{Verdict, Violation};
 use bytes::Bytes;
 use ensemble_proto::membership::Membership;
@@ -19,8 +20,7 @@ pub fn committed(ledger: &mut Ledger, index: usize) -> Verdict {
     let new = Membership::parse(&text)
         .map_err(|error| Violation::new("I-11", format!("{zxid} sets a configuration that is none: {error}")))?;
     changed(&ledger.membership, &new, zxid, |id| {
-        let server = usize::try_from(id.0 - 1).ok().and_then(|index| ledger.servers.get(index));
-        server.is_some_and(|server| server.is_wiped || server.durable.has(zxid))
+        usize::try_from(id.0 - 1).is_ok_and(|server| ledger.has(server, zxid))
     })?;
     ledger.membership = new;
     Ok(())
@@ -45,10 +45,9 @@ pub fn changed(old: &Membership, new: &Membership, zxid: Zxid, has: impl Fn(Serv
         return fail(format!("replaces version {} by version {}", old.version, new.version));
     }
     for (name, membership) in [("old", old), ("new", new)] {
-        let voters = membership.voters().count();
-        let having = membership.voters().filter(|id| has(*id)).count();
-        if having * 2 <= voters {
-            return fail(format!("is committed and durable on {having} of the {voters} {name} voters"));
+        if !is_quorum(membership, &has) {
+            let having: Vec<i64> = membership.voters().filter(|id| has(*id)).map(|id| id.0).collect();
+            return fail(format!("is committed and durable on {having:?} of the {name} voters, which are no quorum"));
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! I-5: CommittedLogMonotonicity, LeaderLogCompleteness, ProcessConsistency. What is committed stays in every log that has it;
 //! an established leader has all of it; memory is never ahead of the disk.
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Observed};
 use crate::trace::{Verdict, Violation};
 use ensemble_proto::durable::Write;
 use ensemble_proto::{Epoch, Zxid};
@@ -26,13 +26,13 @@ pub fn entered(ledger: &Ledger, server: usize, epoch: Epoch) -> Verdict {
     let Some(promises) = ledger.promises.get(&(epoch, server)) else { return Ok(()) };
     let log = &ledger.servers[server].requested;
     let own = history(log.current, log.last());
-    let agrees = |voter: &usize| *voter == server || promises.get(voter).is_some_and(|history| *history <= own);
-    let (agreeing, quorum) = (ledger.voting().filter(agrees).count(), ledger.quorum());
-    if agreeing >= quorum {
+    let agrees = |voter: usize| voter == server || promises.get(&voter).is_some_and(|history| *history <= own);
+    if ledger.is_quorum(agrees) {
         return Ok(());
     }
+    let agreeing: Vec<usize> = ledger.voting().filter(|voter| agrees(*voter)).collect();
     let message =
-        format!("server {server} enters {epoch} with {agreeing} servers not beyond its history, a quorum is {quorum}");
+        format!("server {server} enters {epoch}; not beyond its history are {agreeing:?}, which are no quorum");
     Err(Violation::new("I-5", message))
 }
 
@@ -52,12 +52,10 @@ pub fn written(ledger: &Ledger, server: usize, write: &Write) -> Verdict {
     };
     let observed = &ledger.servers[server];
     let keeps = |index: usize, zxid: Zxid| {
-        let other = &ledger.servers[index];
-        index != server && (other.is_wiped || (other.requested.has(zxid) && other.durable.has(zxid)))
+        let is_asked_for = |other: &Observed| other.is_wiped || other.requested.has(zxid);
+        index != server && ledger.has(index, zxid) && ledger.servers.get(index).is_some_and(is_asked_for)
     };
-    let quorum = ledger.quorum();
-    let is_lost =
-        |zxid: Zxid| zxid <= observed.applied || ledger.voting().filter(|index| keeps(*index, zxid)).count() < quorum;
+    let is_lost = |zxid: Zxid| zxid <= observed.applied || !ledger.is_quorum(|index| keeps(index, zxid));
     let removed = |zxid: Zxid| zxid > kept && observed.requested.has(zxid);
     let lost = ledger.committed.iter().rev().find(|committed| removed(committed.zxid) && is_lost(committed.zxid));
     match lost {

@@ -19,7 +19,6 @@ use std::time::Duration;
 /// A run, as far as an invariant lets it go.
 pub(crate) type Tell = fn() -> Verdict;
 
-const QUORUM: usize = 2;
 const NOW: Duration = Duration::ZERO;
 
 fn zxid(epoch: i64, counter: u32) -> Zxid {
@@ -74,6 +73,14 @@ fn two_committed() -> Result<Ledger, ensemble_sim::trace::Violation> {
     logged(&mut ledger, &[0, 1], 2)?;
     ledger.applied(0, zxid(1, 2))?;
     Ok(ledger)
+}
+
+/// One record of three servers that decide by two groups, server 1 in the one, the others in the other, where server 2 has all the weight.
+fn grouped(having: &[usize]) -> Verdict {
+    let text = membership(1, 1..=3) + "\ngroup.1=1\ngroup.2=2:3\nweight.3=0";
+    let mut ledger = Ledger { membership: Membership::parse(&text).unwrap(), ..ledger() };
+    logged(&mut ledger, having, 1)?;
+    ledger.applied(having[0], zxid(1, 1))
 }
 
 /// Server 0, which has one record, enters epoch 2, promised by the others: so far do their histories go.
@@ -265,6 +272,8 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
         logged(&mut ledger, &[0], 1)?;
         ledger.applied(0, zxid(1, 1))
     }),
+    ("I-4", "a majority is taken for a quorum where it has one group of two", || grouped(&[1, 2])),
+    ("I-4", "a server without weight is taken for its group", || grouped(&[0, 2])),
     ("I-4", "a record is committed that one disk of two is still writing", || {
         let mut ledger = ledger();
         logged(&mut ledger, &[0], 1)?;
@@ -274,7 +283,7 @@ pub(crate) const BAD: &[(&str, &str, Tell)] = &[
     ("I-4", "a power cut would leave a committed record on one disk", || {
         let ledger = two_committed()?;
         let logs = [Some(vec![zxid(1, 1), zxid(1, 2)]), Some(vec![zxid(1, 1)]), Some(vec![])];
-        i4_durability::on_disks(&ledger, &logs, &[Zxid::ZERO; 3], QUORUM)
+        i4_durability::on_disks(&ledger, &logs, &[Zxid::ZERO; 3])
     }),
     ("I-5", "a leader lacks what is committed", || i5_completeness::established(&two_committed()?, 2, Epoch(2))),
     ("I-5", "a leader enters an epoch with the word of a server that knows more", || entered_after(&[zxid(1, 2)])),
@@ -444,10 +453,11 @@ pub(crate) const GOOD: &[(&str, Tell)] = &[
         ledger.servers[1].is_wiped = true;
         ledger.applied(0, zxid(1, 1))
     }),
+    ("a record is on the disks of whoever weighs something in both groups", || grouped(&[0, 1])),
     ("a power cut leaves a committed record on two disks, on one in a snapshot", || {
         let ledger = two_committed()?;
         let logs = [Some(vec![zxid(1, 1), zxid(1, 2)]), Some(vec![]), Some(vec![])];
-        i4_durability::on_disks(&ledger, &logs, &[Zxid::ZERO, zxid(1, 2), Zxid::ZERO], QUORUM)
+        i4_durability::on_disks(&ledger, &logs, &[Zxid::ZERO, zxid(1, 2), Zxid::ZERO])
     }),
     ("a server applies less than others", || {
         let mut ledger = two_committed()?;
