@@ -10,6 +10,7 @@ use crate::trace::Verdict;
 use crate::world::{Event, World};
 use ensemble_proto::membership::Membership;
 use ensemble_proto::{ServerId, Zxid};
+use ensemble_zab::Role;
 use fastrand::Rng;
 use std::time::Duration;
 
@@ -74,7 +75,8 @@ pub(crate) fn replace_volume(world: &mut World, random: &mut Rng, server: usize)
 }
 
 /// Whether a volume may go: one leader is in office, in every configuration that counts or may come to count there are three voters at least, the
-/// others of them are a quorum without this one, and each of them is awake and in sync with that leader.
+/// others of them are a quorum without this one, and each of them is awake and follows that leader in sync. An observer that is about to vote
+/// acknowledges nothing yet.
 fn can_be_missed(world: &World, server: usize) -> bool {
     let is_awake = |index: usize| world.servers[index].paused_until <= world.now;
     let Some(leader) = (0..world.servers.len()).find(|index| world.is_leading(*index) && is_awake(*index)) else {
@@ -84,10 +86,14 @@ fn can_be_missed(world: &World, server: usize) -> bool {
     let is_last = world.ledger.leaders.last_key_value().is_some_and(|(epoch, _)| *epoch == zab.epoch());
     let id = world.servers[server].id;
     let is_whole = |voter: ServerId| {
-        let index = world.servers.iter().position(|server| server.id == voter);
-        let in_sync =
-            voter == world.servers[leader].id || zab.learners().any(|learner| learner.id == voter && learner.synced);
-        in_sync && index.is_some_and(is_awake)
+        let Some(index) = world.servers.iter().position(|server| server.id == voter) else { return false };
+        let office = world.servers[index].process.as_ref().and_then(|process| process.office);
+        let in_sync = match office {
+            Some(Role::Leading) => index == leader,
+            Some(Role::Following { .. }) => zab.learners().any(|learner| learner.id == voter && learner.synced),
+            Some(Role::Observing { .. } | Role::Looking) | None => false,
+        };
+        in_sync && is_awake(index)
     };
     let allows = |membership: &Membership| {
         membership.voters().count() >= VOTERS_MIN
