@@ -309,8 +309,14 @@ impl Cluster {
             }
         }
         let uid = self.fresh("pod");
+        // A node that is tainted takes no pod: it is another one, or the node is back and a person has taken the taint away.
+        let is_off = |home: &String| self.nodes.get(home).is_some_and(|node| node.out_of_service && !node.ready);
+        if self.homes.get(&ordinal).is_some_and(is_off) {
+            self.homes.remove(&ordinal);
+        }
         let home = self.homes.entry(ordinal).or_insert_with(|| format!("node-of-{uid}")).clone();
-        self.nodes.entry(home.clone()).or_insert(NodeFacts { exists: true, ready: true, out_of_service: false });
+        let node = NodeFacts { exists: true, ready: true, out_of_service: false };
+        self.nodes.entry(home.clone()).or_insert(node).out_of_service = false;
         let facts = PodFacts {
             name: names::pod(NAME, ordinal),
             uid,
