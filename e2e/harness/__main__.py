@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("down", prog="e2e/down", description="Removes what e2e/up made.")
     tests = commands.add_parser("test", prog="e2e/test", description="Runs everything, or the levels and cases that are named.")
     tests.add_argument("names", nargs="*", metavar="NAME", help=f"a level ({', '.join(levels.NAMES)}) or a case, such as E17")
-    tests.add_argument("--all", action="store_true", help="also run every case of the mixed level, the slow scenarios of the cluster and the simulation of operators, cut the power more often, try clients of more languages, and build the image by its compiling stage")
+    tests.add_argument("--all", action="store_true", help="also run every case of the mixed level and the slow scenarios of the cluster, give half of the simulation to operators, cut the power more often, try clients of more languages, and build the image by its compiling stage")
     tests.add_argument("--apache", default=ZOOKEEPER, metavar="VERSION", help="the Apache ZooKeeper of the mixed level (default: %(default)s)")
     tests.add_argument("--minutes", type=float, help=f"minutes of simulation (default: {SIMULATION_MINUTES:g}) and of chaos ({CHAOS_MINUTES:g})")
     tests.add_argument("--keep", action="store_true", help="keep the cluster afterwards (e2e/down removes it)")
@@ -136,7 +136,7 @@ def run_levels(chosen_levels: list[str], cases: list[str], arguments: argparse.N
     if "chaos" in chosen_levels or levels.has_cases("chaos", cases):
         tally += levels.chaos([] if "chaos" in chosen_levels else cases, artifacts, arguments.minutes or CHAOS_MINUTES)
     if "sim" in chosen_levels:
-        tally += levels.simulation(arguments.minutes or SIMULATION_MINUTES, operators=arguments.all)
+        tally += levels.simulation(arguments.minutes or SIMULATION_MINUTES, thorough=arguments.all)
     if with_cluster:
         with step("waiting for the node image's parts"):
             preparation.wait()

@@ -30,8 +30,8 @@ CLUSTER_SLOW = (
     *("E31", "E32", "E34", "E35", "accidents", "charts:", "monitoring:", "node out of service", "plugin:", "teeth:"),
 )
 SEEDS = 10_000_000
-# Of the simulators' time, what goes to operators on simulated clusters, when those run; and of the rest, to ensembles that clients change.
-OPERATED = 0.5
+# Of the simulators' time, what goes to operators on simulated clusters, also with --all; and of the rest, to ensembles that clients change.
+OPERATED, OPERATED_ALL = 0.2, 0.5
 CHANGING = 0.2
 UNIT = {
     "format": ["fmt", "--all", "--check"],
@@ -53,21 +53,22 @@ def unit() -> Tally:
     return tally
 
 
-def simulation(minutes: float, *, operators: bool) -> Tally:
+def simulation(minutes: float, *, thorough: bool) -> Tally:
     """Fresh seeds for some minutes, chosen by commit: each commit runs others, and a commit's run can be repeated. A part of the time goes to runs in which
-    clients change the ensemble, and with `operators` half of it to runs in which an operator does."""
+    clients change the ensemble, and another to those in which an operator does, on a simulated cluster."""
     first = int(run(["git", "rev-parse", "--short=8", "HEAD"], cwd=places.REPOSITORY)[:8], 16) * SEEDS
-    operated = minutes * OPERATED if operators else 0.0
+    operated = minutes * (OPERATED_ALL if thorough else OPERATED)
     changing = (minutes - operated) * CHANGING
+    runs = (
+        ("simulation", "ensemble-sim", minutes - operated - changing, []),
+        ("simulation of ensembles that change", "ensemble-sim", changing, ["--reconfig"]),
+        ("simulation of operators", "operator-sim", operated, []),
+    )
     tally = Tally()
-    for what, some, options in (("simulation", minutes - operated - changing, []), ("simulation of ensembles that change", changing, ["--reconfig"])):
-        arguments = ["run", "--release", "--locked", "--target", build.TARGET, "--package", "ensemble-sim", "--", *options]
+    for what, package, some, options in runs:
+        arguments = ["run", "--release", "--locked", "--target", build.TARGET, "--package", package, "--", *options]
         arguments += ["--seeds", f"{first}..{first + SEEDS}", "--minutes", f"{some:g}"]
         _count(tally, what, _cargo(arguments, build.static_env()))
-    if operators:
-        arguments = ["run", "--release", "--locked", "--target", build.TARGET, "--package", "operator-sim", "--"]
-        arguments += ["--seeds", f"{first}..{first + SEEDS}", "--minutes", f"{operated:g}"]
-        _count(tally, "simulation of operators", _cargo(arguments, build.static_env()))
     return tally
 
 
