@@ -67,7 +67,7 @@ def rules_of(cluster: Cluster, ensemble: Ensemble) -> str:
 def watched(world: World, ensemble: Ensemble, rules: str) -> str:
     """A Prometheus with these rules: every panel has data, nothing fires; then two of three servers are gone."""
     cluster = world.cluster
-    variables = {"namespace": ensemble.namespace, "ensemble": ensemble.name, "pod": f"{ensemble.name}-0"}
+    variables = {"namespace": ensemble.namespace, "ensemble": ensemble.name, "pod": ensemble.leader()}
     folder = Path(cluster.log).parent / "prometheus"
     with prometheus.running(folder, prometheus.pods(folder), prometheus.find(cluster, folder), rules=rules) as seen:
         with world.load(ensemble) as load:
