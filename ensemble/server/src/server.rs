@@ -6,7 +6,12 @@ use crate::log;
 use crate::member::{Member, MemberError};
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// A pod that ends is routed to a little longer, until each node has heard of it. Until then whoever comes is refused, and goes on to
+/// another server at once, instead of not being answered.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Options of `ensemble server`.
 #[derive(Args, Debug)]
@@ -55,7 +60,8 @@ pub fn run(options: Options) -> i32 {
             false => tracing::warn!(key = note.key, "configuration: {}", note.text),
         }
     }
-    match Member::start(settings).and_then(until_signalled) {
+    let linger = if settings.operator.is_some() { LINGER } else { Duration::ZERO };
+    match Member::start(settings).and_then(|member| until_signalled(member, linger)) {
         Ok(()) => exit::FINISHED,
         Err(error) => {
             tracing::error!("{error}");
@@ -64,11 +70,14 @@ pub fn run(options: Options) -> i32 {
     }
 }
 
-fn until_signalled(member: Member) -> Result<(), MemberError> {
+/// Runs a server until it ends, or is told to; then `linger` passes, with its ports closed, before the process ends.
+fn until_signalled(member: Member, linger: Duration) -> Result<(), MemberError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(MemberError::System)?;
     runtime.block_on(wait(|| member.is_finished())).map_err(MemberError::System)?;
     member.stop();
-    member.join()
+    member.join()?;
+    std::thread::sleep(linger);
+    Ok(())
 }
 
 /// Waits for SIGTERM, SIGINT, or an end without either.
@@ -76,7 +85,7 @@ fn until_signalled(member: Member) -> Result<(), MemberError> {
 /// # Errors
 /// When signals cannot be received.
 pub(crate) async fn wait(is_finished: impl Fn() -> bool) -> std::io::Result<()> {
-    const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
+    const LOOK: Duration = Duration::from_millis(200);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     loop {
         tokio::select! {

@@ -4,7 +4,7 @@
 //! * `OnDelete`: only a quorum may decide when a member stops, and the StatefulSet controller knows of none. [`crate::plan::roll`] does.
 //! * Claims are retained always: that controller does not know about membership either.
 //! * Liveness is about the process, readiness about the quorum, startup about loading the store.
-//! * No `preStop`: on SIGTERM the server closes its sessions itself.
+//! * No `preStop`: on SIGTERM the server closes its sessions itself, and refuses for two seconds more whoever is still routed to it.
 
 use operator_api::{AccessMode, AntiAffinity, PullPolicy, StorageType, WhenUnsatisfiable, names};
 use serde_json::{Map, Value, json};
