@@ -22,13 +22,13 @@ use crate::pause::{self, Pauses};
 use crate::quorum_port::{self, LogSource};
 use crate::reconfigure::reconfigure;
 use crate::recovery;
-use crate::report::{Figures, Identity, Report};
+use crate::report::{Bootstrap, Figures, Identity, Report};
 use crate::roster::Roster;
 use crate::snapshots;
 use crate::tls::TlsError;
 use crate::transfer::{transfer, transfer_before_stop};
 use ensemble_storage::{IdentityError, RealDisk, StorageError};
-use ensemble_zab::HistoryError;
+use ensemble_zab::{HistoryError, Role};
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
@@ -43,6 +43,8 @@ use tokio::task::LocalSet;
 
 /// How long a stopping server waits for connections to take what is queued on them.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between looks into `zoo.cfg` for servers that an empty one has not heard of.
+const OTHERS_PAUSE: Duration = Duration::from_secs(5);
 /// Pause between looks for room on a full disk.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
@@ -141,7 +143,7 @@ impl Member {
         self.addresses
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has ended by itself: without an error, to be started anew with what `zoo.cfg` says now.
     pub fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }
@@ -172,6 +174,8 @@ enum End {
     Stopped,
     Granted,
     OutOfRoom,
+    /// An empty store, and `zoo.cfg` names other servers than it did.
+    OtherServers,
 }
 
 /// The thread of a server.
@@ -228,6 +232,13 @@ fn run_audited(
         shared.route(None);
         match end? {
             End::Stopped => return Ok(()),
+            End::OtherServers => {
+                tracing::info!(
+                    server = settings.id.0,
+                    "zoo.cfg names other servers, and this one knows of no leader and has an empty store: starting anew with them"
+                );
+                return Ok(());
+            }
             End::Granted => tracing::info!(server = settings.id.0, "granted: starting anew from the store"),
             End::OutOfRoom => match runtime.block_on(until_room(&settings, stopped.clone()))? {
                 true => {
@@ -301,6 +312,7 @@ async fn serve(
         tracing::info!(server = settings.id.0, %address, "client port");
     }
     listening(client);
+    let mut others = tokio::time::interval(OTHERS_PAUSE);
     let end = loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => {
@@ -314,6 +326,11 @@ async fn serve(
                 break Err(MemberError::Halted(driver.halted.borrow_mut().take().unwrap_or_default()));
             }
             () = driver.out_of_room.notified() => break Ok(End::OutOfRoom),
+            _ = others.tick(), if settings.operator.is_some() => {
+                if is_left_behind(&driver, settings, &identity) {
+                    break Ok(End::OtherServers);
+                }
+            }
             Some(command) = asked.recv() => {
                 if obey(command, &driver, settings, &identity) {
                     break Ok(End::Granted);
@@ -330,6 +347,14 @@ async fn serve(
         drain(&driver).await;
     }
     end
+}
+
+/// Whether nothing is known here but an older list of servers, of whom perhaps none is left: nobody answers, and nobody asks a server
+/// that has no vote.
+fn is_left_behind(driver: &Driver, settings: &Settings, identity: &Identity) -> bool {
+    let report = Report::new(driver, settings, identity);
+    let names_others = || settings.operator.as_ref().is_some_and(|operator| operator.file.names_others());
+    report.bootstrap() == Bootstrap::AwaitingGrant && report.status.role == Role::Looking && names_others()
 }
 
 /// Does what the admin port asks; whether the server must be built anew.

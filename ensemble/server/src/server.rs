@@ -43,15 +43,34 @@ pub(crate) fn define(text: &str) -> Result<(String, String), String> {
 /// Runs a server until it is told to stop; the process's exit code.
 pub fn run(options: Options) -> i32 {
     log::start(options.log_format);
+    loop {
+        match run_once(&options) {
+            Ok(End::Told) => return exit::FINISHED,
+            Ok(End::Anew) => {}
+            Err(code) => return code,
+        }
+    }
+}
+
+/// How a server ends without an error.
+enum End {
+    /// It was told to.
+    Told,
+    /// By itself, to be started with what `zoo.cfg` says now.
+    Anew,
+}
+
+/// Runs a server with what `zoo.cfg` says; the process's exit code when that is not possible, or no more.
+fn run_once(options: &Options) -> Result<End, i32> {
     let (settings, notes) =
         match config::load(&options.config, &options.define, options.ordinal, options.ensemble_id.as_deref()) {
             Ok(loaded) => loaded,
             Err(error) => {
                 tracing::error!(file = %options.config.display(), "{error}");
-                return match error {
+                return Err(match error {
                     ConfigError::OtherServer { .. } => exit::IDENTITY,
                     _ => exit::USAGE,
-                };
+                });
             }
         };
     for note in notes {
@@ -61,37 +80,37 @@ pub fn run(options: Options) -> i32 {
         }
     }
     let linger = if settings.operator.is_some() { LINGER } else { Duration::ZERO };
-    match Member::start(settings).and_then(|member| until_signalled(member, linger)) {
-        Ok(()) => exit::FINISHED,
-        Err(error) => {
-            tracing::error!("{error}");
-            error.exit_code()
-        }
-    }
+    Member::start(settings).and_then(|member| until_signalled(member, linger)).map_err(|error| {
+        tracing::error!("{error}");
+        error.exit_code()
+    })
 }
 
 /// Runs a server until it ends, or is told to; then `linger` passes, with its ports closed, before the process ends.
-fn until_signalled(member: Member, linger: Duration) -> Result<(), MemberError> {
+fn until_signalled(member: Member, linger: Duration) -> Result<End, MemberError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(MemberError::System)?;
-    runtime.block_on(wait(|| member.is_finished())).map_err(MemberError::System)?;
+    let is_told = runtime.block_on(wait(|| member.is_finished())).map_err(MemberError::System)?;
     member.stop();
     member.join()?;
+    if !is_told {
+        return Ok(End::Anew);
+    }
     std::thread::sleep(linger);
-    Ok(())
+    Ok(End::Told)
 }
 
-/// Waits for SIGTERM, SIGINT, or an end without either.
+/// Waits for SIGTERM, SIGINT, or an end without either; whether it was a signal.
 ///
 /// # Errors
 /// When signals cannot be received.
-pub(crate) async fn wait(is_finished: impl Fn() -> bool) -> std::io::Result<()> {
+pub(crate) async fn wait(is_finished: impl Fn() -> bool) -> std::io::Result<bool> {
     const LOOK: Duration = Duration::from_millis(200);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     loop {
         tokio::select! {
-            _ = terminate.recv() => { tracing::info!("stopping: SIGTERM"); return Ok(()) }
-            _ = interrupt.recv() => { tracing::info!("stopping: SIGINT"); return Ok(()) }
-            () = tokio::time::sleep(LOOK) => if is_finished() { return Ok(()) }
+            _ = terminate.recv() => { tracing::info!("stopping: SIGTERM"); return Ok(true) }
+            _ = interrupt.recv() => { tracing::info!("stopping: SIGINT"); return Ok(true) }
+            () = tokio::time::sleep(LOOK) => if is_finished() { return Ok(false) }
         }
     }
 }

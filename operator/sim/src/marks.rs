@@ -60,6 +60,7 @@ marks! {
     ReconfigurationUnknown "it is not known what became of a reconfiguration",
     HandedOverAtStop "a leader that is stopped hands its office over",
     ConfigMapStale "a pod is started with an older zoo.cfg",
+    ServersReadAgain "an empty server reads the newest servers in zoo.cfg",
     ImageMissing "an image cannot be pulled",
     ConfigurationRefused "a server refuses its zoo.cfg",
     FormersConfiguration "a server refuses the zoo.cfg of the former ensemble",

@@ -18,6 +18,14 @@ fn bootstrap(report: &Report) -> BootstrapState {
     }
 }
 
+/// Whether a server has an empty store that may not vote, and knows of no leader.
+pub(crate) fn knows_nobody(world: &World, ordinal: i32) -> bool {
+    let report = world.servers.report(World::server(ordinal));
+    report.is_some_and(|report| {
+        bootstrap(&report) == BootstrapState::AwaitingGrant && matches!(report.status.role, PeerRole::Looking)
+    })
+}
+
 /// The answer to `GET /status`; none while the server does not run or stands still.
 pub(crate) fn status(world: &World, ordinal: i32) -> Option<MemberStatus> {
     let report = world.servers.report(World::server(ordinal))?;

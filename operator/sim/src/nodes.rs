@@ -5,6 +5,7 @@
 
 use crate::cluster::{config_hash, stamp};
 use crate::marks::Mark;
+use crate::members;
 use crate::world::{Event, World};
 use ensemble_proto::membership::Membership;
 use ensemble_sim::trace::Verdict;
@@ -215,6 +216,7 @@ impl World {
     }
 
     fn probe(&mut self, ordinal: i32, uid: &str) -> Verdict {
+        self.start_with_newer_servers(ordinal, uid)?;
         let serves = self.servers.report(World::server(ordinal)).is_some_and(|report| report.status.serving);
         let now = self.now();
         self.cluster.update_pod(ordinal, uid, |pod| {
@@ -228,6 +230,26 @@ impl World {
         let uid = uid.to_owned();
         self.schedule(now + PROBE, Event::Pod { ordinal, uid, change: Change::Probe });
         Ok(())
+    }
+
+    /// A server with an empty store that knows of no leader looks into `zoo.cfg` again: it was started with what the kubelet remembered, where
+    /// perhaps none of the servers was left that lead and follow now (`ensemble/server/src/member.rs`).
+    fn start_with_newer_servers(&mut self, ordinal: i32, uid: &str) -> Verdict {
+        let server_lines = |text: &str| -> Vec<String> {
+            text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect()
+        };
+        let now = self.now();
+        let Some((_, newest)) = self.cluster.zoo_cfgs.last().filter(|(since, _)| now - *since >= CONFIG_MAP_LAG) else {
+            return Ok(());
+        };
+        let Some(pod) = self.cluster.pods.get(&ordinal) else { return Ok(()) };
+        if server_lines(newest) == server_lines(&pod.zoo_cfg) || !members::knows_nobody(self, ordinal) {
+            return Ok(());
+        }
+        self.marks.hit(Mark::ServersReadAgain);
+        self.tale(|| format!("server {} finds other servers in zoo.cfg", World::server(ordinal)));
+        self.servers.kill(World::server(ordinal))?;
+        self.start_pod(ordinal, uid)
     }
 
     /// SIGTERM: a leader hands its office over first.

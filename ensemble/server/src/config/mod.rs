@@ -17,6 +17,7 @@ mod tls;
 mod values;
 
 pub use membership::Ensemble;
+use settings::ZooCfg;
 pub use settings::{Admin, Commands, Directories, Election, Endpoint, Metrics, Operator, PauseMonitor, Settings};
 pub use tls::{ClientAuth, HttpPort, Scheme, Tls};
 pub use values::Place;
@@ -186,6 +187,9 @@ pub fn load(
     let text = read(path)?;
     let mut notes = Vec::new();
     let mut settings = parse(&text, defines, ordinal, read, &mut notes)?;
+    if let Some(operator) = &mut settings.operator {
+        operator.file = ZooCfg::new(path, &text);
+    }
     if let Some(expected) = ensemble_id {
         let found = settings.operator.as_ref().map(|operator| operator.ensemble_id.clone());
         if !found.as_ref().is_some_and(|found| found.eq_ignore_ascii_case(expected)) {

@@ -1,7 +1,7 @@
 //! Operator mode: the keys `ensemble.id` and `ensemble.recovery.*`.
 
 use super::ConfigError;
-use super::settings::Operator;
+use super::settings::{Operator, ZooCfg};
 use super::values::Values;
 use ensemble_proto::Epoch;
 use ensemble_storage::TakeOver;
@@ -25,7 +25,7 @@ pub(super) fn operator(values: &Values) -> Result<Option<Operator>, ConfigError>
     let missing =
         ConfigError::Missing { key: "ensemble.adminTokenFile", why: "ensemble.id needs it, for POST /bootstrap" };
     values.text("ensemble.adminTokenFile").ok_or(missing)?;
-    Ok(Some(Operator { ensemble_id: id.to_ascii_lowercase(), recovery: recovery(values)? }))
+    Ok(Some(Operator { ensemble_id: id.to_ascii_lowercase(), recovery: recovery(values)?, file: ZooCfg::default() }))
 }
 
 /// All three keys or none. The configuration that a volume begins with is kept, as one that was reached by a reconfiguration is.

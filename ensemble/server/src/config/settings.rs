@@ -4,7 +4,7 @@ use super::membership::Ensemble;
 use super::tls::HttpPort;
 use ensemble_proto::ServerId;
 use ensemble_storage::{Share, TakeOver};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A server's configuration.
@@ -213,4 +213,29 @@ pub struct Operator {
     pub ensemble_id: String,
     /// `ensemble.recovery.*`: the volume that this ensemble begins with, of one that lost its majority.
     pub recovery: Option<TakeOver>,
+    /// The file that says so.
+    pub file: ZooCfg,
+}
+
+/// A `zoo.cfg` that changes under the server: a kubelet mounts what it remembers of a ConfigMap, and the newest a little later.
+#[derive(Clone, Debug, Default)]
+pub struct ZooCfg {
+    path: PathBuf,
+    /// Its `server.N` lines when it was read.
+    servers: Vec<String>,
+}
+
+impl ZooCfg {
+    pub(super) fn new(path: &Path, text: &str) -> ZooCfg {
+        ZooCfg { path: path.to_owned(), servers: server_lines(text) }
+    }
+
+    /// Whether it names other servers by now.
+    pub(crate) fn names_others(&self) -> bool {
+        std::fs::read_to_string(&self.path).is_ok_and(|text| server_lines(&text) != self.servers)
+    }
+}
+
+fn server_lines(text: &str) -> Vec<String> {
+    text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect()
 }

@@ -2,6 +2,7 @@
 
 use crate::admin::{ENSEMBLE, get, http, status};
 use crate::client::Client;
+use crate::process::Process;
 use crate::reconfigure::{config, extra, leader, line, reconfig};
 use crate::world::{Place, Server, free_port, member, wait_for};
 use ensemble_proto::ErrorCode;
@@ -153,4 +154,24 @@ fn a_member_that_lost_its_volume_votes_again_when_it_has_everything() {
     wait_for("two that serve", || pair.iter().all(|server| status(server)["storeState"] == "synced").then_some(()));
     let mut client = wait_for("a server", || Client::connect(servers[0].client_port()).ok());
     assert_eq!(client.set("/a", b"2").unwrap(), ErrorCode::OK);
+}
+
+/// The kubelet mounts what it remembers of the ConfigMap: the founder alone, which this server is, and which lost its volume.
+#[test]
+fn an_empty_server_that_knows_nobody_looks_into_zoo_cfg_again() {
+    let pods = Pods::new(3);
+    let mut servers = pods.founded(3);
+    let mut client = Client::connect(servers[1].client_port()).unwrap();
+    assert_eq!(client.create("/a", b"1").unwrap(), ErrorCode::OK);
+    drop(servers.remove(0));
+    let alone = member(1, &pods.places[..1], &pods.extra);
+    let file = alone.write_config();
+    let process = Process::start(&["server", "--config", file.to_str().unwrap(), "--ensemble-id", ENSEMBLE]);
+    process.client_port();
+    let others: String = [2, 3].map(|id| line(id, &pods.places[id - 1]) + "\n").concat();
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &others).unwrap();
+    process.wait_for_line(&["zoo.cfg names other servers", "starting anew"]);
+    let place = &pods.places[0];
+    let mut client = wait_for("it to serve", || Client::connect((place.host, place.client).into()).ok());
+    assert_eq!(client.get("/a").unwrap().unwrap(), b"1");
 }
