@@ -462,10 +462,18 @@ impl Pass<'_> {
         claims.map(|claim| Stamp { claim: claim.name.clone(), uid: claim.uid.clone(), value: None }).collect()
     }
 
-    /// The claims that the spec wants deleted: retired, of an ordinal that is no member, without a pod.
+    /// The claims that the spec wants deleted: retired, of an ordinal that is no member, without a pod, and none to come.
     fn delete(&self) -> Move {
         let Self { observed, founded, ensemble, .. } = self;
         if ensemble.spec.storage.reclaim_policy.on_scale_down != Reclaim::Delete || !self.assessment.is_settled {
+            return Move::None;
+        }
+        // Until its controller has seen the size, it may make a pod over these claims.
+        let is_sized = |set: &serde_json::Value| {
+            set["spec"]["replicas"].as_i64().is_some_and(|replicas| replicas <= i64::from(founded.pods))
+                && set["status"]["observedGeneration"] == set["metadata"]["generation"]
+        };
+        if !observed.object("StatefulSet", &names::stateful_set(observed.name())).is_some_and(is_sized) {
             return Move::None;
         }
         let unused = |claim: &&Claim| {
