@@ -4,7 +4,7 @@ use crate::config;
 use crate::exit;
 use crate::log;
 use crate::member::{Member, MemberError};
-use crate::server;
+use crate::server::Signals;
 use anyhow::{Context, bail};
 use clap::Args;
 use std::fmt::Write;
@@ -68,8 +68,7 @@ fn try_run(options: &Options) -> anyhow::Result<()> {
         root.display(),
         connect.join(",")
     );
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(server::wait(|| members.iter().any(Member::is_finished)))?;
+    Signals::new()?.wait(|| members.iter().any(Member::is_finished));
     members.iter().for_each(Member::stop);
     members.into_iter().try_for_each(Member::join)?;
     Ok(())

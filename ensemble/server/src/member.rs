@@ -326,7 +326,7 @@ async fn serve(
                 break Err(MemberError::Halted(driver.halted.borrow_mut().take().unwrap_or_default()));
             }
             () = driver.out_of_room.notified() => break Ok(End::OutOfRoom),
-            _ = others.tick(), if settings.operator.is_some() => {
+            _ = others.tick(), if identity.is_ungranted => {
                 if is_left_behind(&driver, settings, &identity) {
                     break Ok(End::OtherServers);
                 }

@@ -1,7 +1,7 @@
 //! What a server says of itself to the admin port, the four-letter words and the metrics: one value, made by the driver.
 
 use crate::backlog::Waits;
-use crate::config::Settings;
+use crate::config::{Settings, server_lines};
 use crate::driver::Driver;
 use crate::pause::Pause;
 use ensemble_datatree::NamespaceQuota;
@@ -123,8 +123,7 @@ impl Report {
             (peer.status(), zab.membership().clone(), pending)
         });
         status.digest_mismatches += identity.snapshot_mismatches;
-        let text = membership.to_string();
-        let servers = text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect();
+        let servers = server_lines(&membership.to_string());
         let own = membership.servers.get(&settings.id).or(settings.ensemble.own.as_ref()).cloned();
         let (proposal_size, client_response_size, auth_failed_count) = driver.look(|peer| {
             let measures = peer.measures();

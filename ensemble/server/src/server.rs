@@ -7,7 +7,8 @@ use crate::member::{Member, MemberError};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A pod that ends is routed to a little longer, until each node has heard of it. Until then whoever comes is refused, and goes on to
 /// another server at once, instead of not being answered.
@@ -43,8 +44,9 @@ pub(crate) fn define(text: &str) -> Result<(String, String), String> {
 /// Runs a server until it is told to stop; the process's exit code.
 pub fn run(options: Options) -> i32 {
     log::start(options.log_format);
+    let mut signals = None;
     loop {
-        match run_once(&options) {
+        match run_once(&options, &mut signals) {
             Ok(End::Told) => return exit::FINISHED,
             Ok(End::Anew) => {}
             Err(code) => return code,
@@ -61,7 +63,7 @@ enum End {
 }
 
 /// Runs a server with what `zoo.cfg` says; the process's exit code when that is not possible, or no more.
-fn run_once(options: &Options) -> Result<End, i32> {
+fn run_once(options: &Options, signals: &mut Option<Signals>) -> Result<End, i32> {
     let (settings, notes) =
         match config::load(&options.config, &options.define, options.ordinal, options.ensemble_id.as_deref()) {
             Ok(loaded) => loaded,
@@ -80,16 +82,19 @@ fn run_once(options: &Options) -> Result<End, i32> {
         }
     }
     let linger = if settings.operator.is_some() { LINGER } else { Duration::ZERO };
-    Member::start(settings).and_then(|member| until_signalled(member, linger)).map_err(|error| {
+    Member::start(settings).and_then(|member| until_signalled(member, linger, signals)).map_err(|error| {
         tracing::error!("{error}");
         error.exit_code()
     })
 }
 
 /// Runs a server until it ends, or is told to; then `linger` passes, with its ports closed, before the process ends.
-fn until_signalled(member: Member, linger: Duration) -> Result<End, MemberError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(MemberError::System)?;
-    let is_told = runtime.block_on(wait(|| member.is_finished())).map_err(MemberError::System)?;
+fn until_signalled(member: Member, linger: Duration, signals: &mut Option<Signals>) -> Result<End, MemberError> {
+    let signals = match signals {
+        Some(signals) => signals,
+        none => none.insert(Signals::new().map_err(MemberError::System)?),
+    };
+    let is_told = signals.wait(|| member.is_finished());
     member.stop();
     member.join()?;
     if !is_told {
@@ -99,18 +104,36 @@ fn until_signalled(member: Member, linger: Duration) -> Result<End, MemberError>
     Ok(End::Told)
 }
 
-/// Waits for SIGTERM, SIGINT, or an end without either; whether it was a signal.
-///
-/// # Errors
-/// When signals cannot be received.
-pub(crate) async fn wait(is_finished: impl Fn() -> bool) -> std::io::Result<bool> {
-    const LOOK: Duration = Duration::from_millis(200);
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => { tracing::info!("stopping: SIGTERM"); return Ok(true) }
-            _ = interrupt.recv() => { tracing::info!("stopping: SIGINT"); return Ok(true) }
-            () = tokio::time::sleep(LOOK) => if is_finished() { return Ok(false) }
-        }
+/// SIGTERM and SIGINT. From the first of these on they end the process no more; one that comes while nobody waits is not lost.
+pub(crate) struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// # Errors
+    /// When signals cannot be received.
+    pub(crate) fn new() -> std::io::Result<Signals> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let inside = runtime.enter();
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        drop(inside);
+        Ok(Signals { runtime, terminate, interrupt })
+    }
+
+    /// Waits for one of them, or an end without either; whether it was a signal.
+    pub(crate) fn wait(&mut self, is_finished: impl Fn() -> bool) -> bool {
+        const LOOK: Duration = Duration::from_millis(200);
+        let Signals { runtime, terminate, interrupt } = self;
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => { tracing::info!("stopping: SIGTERM"); return true }
+                    _ = interrupt.recv() => { tracing::info!("stopping: SIGINT"); return true }
+                    () = tokio::time::sleep(LOOK) => if is_finished() { return false }
+                }
+            }
+        })
     }
 }

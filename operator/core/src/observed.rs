@@ -176,4 +176,11 @@ impl Observed {
     pub fn object(&self, kind: &str, name: &str) -> Option<&Value> {
         self.objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
     }
+
+    /// The StatefulSet, if its controller has seen what is asked of it.
+    pub(crate) fn seen_set(&self) -> Option<&Value> {
+        let set = self.object("StatefulSet", &names::stateful_set(self.name()))?;
+        let generation = set["metadata"]["generation"].as_i64()?;
+        (set["status"]["observedGeneration"].as_i64() == Some(generation)).then_some(set)
+    }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use operator_api::names;
-
 use crate::assess::answer;
 use crate::build;
 use crate::founded::Founded;
@@ -56,11 +54,7 @@ impl Outdated {
 ///
 /// None while the controller of StatefulSets has not seen the newest template: its revision is not known then.
 pub(crate) fn outdated(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -> Option<Outdated> {
-    let set = observed.object("StatefulSet", &names::stateful_set(observed.name()))?;
-    let generation = set["metadata"]["generation"].as_i64()?;
-    if set["status"]["observedGeneration"].as_i64() != Some(generation) {
-        return None;
-    }
+    let set = observed.seen_set()?;
     let newest = set["status"]["updateRevision"].as_str()?;
     let wanted = build::config_hash(ensemble, founded);
     let mut outdated = Outdated { revision: newest.to_owned(), ..Outdated::default() };

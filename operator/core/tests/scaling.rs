@@ -82,12 +82,11 @@ fn observed() -> impl Strategy<Value = Observed> {
             let leader = voters[usize::try_from(drawn).expect("small") % voters.len()];
             let recorded = text("0x5", &voters, &observers);
             let servers: Vec<_> = (0..pods).map(|ordinal| server(ordinal, leader, recorded.clone())).collect();
-            let (delete, in_place) = (any::<bool>(), prop::bool::weighted(0.8));
-            (servers, claims(), delete, in_place, prop::bool::weighted(0.9)).prop_map(
-                move |(servers, claims, delete, in_place, ready)| {
-                    let ids = |ordinals: &[i32]| ordinals.iter().map(|o| o + 1).collect::<Vec<i32>>();
-                    let reclaim = if delete { "Delete" } else { "Retain" };
-                    let mut observed = common::observe(
+            let chances = (any::<bool>(), prop::bool::weighted(0.8), prop::bool::weighted(0.9));
+            (servers, claims(), chances).prop_map(move |(servers, claims, (delete, in_place, ready))| {
+                let ids = |ordinals: &[i32]| ordinals.iter().map(|o| o + 1).collect::<Vec<i32>>();
+                let reclaim = if delete { "Delete" } else { "Retain" };
+                let mut observed = common::observe(
                     serde_json::from_value(json!({
                         "apiVersion": "zookeeper.ensemble.rs/v1alpha1", "kind": "ZooKeeperEnsemble",
                         "metadata": { "name": "zk", "namespace": "prod", "uid": "u" },
@@ -101,17 +100,16 @@ fn observed() -> impl Strategy<Value = Observed> {
                     }))
                     .expect("an ensemble"),
                 );
-                    observed.token = TokenState::Present(Token("t".to_owned()));
-                    for (ordinal, server) in (0..).zip(servers) {
-                        let pod = PodFacts { ip: Some(format!("10.0.0.{ordinal}")), ready, ..PodFacts::default() };
-                        observed.pods.insert(ordinal, pod);
-                        observed.members.insert(ordinal, server);
-                    }
-                    observed.claims = claims.clone();
-                    observed.objects = if in_place { common::live_objects(&observed) } else { Vec::new() };
-                    observed
-                },
-            )
+                observed.token = TokenState::Present(Token("t".to_owned()));
+                for (ordinal, server) in (0..).zip(servers) {
+                    let pod = PodFacts { ip: Some(format!("10.0.0.{ordinal}")), ready, ..PodFacts::default() };
+                    observed.pods.insert(ordinal, pod);
+                    observed.members.insert(ordinal, server);
+                }
+                observed.claims = claims.clone();
+                observed.objects = if in_place { common::live_objects(&observed) } else { Vec::new() };
+                observed
+            })
         },
     )
 }

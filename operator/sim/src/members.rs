@@ -56,7 +56,7 @@ pub(crate) fn status(world: &World, ordinal: i32) -> Option<MemberStatus> {
         config: MemberConfig {
             version: report.membership.version.to_string(),
             pending: report.pending.map(|version| version.to_string()),
-            servers: text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect(),
+            servers: server_lines(&text).map(str::to_owned).collect(),
         },
         bootstrap,
     })
@@ -79,6 +79,11 @@ pub(crate) fn takes(world: &World, ordinal: i32, grant: &Grant) -> bool {
         && voters == granted
         && founds
         && bootstrap(&report) == BootstrapState::AwaitingGrant
+}
+
+/// The `server.N` lines of a configuration.
+pub(crate) fn server_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| line.starts_with("server."))
 }
 
 /// What `zoo.cfg` says of a key, which ends with its `=`.

@@ -172,8 +172,8 @@ impl World {
             return Ok(());
         }
         let server = World::server(ordinal);
-        let lines: String = text.split_inclusive('\n').filter(|line| line.starts_with("server.")).collect();
-        let lines = Membership::parse(&lines)
+        let lines: Vec<&str> = members::server_lines(&text).collect();
+        let lines = Membership::parse(&lines.join("\n"))
             .map_err(|error| ensemble_sim::trace::Violation::new("O-9", format!("zoo.cfg: {error}")))?;
         let fresh = self.cluster.fresh("volume");
         let taken_over = self.take_over(ordinal, &text, &lines)?;
@@ -235,15 +235,14 @@ impl World {
     /// A server with an empty store that knows of no leader looks into `zoo.cfg` again: it was started with what the kubelet remembered, where
     /// perhaps none of the servers was left that lead and follow now (`ensemble/server/src/member.rs`).
     fn start_with_newer_servers(&mut self, ordinal: i32, uid: &str) -> Verdict {
-        let server_lines = |text: &str| -> Vec<String> {
-            text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect()
-        };
         let now = self.now();
         let Some((_, newest)) = self.cluster.zoo_cfgs.last().filter(|(since, _)| now - *since >= CONFIG_MAP_LAG) else {
             return Ok(());
         };
         let Some(pod) = self.cluster.pods.get(&ordinal) else { return Ok(()) };
-        if server_lines(newest) == server_lines(&pod.zoo_cfg) || !members::knows_nobody(self, ordinal) {
+        if members::server_lines(newest).eq(members::server_lines(&pod.zoo_cfg))
+            || !members::knows_nobody(self, ordinal)
+        {
             return Ok(());
         }
         self.marks.hit(Mark::ServersReadAgain);

@@ -19,6 +19,7 @@ mod values;
 pub use membership::Ensemble;
 use settings::ZooCfg;
 pub use settings::{Admin, Commands, Directories, Election, Endpoint, Metrics, Operator, PauseMonitor, Settings};
+pub(crate) use text::server_lines;
 pub use tls::{ClientAuth, HttpPort, Scheme, Tls};
 pub use values::Place;
 

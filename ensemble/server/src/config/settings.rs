@@ -1,6 +1,7 @@
 //! Everything that the process does by configuration, with nothing left to interpret. How it is read is in `read.rs`.
 
 use super::membership::Ensemble;
+use super::text::server_lines;
 use super::tls::HttpPort;
 use ensemble_proto::ServerId;
 use ensemble_storage::{Share, TakeOver};
@@ -234,8 +235,4 @@ impl ZooCfg {
     pub(crate) fn names_others(&self) -> bool {
         std::fs::read_to_string(&self.path).is_ok_and(|text| server_lines(&text) != self.servers)
     }
-}
-
-fn server_lines(text: &str) -> Vec<String> {
-    text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect()
 }

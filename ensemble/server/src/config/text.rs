@@ -26,6 +26,11 @@ pub(super) fn without_secrets(text: &str) -> String {
     text.lines().enumerate().map(line).collect()
 }
 
+/// The `server.N` lines of a configuration.
+pub(crate) fn server_lines(text: &str) -> Vec<String> {
+    text.lines().filter(|line| line.starts_with("server.")).map(str::to_owned).collect()
+}
+
 /// The hash of `zoo.cfg` that `/status` shows, as the operator computes it: whether a server runs with the text that it should. Not of
 /// the lines of the servers, each of which is the ensemble's to change while it serves, nor of those about a recovery, which mean nothing to
 /// a server that was started once with them.

@@ -6,6 +6,7 @@ use crate::process::Process;
 use crate::reconfigure::{config, extra, leader, line, reconfig};
 use crate::world::{Place, Server, free_port, member, wait_for};
 use ensemble_proto::ErrorCode;
+use ensemble_server::exit;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 
@@ -166,7 +167,7 @@ fn an_empty_server_that_knows_nobody_looks_into_zoo_cfg_again() {
     drop(servers.remove(0));
     let alone = member(1, &pods.places[..1], &pods.extra);
     let file = alone.write_config();
-    let process = Process::start(&["server", "--config", file.to_str().unwrap(), "--ensemble-id", ENSEMBLE]);
+    let mut process = Process::start(&["server", "--config", file.to_str().unwrap(), "--ensemble-id", ENSEMBLE]);
     process.client_port();
     let others: String = [2, 3].map(|id| line(id, &pods.places[id - 1]) + "\n").concat();
     std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &others).unwrap();
@@ -174,4 +175,6 @@ fn an_empty_server_that_knows_nobody_looks_into_zoo_cfg_again() {
     let place = &pods.places[0];
     let mut client = wait_for("it to serve", || Client::connect((place.host, place.client).into()).ok());
     assert_eq!(client.get("/a").unwrap().unwrap(), b"1");
+    process.signal("TERM");
+    assert_eq!(process.wait().code(), Some(exit::FINISHED));
 }

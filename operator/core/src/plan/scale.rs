@@ -471,9 +471,8 @@ impl Pass<'_> {
         // Until its controller has seen the size, it may make a pod over these claims.
         let is_sized = |set: &serde_json::Value| {
             set["spec"]["replicas"].as_i64().is_some_and(|replicas| replicas <= i64::from(founded.pods))
-                && set["status"]["observedGeneration"] == set["metadata"]["generation"]
         };
-        if !observed.object("StatefulSet", &names::stateful_set(observed.name())).is_some_and(is_sized) {
+        if !observed.seen_set().is_some_and(is_sized) {
             return Move::None;
         }
         let unused = |claim: &&Claim| {
