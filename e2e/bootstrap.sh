@@ -11,12 +11,22 @@ need() { # need COMMAND WHY
   command -v "$1" >/dev/null || die "'$1' is not on the PATH: $2"
 }
 
+# apt WORD...: runs apt-get, and again for up to ten minutes as long as somebody else holds a lock of apt.
+apt() {
+  local end=$((SECONDS + 600)) said
+  until said=$(LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get "$@" 2>&1); do
+    case $said in *'Could not get lock'*) ;; *) die "apt-get $*: $said" ;; esac
+    [ "$SECONDS" -lt "$end" ] || die "apt-get $*: $said"
+    sleep 2
+  done
+}
+
 # apt_install PACKAGE...: as root on Debian it installs, otherwise it says what to install.
 apt_install() {
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing $*" >&2
-    apt-get update -qq >/dev/null
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 || die "apt-get install $* failed"
+    apt update -qq
+    apt install -y -qq --no-install-recommends "$@"
   else
     die "missing: $*; install it (Debian: sudo apt-get install $*) or run as root"
   fi

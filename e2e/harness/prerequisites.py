@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import threading
+import time
 
-from .shell import run
+from .shell import CommandFailed, run
 
 
 class Missing(Exception):
@@ -34,15 +36,26 @@ PACKAGES = {
     "unshare": "util-linux",
 }
 
+# Levels are prepared in threads, and apt does one thing at a time.
+ONE_AT_A_TIME = threading.Lock()
+# Others use apt as well, the system's own upgrades above all: they are waited for.
+LOCKED = "Could not get lock"
+APT_WAIT_SECONDS = 600.0
+APT_PAUSE_SECONDS = 2.0
+
 # sbin is not on every PATH, and programs installed a moment ago are looked for as well.
 SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
 def require(*programs: str) -> None:
     """Makes sure that programs are there. Raises Missing."""
-    missing = [program for program in programs if not shutil.which(program, path=SEARCH)]
-    if not missing:
-        return
+    with ONE_AT_A_TIME:
+        missing = [program for program in programs if not shutil.which(program, path=SEARCH)]
+        if missing:
+            _install(missing)
+
+
+def _install(missing: list[str]) -> None:
     packages = sorted({PACKAGES[program] for program in missing if program in PACKAGES})
     nameless = [program for program in missing if program not in PACKAGES]
     if nameless:
@@ -50,5 +63,18 @@ def require(*programs: str) -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise Missing(f"not on the PATH: {', '.join(missing)}; install them (Debian: sudo apt-get install {' '.join(packages)}) or run as root")
     print(f"  installing {' '.join(packages)}", flush=True)
-    run(["apt-get", "update", "-qq"])
-    run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], env={"DEBIAN_FRONTEND": "noninteractive"})
+    _apt_get("update", "-qq")
+    _apt_get("install", "-y", "-qq", "--no-install-recommends", *packages)
+
+
+def _apt_get(*words: str) -> None:
+    """Runs apt-get, and again as long as somebody else holds a lock of apt. Raises CommandFailed."""
+    deadline = time.monotonic() + APT_WAIT_SECONDS
+    while True:
+        try:
+            run(["apt-get", *words], env={"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"})
+            return
+        except CommandFailed as error:
+            if LOCKED not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(APT_PAUSE_SECONDS)
