@@ -310,6 +310,11 @@ impl Operated {
         Ok(begun)
     }
 
+    /// Whether a server is switched on.
+    pub fn is_on(&self, server: usize) -> bool {
+        self.world.servers[server].is_on
+    }
+
     /// Whether a server serves as the leader.
     pub fn is_leading(&self, server: usize) -> bool {
         let process = self.world.servers[server].process.as_ref();

@@ -23,7 +23,9 @@ const MEMBERS: [&str; 6] = [
 fn server() -> impl Strategy<Value = (String, String, String)> {
     let claim =
         prop_oneof![12 => Just("I"), 3 => Just("E"), 1 => Just("I deleting"), 1 => Just("OTHER"), 1 => Just("")];
-    let pod = prop_oneof![10 => Just("running"), 3 => Just("ready"), 1 => Just("deleting"), 2 => Just("")];
+    let pod = prop_oneof![
+        10 => Just("running"), 3 => Just("ready"), 2 => Just("running made=11:59:45"), 1 => Just("deleting"), 2 => Just("")
+    ];
     (pod, select(MEMBERS.to_vec()), claim).prop_map(|(pod, member, claim)| (pod.into(), member.into(), claim.into()))
 }
 
@@ -147,6 +149,15 @@ fn gives_up(observed: &Observed, next: &ZooKeeperEnsembleStatus) -> Result<(), T
     let own = holds(observed, new.member, old);
     prop_assert!(own.is_some(), "the history of a member that does not answer with any");
     prop_assert!(voters.iter().all(|id| holds(observed, id - 1, old) <= own), "a member that answers has more");
+    let silent = voters.iter().map(|id| id - 1).filter(|ordinal| said(observed, *ordinal).is_none());
+    let half_a_minute_ago = observed.now.0.checked_sub(jiff::SignedDuration::from_secs(30)).expect("a time");
+    for ordinal in silent {
+        let made = observed.pods.get(&ordinal).and_then(|pod| pod.created_at.as_ref());
+        prop_assert!(
+            made.is_some_and(|made| made.0 <= half_a_minute_ago),
+            "zk-{ordinal} had no time to tell what it holds"
+        );
+    }
     let volume = said(observed, new.member).and_then(|status| status.volume_id.clone());
     prop_assert_eq!(volume.as_ref(), Some(&new.volume_id));
     let kept = new.claims.iter().all(|claim| !claim.name.ends_with(&format!("-{}", new.member)));

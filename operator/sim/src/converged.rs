@@ -2,9 +2,11 @@
 
 use crate::cluster::config_hash;
 use crate::judge::is_quiet;
+use crate::members;
 use crate::world::World;
 use ensemble_proto::ServerId;
 use operator_api::{Rebuild, ZooKeeperEnsembleSpec, names};
+use operator_core::Role;
 
 /// What is not yet as the spec asks, if anything.
 pub(crate) fn unconverged(world: &World) -> Option<String> {
@@ -43,6 +45,14 @@ pub(crate) fn unconverged(world: &World) -> Option<String> {
         }
         if !world.servers.is_serving(World::server(ordinal)) {
             return Some(format!("server {ordinal} does not serve"));
+        }
+        let role = members::status(world, ordinal).map(|status| status.role);
+        if (role == Some(Role::Observing)) == world.votes(ordinal) {
+            return Some(format!("server {ordinal} has not taken its new part yet: {role:?}"));
+        }
+        let told = answered.as_ref().and_then(|status| status.members.iter().find(|told| told.ordinal == ordinal));
+        if told.map(|told| told.role.as_str()) != role.map(Role::as_str) {
+            return Some(format!("the role of pod {ordinal} is {role:?}, and the status does not say so yet"));
         }
         if facts.revision != newest || (shown && world.loaded_hash(ordinal) != wanted) {
             return Some(format!("pod {ordinal} is outdated; {}", said(world)));

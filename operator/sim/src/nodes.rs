@@ -132,6 +132,10 @@ impl World {
 
     fn start_pod(&mut self, ordinal: i32, uid: &str) -> Verdict {
         let Some(pod) = self.cluster.pods.get(&ordinal).filter(|pod| !pod.facts.deleting) else { return Ok(()) };
+        if pod.volume_id.is_some() && self.servers.is_on(World::server(ordinal)) {
+            // Its container runs: the kubelet came back, and its next attempt came later.
+            return Ok(());
+        }
         let (was_probed, expected) = (pod.facts.ip.is_some(), pod.ensemble_id.clone());
         if pod.image.ends_with(&format!(":{BAD_TAG}")) {
             self.marks.hit(Mark::ImageMissing);

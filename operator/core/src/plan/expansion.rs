@@ -109,13 +109,14 @@ pub(crate) fn next(observed: &Observed, ensemble: &ValidEnsemble, founded: &Foun
     }
 }
 
-/// The pods that a file system waits for, to be mounted again. One that was made after it began to wait is not restarted for it again.
+/// The pods that a file system waits for, to be mounted again. One that was made after it began to wait is not restarted for it again;
+/// in the same second, which is all that the API server tells, it may have been before.
 pub(crate) fn awaiting_restart(observed: &Observed, ensemble: &ValidEnsemble, founded: &Founded) -> BTreeSet<i32> {
     let waits = |ordinal: &i32| {
         let created = observed.pods.get(ordinal).and_then(|pod| pod.created_at.as_ref());
         observed.claims_of(&ensemble.spec.storage, *ordinal).iter().any(|claim| match (&claim.resize, created) {
             (Resize::FileSystemPending(since), Some(created)) => {
-                created.0 < since.0 && observed.now.0.duration_since(since.0).as_secs() >= ONLINE_SECONDS
+                created.0 <= since.0 && observed.now.0.duration_since(since.0).as_secs() >= ONLINE_SECONDS
             }
             (Resize::FileSystemPending(_), None) | (Resize::None | Resize::Running | Resize::Failed(_), _) => false,
         })

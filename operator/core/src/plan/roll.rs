@@ -177,16 +177,15 @@ impl Pass<'_> {
         pod.trouble.is_some() && !pod.ready && !pod.deleting && silent
     }
 
-    /// A pod that runs and is not well.
+    /// A pod that runs, is not well, and has not been for as long as its probe takes to notice: a server that changes its leader is well in a moment.
     fn sick(&self) -> Option<Move> {
         // The only voter has no rest, and takes no quorum from anybody.
         let alone = self.founded.voter_count() == 1 && self.allows_downtime() && self.is_persistent();
         let mut sick = self.next.iter().rev().filter(|ordinal| !self.is_whole(**ordinal));
         sick.find_map(|ordinal| {
-            let pod = self.observed.pods.get(ordinal).filter(|pod| !pod.deleting)?;
+            let pod = self.observed.pods.get(ordinal).filter(|pod| !pod.deleting && !pod.ready)?;
             let is_voter = self.founded.voters().contains(ordinal);
-            (self.rest_is_quorum(*ordinal) || (alone && is_voter && !pod.ready))
-                .then(|| Move::Heal(self.removal(*ordinal, pod)))
+            (self.rest_is_quorum(*ordinal) || (alone && is_voter)).then(|| Move::Heal(self.removal(*ordinal, pod)))
         })
     }
 

@@ -15,7 +15,7 @@
 //!
 //! *What is lost.* Whatever the member does not hold. So it has to answer, with a history that it trusts; whoever answers with a later one
 //! is the better member, and the request is refused in its favour. Of members that do not answer nothing is known: that is what the
-//! person decides. While a majority of the voters answers with its history there is nothing to recover from.
+//! person decides; but a pod that was just made, or is on its way up, is heard first. While a majority of the voters answers with its history there is nothing to recover from.
 //!
 //! *Why not two ensembles.* No server of the former ensemble runs when the first of the new one starts: every pod is gone, as the API server
 //! says, and no StatefulSet makes another. None starts again on the `zoo.cfg` of before, which a kubelet may still mount: a pod says which ensemble it is of. The volume that goes on changes its identity first of all ([`ensemble_storage::take_over`]); every

@@ -4,9 +4,16 @@ use operator_api::{
     FormerEnsemble, RebuildClaim, Recovery, RecoveryCandidate, RecoveryPhase, RecoveryStatus, StorageType,
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::{Move, Pass};
 use crate::assess::answer;
+use crate::plan::roll;
 use crate::status;
+
+/// How long a pod of which nothing is known to be wrong has for its first container, in seconds: its image is pulled, and its volumes attached. As
+/// long as Kubernetes gives the node of a pod that stops answering (`DefaultTolerationSeconds`).
+const START_SECONDS: i64 = 300;
 
 impl Pass<'_> {
     /// A recovery that is asked for and not recorded.
@@ -40,6 +47,9 @@ impl Pass<'_> {
         }
         if let Some(why) = self.unusable_claims(member, &founded.ensemble_id) {
             return Move::Refused(why);
+        }
+        if let Some(why) = self.may_still_answer() {
+            return Move::Asked(why);
         }
         let going = (0..founded.pods).filter(|ordinal| *ordinal != member).flat_map(|ordinal| self.claims(ordinal));
         let ours = going.filter(|claim| claim.ensemble_id.as_ref() == Some(&founded.ensemble_id));
@@ -155,6 +165,32 @@ impl Pass<'_> {
             Some(history) => format!("{} has {}", self.pod(ordinal), history.text()),
             None => self.unknown(ordinal),
         }
+    }
+
+    /// The members that do not answer and have not had the time to: a pod is missing, was just made, is on its way out, or is replaced since it
+    /// does not start. A later history may be on their volumes, and is heard of before any is given up.
+    ///
+    /// An ensemble that is woken with its majority lost is the case: its members come up one by one, and the first is not the best.
+    fn may_still_answer(&self) -> Option<String> {
+        let Self { observed, ensemble, founded, assessment } = self;
+        if let Some(roll::Move::Delete(pod) | roll::Move::Heal(pod)) =
+            roll::dead(observed, ensemble, founded, assessment)
+        {
+            return Some(format!("{} is replaced first, and may have a later history", pod.pod));
+        }
+        let seconds_since = |time: &Time| observed.now.0.duration_since(time.0).as_secs();
+        let is_to_come = |ordinal: &i32| {
+            let Some(pod) = observed.pods.get(ordinal) else { return true };
+            let began = if pod.deleting { &pod.deletion_due } else { &pod.created_at };
+            let is_being_started = !pod.ran && pod.trouble.is_none();
+            let limit = if is_being_started { START_SECONDS } else { status::QUORUM_LOST_SECONDS };
+            began.as_ref().is_none_or(|began| seconds_since(began) < limit)
+        };
+        let members = founded.members().into_iter().filter(|ordinal| founded.is_ours(*ordinal));
+        let silent = members.filter(|ordinal| answer(observed, founded, *ordinal).is_none());
+        let to_come: Vec<String> = silent.filter(is_to_come).map(|ordinal| self.unknown(ordinal)).collect();
+        (!to_come.is_empty())
+            .then(|| format!("a later history may be on a member that is to come up yet: {}", to_come.join("; ")))
     }
 
     /// Why nothing is known of what a member holds.
