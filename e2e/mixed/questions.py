@@ -219,6 +219,9 @@ def asked(where: str, server: Server, names: Names) -> Iterator[tuple[str, str]]
     commands = [command for command in COMMANDS if command not in LEFT_ALONE.get(where, ())]
     rules = VALUES + (READ_ONLY_VALUES if where == READ_ONLY else [])
     yield f"{where}, the index", ask(server, "").body
+    options = ask(server, "ruok", method="OPTIONS")
+    yield f"{where}, the methods", f"{options.status} {options.headers.get('allow')} {options.body}"
+    yield f"{where}, no such command", told("ruok/nope", ask(server, "ruok/nope"), names)
     for words, commands in ((WORDS, commands), (WORDS_AFTERWARDS, COMMANDS_AFTERWARDS)):
         for word in words:
             yield f"{where}, word {word[:4]}, {'afterwards' if words is WORDS_AFTERWARDS else 'first'}", plain(word[:4], server.word(word), names, rules)

@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 /// Events of one kind and their turns.
-pub(crate) struct Agenda<E> {
+pub struct Agenda<E> {
     turns: BinaryHeap<Reverse<Turn>>,
     slots: Vec<Option<E>>,
     free: Vec<usize>,
@@ -25,23 +25,24 @@ struct Turn {
 }
 
 /// An event whose turn has come.
-pub(crate) struct Due<E> {
+pub struct Due<E> {
     /// When it happens.
-    pub(crate) at: Duration,
+    pub at: Duration,
     /// How many had been scheduled when it was, itself among them.
-    pub(crate) number: u64,
+    pub number: u64,
     /// What happens.
-    pub(crate) event: E,
+    pub event: E,
+}
+
+impl<E> Default for Agenda<E> {
+    fn default() -> Agenda<E> {
+        Agenda { turns: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), scheduled: 0 }
+    }
 }
 
 impl<E> Agenda<E> {
-    /// Nothing is going to happen.
-    pub(crate) fn new() -> Agenda<E> {
-        Agenda { turns: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), scheduled: 0 }
-    }
-
     /// Puts an event down; of those at the same time the one with the lower `tie` is first.
-    pub(crate) fn schedule(&mut self, at: Duration, tie: u32, event: E) {
+    pub fn schedule(&mut self, at: Duration, tie: u32, event: E) {
         self.scheduled += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -52,7 +53,7 @@ impl<E> Agenda<E> {
     }
 
     /// Takes the next event, unless it is later than `end`.
-    pub(crate) fn next(&mut self, end: Duration) -> Option<Due<E>> {
+    pub fn next(&mut self, end: Duration) -> Option<Due<E>> {
         if self.turns.peek().is_none_or(|Reverse(turn)| turn.at > end) {
             return None;
         }
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn events_come_by_time_then_by_tie_then_by_age_and_none_before_its_time() {
-        let mut agenda = Agenda::new();
+        let mut agenda = Agenda::default();
         let at = Duration::from_secs;
         for (seconds, tie, event) in [(3, 0, 'e'), (1, 7, 'b'), (2, 5, 'c'), (2, 5, 'd'), (1, 2, 'a'), (9, 0, 'f')] {
             agenda.schedule(at(seconds), tie, event);

@@ -272,7 +272,7 @@ impl World {
         sightings::committed(self, known);
         if applied != before {
             self.trace.mix(&[server as u64, applied.0 as u64, digest]);
-            if self.servers[server].process.as_ref().is_some_and(|process| process.office.is_some()) {
+            if self.is_serving(server) {
                 i5_completeness::memory_behind_disk(&self.ledger, server, applied)?;
             }
             // A snapshot that was received is fuzzy: its tree is right once what follows it is applied, and nobody is served before.

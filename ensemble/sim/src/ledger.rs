@@ -8,7 +8,7 @@ use crate::trace::{Verdict, Violation};
 use bytes::Bytes;
 use ensemble_proto::durable::Write;
 use ensemble_proto::membership::Membership;
-use ensemble_proto::{Epoch, SessionId, Zxid};
+use ensemble_proto::{Epoch, ServerId, SessionId, Zxid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -157,6 +157,11 @@ impl Ledger {
     /// Whether a server has a record durably. One that lost its volume counts as having it: what it once had is not the protocol's to lose.
     pub fn has(&self, server: usize, zxid: Zxid) -> bool {
         self.servers.get(server).is_some_and(|server| server.is_wiped || server.durable.has(zxid))
+    }
+
+    /// The same of a server by its id, as configurations name it.
+    pub fn member_has(&self, id: ServerId, zxid: Zxid) -> bool {
+        usize::try_from(id.0 - 1).is_ok_and(|server| self.has(server, zxid))
     }
 
     /// The last committed transaction.

@@ -16,7 +16,7 @@
 //!
 //! A failure prints the command that replays it. [`mutants`] lists broken servers; each must be found.
 
-mod agenda;
+pub mod agenda;
 pub mod changes;
 mod client;
 mod driver;

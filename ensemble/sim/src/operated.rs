@@ -18,7 +18,7 @@ use ensemble_proto::reconfig::ReconfigRequest;
 use ensemble_proto::{ServerId, Zxid};
 use ensemble_storage::sim_disk::SimDisk;
 use ensemble_storage::{Identity, IdentityError, Options, TakeOver, take_over};
-use ensemble_zab::{Role, TransferRefusal};
+use ensemble_zab::TransferRefusal;
 use fastrand::Rng;
 use std::time::Duration;
 
@@ -317,12 +317,11 @@ impl Operated {
 
     /// Whether a server serves as the leader.
     pub fn is_leading(&self, server: usize) -> bool {
-        let process = self.world.servers[server].process.as_ref();
-        process.is_some_and(|process| process.office == Some(Role::Leading))
+        self.world.is_leading(server)
     }
 
     /// Whether a server serves, in whatever office.
     pub fn is_serving(&self, server: usize) -> bool {
-        self.world.servers[server].process.as_ref().is_some_and(|process| process.office.is_some())
+        self.world.is_serving(server)
     }
 }

@@ -15,7 +15,7 @@ use ensemble_proto::client::{EventType, MultiResult, OpCode};
 use ensemble_proto::durable::Write;
 use ensemble_proto::quorum::{PacketType, QuorumPacket};
 use ensemble_proto::txn::TxnHeader;
-use ensemble_proto::{Epoch, ErrorCode, ServerId, SessionId, Zxid, jute::Reader};
+use ensemble_proto::{Epoch, ErrorCode, SessionId, Zxid, jute::Reader};
 use ensemble_storage::{Dir, Disk, Recovered};
 use ensemble_zab::Role;
 use std::collections::BTreeSet;
@@ -35,6 +35,11 @@ impl World {
     /// Whether a server serves as a leader.
     pub(crate) fn is_leading(&self, server: usize) -> bool {
         self.servers[server].process.as_ref().is_some_and(|process| process.office == Some(Role::Leading))
+    }
+
+    /// Whether a server serves, in whatever office.
+    pub(crate) fn is_serving(&self, server: usize) -> bool {
+        self.servers[server].process.as_ref().is_some_and(|process| process.office.is_some())
     }
 }
 
@@ -114,7 +119,7 @@ pub(crate) fn committed(world: &mut World, known: usize) {
         return;
     }
     for committed in &ledger.committed[known..] {
-        let has = |id: ServerId| usize::try_from(id.0 - 1).is_ok_and(|server| ledger.has(server, committed.zxid));
+        let has = |id| ledger.member_has(id, committed.zxid);
         world.marks.sometimes(Mark::GroupsOutweigh, !is_majority(&ledger.membership, has));
     }
 }
@@ -126,7 +131,7 @@ pub(crate) fn persisted(world: &mut World, write: &Write) {
         return;
     }
     let Write::Append { zxid, .. } = write else { return };
-    let has = |id: ServerId| usize::try_from(id.0 - 1).is_ok_and(|server| ledger.has(server, *zxid));
+    let has = |id| ledger.member_has(id, *zxid);
     let waits = *zxid > ledger.last_committed() && is_majority(&ledger.membership, has);
     world.marks.sometimes(Mark::MajorityWaits, waits && !is_quorum(&ledger.membership, has));
 }

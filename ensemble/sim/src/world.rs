@@ -249,7 +249,7 @@ impl World {
             disturbed: Duration::ZERO,
             tempted: 0,
             now: Duration::ZERO,
-            agenda: Agenda::new(),
+            agenda: Agenda::default(),
             random,
             swarm,
         }
@@ -548,9 +548,7 @@ impl World {
 
     /// A client that gives a handshake up was not let down by an ensemble that was whole all the while.
     fn check_handshake(&self, client: usize) -> Verdict {
-        let serves =
-            |server: usize| self.servers[server].process.as_ref().is_some_and(|process| process.office.is_some());
-        let is_whole = self.expects_handshakes && self.ledger.voting().all(serves);
+        let is_whole = self.expects_handshakes && self.ledger.voting().all(|server| self.is_serving(server));
         let whole_since = self.office_changed.max(self.swarm.storm) + self.swarm.tick * 2;
         match self.clients[client].opening_since().filter(|since| is_whole && *since > whole_since) {
             Some(since) => {

@@ -87,6 +87,11 @@ impl PodFacts {
 }
 
 impl PodFacts {
+    /// Whether no server runs in it, as the kubelet says.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.trouble.is_some() && !self.ready
+    }
+
     /// For how many seconds its end has been due; none while it is not.
     pub(crate) fn overdue_seconds(&self, now: &Time) -> Option<i64> {
         let seconds = now.0.duration_since(self.deletion_due.as_ref()?.0).as_secs();

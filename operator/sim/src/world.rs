@@ -14,12 +14,12 @@ use crate::operator::{Act, Operator};
 use crate::script::{Deed, Script};
 use crate::volumes::{Growth, Volumes};
 use ensemble_proto::ServerId;
+use ensemble_sim::agenda::Agenda;
 use ensemble_sim::operated::{Operated, Surroundings};
 use ensemble_sim::trace::{Tell, Verdict, Violation};
 use ensemble_sim::world::Summary;
 use fastrand::Rng;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The most servers that a script asks for.
@@ -50,32 +50,6 @@ pub(crate) enum Event {
     Calm,
 }
 
-struct Scheduled {
-    at: Duration,
-    number: u64,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Scheduled) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Scheduled) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Scheduled) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
 /// A cluster with one ensemble and its operators.
 pub struct World {
     pub(crate) servers: Operated,
@@ -92,8 +66,7 @@ pub struct World {
     pub(crate) is_stormy: bool,
     /// Until when the admin port of a server waits for the reconfiguration that it was asked for last.
     pub(crate) asked: BTreeMap<usize, Duration>,
-    queue: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    agenda: Agenda<Event>,
 }
 
 /// What a run did.
@@ -130,8 +103,7 @@ impl World {
             disks: BTreeMap::new(),
             is_stormy: true,
             asked: BTreeMap::new(),
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            agenda: Agenda::default(),
             script,
             random,
         };
@@ -202,10 +174,9 @@ impl World {
         self.servers.ledger().membership.servers.contains_key(&ServerId(i64::from(ordinal) + 1))
     }
 
-    /// Puts an event into the queue.
+    /// Puts an event down; those at the same time happen in the order in which they were put there.
     pub(crate) fn schedule(&mut self, at: Duration, event: Event) {
-        self.scheduled += 1;
-        self.queue.push(Reverse(Scheduled { at, number: self.scheduled, event }));
+        self.agenda.schedule(at, 0, event);
     }
 
     /// Puts it there for in a while.
@@ -220,11 +191,7 @@ impl World {
     }
 
     pub(crate) fn run_until(&mut self, end: Duration) -> Verdict {
-        while let Some(Reverse(next)) = self.queue.peek() {
-            if next.at > end {
-                break;
-            }
-            let Some(Reverse(next)) = self.queue.pop() else { break };
+        while let Some(next) = self.agenda.next(end) {
             self.servers.run_until(next.at)?;
             self.servers.mix(&[next.number, self.cluster.version]);
             self.happen(next.event)?;

@@ -96,6 +96,7 @@ fn aliases_errors_and_methods_are_zookeepers() {
     );
     let unknown = json!({"command": "nope", "error": "Unknown command: nope"});
     assert_eq!(ask(&server, "nope"), unknown);
+    assert_eq!(ask(&server, "ruok/nope")["error"], "Unknown command: ruok/nope");
     for (method, path, code) in [
         ("HEAD", "/commands/ruok", 200),
         ("HEAD", "/commands/snapshot", 405),
@@ -103,6 +104,7 @@ fn aliases_errors_and_methods_are_zookeepers() {
         ("GET", "/commands/restore", 405),
         ("POST", "/commands", 405),
         ("TRACE", "/commands/ruok", 403),
+        ("OPTIONS", "/commands/ruok", 200),
         ("GET", "/other/ruok", 404),
     ] {
         assert_eq!(http(server.admin_port(), method, path, "", "").0, code, "{method} {path}");

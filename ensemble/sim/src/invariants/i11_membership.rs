@@ -19,9 +19,7 @@ pub fn committed(ledger: &mut Ledger, index: usize) -> Verdict {
     let text = String::from_utf8_lossy(set.data.as_deref().unwrap_or_default()).into_owned();
     let new = Membership::parse(&text)
         .map_err(|error| Violation::new("I-11", format!("{zxid} sets a configuration that is none: {error}")))?;
-    changed(&ledger.membership, &new, zxid, |id| {
-        usize::try_from(id.0 - 1).is_ok_and(|server| ledger.has(server, zxid))
-    })?;
+    changed(&ledger.membership, &new, zxid, |id| ledger.member_has(id, zxid))?;
     ledger.membership = new;
     Ok(())
 }

@@ -174,13 +174,8 @@ fn asked(observed: &Observed) -> Option<&str> {
 /// The servers that do not start because their files cannot be trusted, where the spec leaves them to the operator.
 fn damaged(observed: &Observed, ensemble: &ValidEnsemble) -> impl Iterator<Item = i32> {
     let pods = observed.pods.iter().filter(|_| ensemble.spec.repair.auto_rebuild);
-    let is_damaged = |pod: &PodFacts| pod.exit_code == Some(EXIT_UNTRUSTED) && !runs(pod);
+    let is_damaged = |pod: &PodFacts| pod.exit_code == Some(EXIT_UNTRUSTED) && pod.is_broken();
     pods.filter(move |(_, pod)| is_damaged(pod)).map(|(ordinal, _)| *ordinal)
-}
-
-/// Whether a server may run in a pod, as far as the kubelet says.
-fn runs(pod: &PodFacts) -> bool {
-    pod.trouble.is_none() || pod.ready
 }
 
 /// Whether a rebuild is the answer to this annotation, or was made after it had been answered.
@@ -277,7 +272,7 @@ impl Member<'_> {
                 self.ensemble.spec.replicas
             ));
         }
-        if self.is_joiner() && self.facts().is_none_or(runs) {
+        if self.is_joiner() && self.facts().is_none_or(|pod| !pod.is_broken()) {
             return Some(format!("{pod} is no member yet, and is rebuilt only while its server does not start"));
         }
         let voters = founded.voter_count();

@@ -174,7 +174,7 @@ impl Pass<'_> {
             Role::Looking => true,
             Role::Following | Role::Leading | Role::Observing | Role::Standalone => false,
         });
-        pod.trouble.is_some() && !pod.ready && !pod.deleting && silent
+        pod.is_broken() && !pod.deleting && silent
     }
 
     /// A pod that runs, is not well, and has not been for as long as its probe takes to notice: a server that changes its leader is well in a moment.

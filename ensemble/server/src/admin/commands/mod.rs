@@ -113,6 +113,9 @@ fn find(name: &str) -> Option<&'static Entry> {
     COMMANDS.iter().find(|entry| entry.names.contains(&name))
 }
 
+/// What OPTIONS tells of every command, whatever it has: those that the servlet of ZooKeeper knows.
+const METHODS: &str = "GET, HEAD, POST, TRACE, OPTIONS";
+
 /// The fields of an answer, in order.
 type Fields = Vec<(String, Json)>;
 
@@ -125,7 +128,7 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
     Router::new()
         .route(url, get(index))
         .route(&format!("{url}/"), get(index))
-        .route(&format!("{url}/{{name}}"), any(run))
+        .route(&format!("{url}/{{*name}}"), any(run))
 }
 
 /// The commands, by link.
@@ -137,6 +140,9 @@ async fn index(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn run(State(shared): State<Arc<Shared>>, Path(name): Path<String>, request: Request) -> Response {
+    if request.method() == Method::OPTIONS {
+        return ([(header::ALLOW, METHODS)], StatusCode::OK).into_response();
+    }
     let Some(entry) = find(&name) else {
         return answer(StatusCode::OK, Vec::new(), &name, Some(&format!("Unknown command: {name}")));
     };

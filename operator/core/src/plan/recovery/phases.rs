@@ -95,7 +95,7 @@ impl Pass<'_> {
         // A server of a version before `ENSEMBLE_ID` may have been given the zoo.cfg of before, with which it looks for the former ensemble's servers for ever.
         let is_formers = |status: &MemberStatus| status.ensemble_id.as_ref() == Some(&recovery.former_ensemble_id);
         let status = observed.members.get(&recovery.member).and_then(|status| status.as_ref().ok());
-        let is_stuck = |pod: &PodFacts| !pod.ready && (pod.trouble.is_some() || !pod.ran);
+        let is_stuck = |pod: &PodFacts| pod.is_broken() || (!pod.ready && !pod.ran);
         let is_outdated =
             || outdated(observed, ensemble, founded).is_some_and(|all| all.template.contains(&recovery.member));
         if status.is_some_and(is_formers) {
