@@ -26,7 +26,7 @@ MIXED_CORE = ["JRJ", "RJR", "migration", "questions"]
 # Of the scenarios on a cluster, what runs only when it is named, or with --all.
 CLUSTER_SLOW = (
     *("E4", "E6 ten rounds", "E6 up and down, claims deleted", "E7", "E10", "E11 by swap", "E12 more memory", "E12 a node", "E13", "E14", "E15", "E16"),
-    *("E20", "E21", "E22", "E24", "E30 hibernated by spec.hibernate"),
+    *("E20", "E21", "E22", "E23", "E24", "E30 hibernated by spec.hibernate"),
     *("E31", "E32", "E34", "E35", "accidents", "charts:", "monitoring:", "node out of service", "plugin:", "teeth:"),
 )
 SEEDS = 10_000_000

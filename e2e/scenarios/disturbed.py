@@ -1,10 +1,12 @@
-"""What an ensemble meets on a bad day: no DNS, a leader that stands still, a leader that moves in the middle of a roll, and two operators at once (E4, E13, E21, E22)."""
+"""What an ensemble meets on a bad day: no DNS, a leader that stands still, a leader that moves in the middle of a roll, two operators at once, and one whose
+watches are late (E4, E13, E21, E22, E23)."""
 
 import contextlib
 import json
 import time
 from collections.abc import Iterator
 
+from harness import late
 from harness.cluster import Cluster
 from harness.ensemble import Ensemble
 from harness.operator import NAMESPACE
@@ -14,13 +16,16 @@ from harness.world import World
 
 from .e01_create import founded
 from .rolling import STRATEGY, Roll, is_done, patch
-from .scaling import make_lead, scale
+from .scaling import make_lead, scale, volumes
 
 DNS = ("deployment/coredns", "-n", "kube-system")
 DNS_SECONDS = 120
 STANDSTILL_SECONDS = 30
 CRASHES_MAX = 3
 SECOND = "zookeeper-second"
+LATE_SECONDS = 15
+# An operator that has read the spec a moment before an edit acts on it; then it has to know.
+GUARD_SECONDS = 2
 
 
 @contextlib.contextmanager
@@ -159,3 +164,38 @@ def two_operators(world: World) -> str:
         assert sorted(roll.replaced) == sorted(roll.uids), f"replaced {roll.replaced}"
         assert ensemble.restarts() == 0, "containers were restarted"
         return f"founded once as {identity[:8]}, 5 in {up:.0f} s, 3 in {down:.0f} s, rolled {', '.join(roll.replaced)}; {summary}; {agreement}"
+
+
+def kept(ensemble: Ensemble) -> dict[str, str]:
+    """The UIDs of the claims that nobody has deleted."""
+    items = ensemble.cluster.items("pvc", "-n", ensemble.namespace)
+    return {item["metadata"]["name"]: item["metadata"]["uid"] for item in items if "deletionTimestamp" not in item["metadata"]}
+
+
+@case("E23 watches are late while a size is taken back")
+def late_watches(world: World) -> str:
+    """Two, one and two again, sooner and later than the operator's watches tell: it deletes claims by what is, and none once the spec asks for their server again."""
+    spec = {"storage": {"data": {"size": "1Gi"}, "txnLog": {"size": "1Gi"}, "reclaimPolicy": {"onScaleDown": "Delete"}}}
+    rounds = []
+    with world.ensemble("e23", 2, spec) as ensemble, late.watches(world.cluster, LATE_SECONDS) as relay:
+        ensemble.wait_ready()
+        with world.load(ensemble) as load:
+            load.wait_for_writes(100, 60)
+            for part in (0.5, 1.0, 1.5, 2.5):
+                before = volumes(ensemble)
+                resource = f"zke/{ensemble.name}"
+                ensemble.cluster.kubectl("scale", resource, "-n", ensemble.namespace, "--replicas=1")
+                time.sleep(part * LATE_SECONDS)
+                ensemble.cluster.kubectl("scale", resource, "-n", ensemble.namespace, "--replicas=2")
+                time.sleep(GUARD_SECONDS)
+                left = kept(ensemble)
+                took = scale(ensemble, 2, 1)
+                time.sleep(LATE_SECONDS)
+                assert left.items() <= kept(ensemble).items(), f"two servers were asked for again, and claims went: {left} were there, {kept(ensemble)} are"
+                made = len(volumes(ensemble).items() - before.items())
+                rounds.append(f"after {part * LATE_SECONDS:.1f} s two again in {took:.0f} s, {made} claims made anew")
+                load.wait_for_writes(100, 60)
+            summary = load.finish()
+        agreement = ensemble.agree(2)
+        assert relay.late > 0, "no watch went by the relay"
+        return f"{'; '.join(rounds)}; {relay.late} pieces of watches came {LATE_SECONDS} s late; {summary}; {agreement}"
