@@ -7,6 +7,7 @@
 
 mod addresses;
 mod admin;
+mod admission;
 mod audit;
 mod bad_input;
 mod client;

@@ -1,8 +1,10 @@
 //! The binary `ensemble`, as a process with its log.
 
-use crate::world::{PATIENCE, wait_for};
+use crate::admin::get;
+use crate::world::{PATIENCE, Server, free_port, member, places, wait_for};
+use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -84,4 +86,43 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A server of an ensemble in a process of its own, which can be made to stand still.
+pub(crate) struct Running {
+    pub(crate) admin: SocketAddr,
+    pub(crate) process: Process,
+    /// Its directories.
+    _server: Server,
+}
+
+impl Running {
+    /// What `/status` says of it.
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_str(&get(self.admin, "/status").1).unwrap()
+    }
+}
+
+/// Three of them, the leader first, and both others follow it.
+pub(crate) fn three(extra: &str) -> Vec<Running> {
+    let places = places(Ipv4Addr::LOCALHOST, 3);
+    let start = |id| {
+        let admin = free_port(Ipv4Addr::LOCALHOST.into());
+        let server = member(id, &places, &format!("{extra}admin.serverPort={admin}\n"));
+        let file = server.write_config();
+        let process = Process::start(&["server", "--config", file.to_str().unwrap()]);
+        Running { admin: SocketAddr::from((Ipv4Addr::LOCALHOST, admin)), process, _server: server }
+    };
+    let mut servers: Vec<Running> = (1..=3).map(start).collect();
+    for server in &servers {
+        server.process.client_port();
+    }
+    let leader = wait_for("a leader with two followers", || {
+        servers.iter().position(|server| {
+            let synced = |follower: &&Value| follower["synced"] == true;
+            server.status()["followers"].as_array().is_some_and(|all| all.iter().filter(synced).count() == 2)
+        })
+    });
+    servers.swap(0, leader);
+    servers
 }

@@ -1,8 +1,8 @@
 //! The admin port changes the ensemble: `POST /reconfig`, and what `/status` says of it on every server.
 
-use crate::admin::{get, http, status};
-use crate::process::Process;
-use crate::world::{Place, Server, free_port, member, places, wait_for};
+use crate::admin::{http, status};
+use crate::process::three;
+use crate::world::{Place, Server, member, places, wait_for};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -110,36 +110,16 @@ const PATIENT: &str = "syncLimit=100\n";
 /// Both followers stand still, so the leader cannot know what comes of it; then they go on, and it is committed.
 #[test]
 fn a_reconfiguration_that_is_not_committed_in_time_is_left_to_its_fate() {
-    let places = places(Ipv4Addr::LOCALHOST, 3);
-    let servers: Vec<_> = (1..=3)
-        .map(|id| {
-            let admin = free_port(Ipv4Addr::LOCALHOST.into());
-            let server = member(id, &places, &format!("{}{PATIENT}admin.serverPort={admin}\n", extra()));
-            let file = server.write_config();
-            let process = Process::start(&["server", "--config", file.to_str().unwrap()]);
-            (SocketAddr::from((Ipv4Addr::LOCALHOST, admin)), process, server)
-        })
-        .collect();
-    let status = |admin: SocketAddr| serde_json::from_str::<Value>(&get(admin, "/status").1).unwrap();
-    for (_, process, _) in &servers {
-        process.client_port();
-    }
-    let leader = wait_for("a leader with two followers", || {
-        let mut admins = servers.iter().map(|(admin, ..)| *admin);
-        admins.find(|admin| {
-            let synced = |follower: &&Value| follower["synced"] == true;
-            status(*admin)["followers"].as_array().is_some_and(|all| all.iter().filter(synced).count() == 2)
-        })
-    });
-    let followers = servers.iter().filter(|(admin, ..)| *admin != leader);
-    followers.clone().for_each(|(_, process, _)| process.signal("STOP"));
-    let request = json!({"version": status(leader)["config"]["version"], "joining": ["server.4=h:1:2:observer;3"]});
-    let (code, answer) = reconfig(leader, "secret", &request);
-    let pending = status(leader)["config"]["pending"].clone();
+    let servers = three(&format!("{}{PATIENT}", extra()));
+    let (leader, followers) = servers.split_first().unwrap();
+    followers.iter().for_each(|follower| follower.process.signal("STOP"));
+    let request = json!({"version": leader.status()["config"]["version"], "joining": ["server.4=h:1:2:observer;3"]});
+    let (code, answer) = reconfig(leader.admin, "secret", &request);
+    let pending = leader.status()["config"]["pending"].clone();
     assert_eq!(code, 504, "{answer}");
     let expected = format!("proposed as {}, and not known to be committed", pending.as_str().unwrap());
     assert!(answer["error"].as_str().unwrap().starts_with(&expected), "{answer}");
-    assert_eq!(reconfig(leader, "secret", &request).1["code"], "ReconfigInProgress");
-    followers.for_each(|(_, process, _)| process.signal("CONT"));
-    wait_for("it to be committed", || (status(leader)["config"]["version"] == pending).then_some(()));
+    assert_eq!(reconfig(leader.admin, "secret", &request).1["code"], "ReconfigInProgress");
+    followers.iter().for_each(|follower| follower.process.signal("CONT"));
+    wait_for("it to be committed", || (leader.status()["config"]["version"] == pending).then_some(()));
 }
