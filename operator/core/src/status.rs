@@ -6,7 +6,7 @@ use operator_api::{Endpoints, Member, UpdateMode, ZooKeeperEnsembleStatus, names
 
 use crate::assess::{Assessment, ProblemKind, answer};
 use crate::build;
-use crate::conditions::{Conditions, Holds, MESSAGE_CHARS_MAX, find};
+use crate::conditions::{Conditions, HIBERNATED, Holds, MESSAGE_CHARS_MAX, find};
 use crate::founded::Founded;
 use crate::member::StoreState;
 use crate::observed::Observed;
@@ -52,7 +52,7 @@ pub(crate) fn unfounded(observed: &Observed, verdict: &Verdict) -> ZooKeeperEnse
     let (reason, message) = match &verdict.refused {
         Some((reason, message)) => (*reason, message.clone()),
         None if observed.ensemble.spec.paused => ("Paused", "spec.paused is true".to_owned()),
-        None if observed.ensemble.spec.is_hibernated() => ("Hibernated", hibernated(observed)),
+        None if observed.ensemble.spec.is_hibernated() => (HIBERNATED, hibernated(observed)),
         None => ("Bootstrapping", "the identity of the ensemble is being recorded".to_owned()),
     };
     conditions.set("Ready", false, reason, &*message);
@@ -172,7 +172,7 @@ fn turned(old: Option<&Condition>, new: &Condition) -> Option<Event> {
         {
             EventType::Normal
         }
-        ("Ready", "False") if new.reason == "Paused" || new.reason == "Hibernated" => EventType::Normal,
+        ("Ready", "False") if new.reason == "Paused" || new.reason == HIBERNATED => EventType::Normal,
         ("ConfigApplied", "False") if new.reason == "RollingRestart" => EventType::Normal,
         ("StorageHealthy", "False") if new.reason == "ExpansionUnsupported" || new.reason == "ResizeFailed" => {
             EventType::Warning
@@ -219,11 +219,11 @@ fn founded_conditions(
             let leader = leader_name(observed, founded, leader);
             list.set("Available", true, "QuorumEstablished", format!("{leader} leads; {synced_text}"));
         }
-        _ if observed.ensemble.spec.is_hibernated() => list.set("Available", false, "Hibernated", hibernated(observed)),
+        _ if observed.ensemble.spec.is_hibernated() => list.set("Available", false, HIBERNATED, hibernated(observed)),
         _ => list.set("Available", false, "NoLeader", format!("no leader is named by a majority; {problems}")),
     }
     match assessment.problems.iter().min_by_key(|problem| problem.kind) {
-        _ if observed.ensemble.spec.is_hibernated() => list.set("Degraded", false, "Hibernated", hibernated(observed)),
+        _ if observed.ensemble.spec.is_hibernated() => list.set("Degraded", false, HIBERNATED, hibernated(observed)),
         // A stale volume does not heal by itself, so it is called by its name even before the ensemble exists.
         Some(worst) if founded.is_complete() || worst.kind == ProblemKind::StaleVolume => {
             list.set("Degraded", true, worst.kind.reason(), &*problems);
@@ -275,7 +275,7 @@ fn ready(
             let problems = if problems.is_empty() { "every member is synced and ready" } else { problems };
             list.set("Ready", whole, "Paused", format!("spec.paused is true; {problems}"));
         }
-        None if observed.ensemble.spec.is_hibernated() => list.set("Ready", false, "Hibernated", hibernated(observed)),
+        None if observed.ensemble.spec.is_hibernated() => list.set("Ready", false, HIBERNATED, hibernated(observed)),
         None if !founded.is_complete() => list.set("Ready", false, "Bootstrapping", waiting),
         None if lost => list.set("Ready", false, "QuorumLost", problems),
         None if !whole => list.set("Ready", false, "Degraded", problems),
@@ -283,9 +283,10 @@ fn ready(
     }
 }
 
-/// Whether a majority has been missing for [`QUORUM_LOST_SECONDS`], counted from when `Available` turned.
+/// Whether a majority has been missing for [`QUORUM_LOST_SECONDS`], counted from when `Available` turned, or the ensemble woke up.
 pub(crate) fn quorum_lost(observed: &Observed, founded: &Founded, available: bool, old: &[Condition]) -> bool {
-    let since = find(old, "Available").filter(|condition| condition.status == "False");
+    let since =
+        find(old, "Available").filter(|condition| condition.status == "False" && condition.reason != HIBERNATED);
     founded.is_complete()
         && !observed.ensemble.spec.is_hibernated()
         && !available
@@ -383,7 +384,7 @@ fn replicas_applied(list: &mut Conditions<'_>, ensemble: Option<&ValidEnsemble>,
     let (replicas, voters) = (ensemble.spec.replicas, ensemble.spec.voter_count());
     let wanted = format!("{voters} voters and {} observers", replicas - voters);
     if ensemble.spec.is_hibernated() {
-        return list.set(TYPE, true, "Hibernated", format!("the ensemble is kept with {has}{foreign}"));
+        return list.set(TYPE, true, HIBERNATED, format!("the ensemble is kept with {has}{foreign}"));
     }
     match scale::way(ensemble, founded) {
         scale::Way::Stays => list.set(TYPE, true, "AllMembersPresent", format!("the ensemble has {has}{foreign}")),
