@@ -1,6 +1,7 @@
 """Scaling under a writer: E5 to E9. The voters are an odd number in every configuration that is seen, and no acknowledged write is lost."""
 
 import base64
+import contextlib
 import time
 
 from harness import admin
@@ -12,6 +13,7 @@ from harness.world import World
 
 SIZE_SECONDS = 240
 FROZEN_SECONDS = 45
+HAND_OVER_SECONDS = 30
 
 
 def scale(ensemble: Ensemble, replicas: int, voters: int | None = None) -> float:
@@ -136,16 +138,18 @@ def leavers(world: World) -> str:
 
 
 def make_lead(ensemble: Ensemble, pod: str) -> None:
-    """Lets the leader hand its office over to a pod's server."""
-    leader, address = ensemble.leader(), ensemble.pods()[ensemble.leader()]["status"]["podIP"]
-    if leader == pod:
-        return
+    """Lets the leader hand its office over to a pod's server. Asked again when an election came of it, as when a disk stood still meanwhile."""
     secret = ensemble.cluster.get("secret", f"{ensemble.name}-superuser", "-n", ensemble.namespace)
     token = base64.b64decode(secret["data"]["token"]).decode()
-    path = f"/leader/transfer?to={ensemble.servers()[pod]['myid']}"
-    answer = admin.request(f"{address}:{ADMIN_PORT}", path, method="POST", headers={"Authorization": f"Bearer {token}"})
-    assert answer[0] == 200, f"{leader} does not hand over to {pod}: {answer}"
-    wait_for(f"{pod} to lead", 30, lambda: ensemble.leader() == pod)
+    deadline = time.monotonic() + HAND_OVER_SECONDS
+    while ensemble.leader() != pod:
+        assert time.monotonic() < deadline, f"{ensemble.leader()} leads, and not {pod}"
+        leader = ensemble.leader()
+        path = f"/leader/transfer?to={ensemble.servers()[pod]['myid']}"
+        answer = admin.request(f"{ensemble.pods()[leader]['status']['podIP']}:{ADMIN_PORT}", path, method="POST", headers={"Authorization": f"Bearer {token}"})
+        assert answer[0] == 200, f"{leader} does not hand over to {pod}: {answer}"
+        with contextlib.suppress(TimedOut):
+            wait_for(f"{pod} to lead", HAND_OVER_SECONDS / 3, lambda: ensemble.leader() == pod)
 
 
 @case("E9 without a quorum nothing is removed")
