@@ -16,7 +16,7 @@ from harness.world import World
 
 from .e01_create import founded
 from .rolling import STRATEGY, Roll, is_done, patch
-from .scaling import make_lead, scale, volumes
+from .scaling import DELETED, ask_for, make_lead, scale, volumes
 
 DNS = ("deployment/coredns", "-n", "kube-system")
 DNS_SECONDS = 120
@@ -175,18 +175,16 @@ def kept(ensemble: Ensemble) -> dict[str, str]:
 @case("E23 watches are late while a size is taken back")
 def late_watches(world: World) -> str:
     """Two, one and two again, sooner and later than the operator's watches tell: it deletes claims by what is, and none once the spec asks for their server again."""
-    spec = {"storage": {"data": {"size": "1Gi"}, "txnLog": {"size": "1Gi"}, "reclaimPolicy": {"onScaleDown": "Delete"}}}
     rounds = []
-    with world.ensemble("e23", 2, spec) as ensemble, late.watches(world.cluster, LATE_SECONDS) as relay:
+    with world.ensemble("e23", 2, DELETED) as ensemble, late.watches(world.cluster, LATE_SECONDS) as relay:
         ensemble.wait_ready()
         with world.load(ensemble) as load:
             load.wait_for_writes(100, 60)
             for part in (0.5, 1.0, 1.5, 2.5):
                 before = volumes(ensemble)
-                resource = f"zke/{ensemble.name}"
-                ensemble.cluster.kubectl("scale", resource, "-n", ensemble.namespace, "--replicas=1")
+                ask_for(ensemble, 1)
                 time.sleep(part * LATE_SECONDS)
-                ensemble.cluster.kubectl("scale", resource, "-n", ensemble.namespace, "--replicas=2")
+                ask_for(ensemble, 2)
                 time.sleep(GUARD_SECONDS)
                 left = kept(ensemble)
                 took = scale(ensemble, 2, 1)

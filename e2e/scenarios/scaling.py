@@ -14,12 +14,19 @@ from harness.world import World
 SIZE_SECONDS = 240
 FROZEN_SECONDS = 45
 HAND_OVER_SECONDS = 30
+# The claims of a server that was removed are deleted.
+DELETED = {"storage": {"data": {"size": "1Gi"}, "txnLog": {"size": "1Gi"}, "reclaimPolicy": {"onScaleDown": "Delete"}}}
+
+
+def ask_for(ensemble: Ensemble, replicas: int) -> None:
+    """`kubectl scale`, and nothing is waited for."""
+    ensemble.cluster.kubectl("scale", f"zke/{ensemble.name}", "-n", ensemble.namespace, f"--replicas={replicas}")
 
 
 def scale(ensemble: Ensemble, replicas: int, voters: int | None = None) -> float:
     """`kubectl scale`, until the ensemble has that size and is Ready, and how long that took. Looks at every configuration on the way."""
     start, voters = time.monotonic(), voters or replicas
-    ensemble.cluster.kubectl("scale", f"zke/{ensemble.name}", "-n", ensemble.namespace, f"--replicas={replicas}")
+    ask_for(ensemble, replicas)
 
     def has_size() -> bool:
         for name, answer in ensemble.servers().items():
@@ -100,7 +107,7 @@ def retained(world: World) -> str:
 @case("E6 up and down, claims deleted")
 def deleted(world: World) -> str:
     """Claims of servers that were removed are deleted, and new ones made."""
-    return up_and_down(world, "e6-delete", [3, 5, 3], {"storage": {"data": {"size": "1Gi"}, "txnLog": {"size": "1Gi"}, "reclaimPolicy": {"onScaleDown": "Delete"}}})
+    return up_and_down(world, "e6-delete", [3, 5, 3], DELETED)
 
 
 @case("E6 ten rounds")
@@ -165,7 +172,7 @@ def frozen(world: World) -> str:
             with ensemble.cluster.cordoned(*nodes):
                 ensemble.delete_pods(*lost)
                 ensemble.wait_replaced(before, *lost)
-                ensemble.cluster.kubectl("scale", f"zke/{ensemble.name}", "-n", ensemble.namespace, "--replicas=1")
+                ask_for(ensemble, 1)
                 deadline = time.monotonic() + FROZEN_SECONDS
                 while time.monotonic() < deadline:
                     replicas = ensemble.cluster.get("statefulset", ensemble.name, "-n", ensemble.namespace)["spec"]["replicas"]
@@ -188,7 +195,7 @@ def hibernated(world: World) -> str:
         before, volumes = ensemble.identities(), claims(ensemble)
         with world.load(ensemble) as load:
             load.wait_for_writes(100, 60)
-            ensemble.cluster.kubectl("scale", f"zke/{ensemble.name}", "-n", ensemble.namespace, "--replicas=0")
+            ask_for(ensemble, 0)
             wait_for("all pods to be gone", SIZE_SECONDS, lambda: not ensemble.pods(), every=1)
             wait_for("the status to say so", 60, lambda: ensemble.condition("Ready").get("reason") == "Hibernated")
             assert claims(ensemble) == volumes, f"before {volumes}, hibernated {claims(ensemble)}"

@@ -44,21 +44,27 @@ pub(crate) struct Conditions<'a> {
 }
 
 impl Conditions<'_> {
-    /// Adds a condition; its time is kept while its status stays. What did not hold in an ensemble that was asleep begins not to hold when it wakes up.
+    /// Adds a condition; its time is kept while its status stays ([`since`]).
     pub(crate) fn set(&mut self, type_: &str, holds: impl Into<Holds>, reason: &str, message: impl Into<String>) {
         let status = holds.into().as_str();
-        let is_so = |old: &&Condition| old.status == status && (old.reason != HIBERNATED || reason == HIBERNATED);
-        let since = find(self.old, type_).filter(is_so);
+        let since = since(self.old, type_, status, reason).unwrap_or(&self.now).clone();
         let message: String = message.into();
         self.list.push(Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
             message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
-            last_transition_time: since.map_or_else(|| self.now.clone(), |old| old.last_transition_time.clone()),
+            last_transition_time: since,
             observed_generation: self.generation,
         });
     }
+}
+
+/// Since when a condition has the status that it is to have now for this reason; none when it turns. What did not hold in an ensemble that was asleep begins not to
+/// hold when it wakes up.
+pub(crate) fn since<'a>(old: &'a [Condition], type_: &str, status: &str, reason: &str) -> Option<&'a Time> {
+    let is_so = |old: &&Condition| old.status == status && (old.reason != HIBERNATED || reason == HIBERNATED);
+    find(old, type_).filter(is_so).map(|old| &old.last_transition_time)
 }
 
 /// A condition by its type.
@@ -74,7 +80,7 @@ mod tests {
         Time(format!("2030-01-01T{time}Z").parse().expect("a time of day"))
     }
 
-    fn since(status: &str, reason: &str, new_reason: &str) -> Time {
+    fn set_false(status: &str, reason: &str, new_reason: &str) -> Time {
         let old = Condition {
             type_: "Available".to_owned(),
             status: status.to_owned(),
@@ -91,10 +97,10 @@ mod tests {
 
     #[test]
     fn a_time_moves_when_the_status_turns_or_the_ensemble_wakes_up() {
-        assert_eq!(since("False", "NoLeader", "OtherReason"), at("11:00:00"));
-        assert_eq!(since("True", "QuorumEstablished", "NoLeader"), at("12:00:00"));
-        assert_eq!(since("False", HIBERNATED, HIBERNATED), at("11:00:00"));
-        assert_eq!(since("False", HIBERNATED, "NoLeader"), at("12:00:00"));
-        assert_eq!(since("False", "NoLeader", HIBERNATED), at("11:00:00"));
+        assert_eq!(set_false("False", "NoLeader", "OtherReason"), at("11:00:00"));
+        assert_eq!(set_false("True", "QuorumEstablished", "NoLeader"), at("12:00:00"));
+        assert_eq!(set_false("False", HIBERNATED, HIBERNATED), at("11:00:00"));
+        assert_eq!(set_false("False", HIBERNATED, "NoLeader"), at("12:00:00"));
+        assert_eq!(set_false("False", "NoLeader", HIBERNATED), at("11:00:00"));
     }
 }

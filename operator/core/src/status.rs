@@ -6,7 +6,7 @@ use operator_api::{Endpoints, Member, UpdateMode, ZooKeeperEnsembleStatus, names
 
 use crate::assess::{Assessment, ProblemKind, answer};
 use crate::build;
-use crate::conditions::{Conditions, HIBERNATED, Holds, MESSAGE_CHARS_MAX, find};
+use crate::conditions::{Conditions, HIBERNATED, Holds, MESSAGE_CHARS_MAX, find, since};
 use crate::founded::Founded;
 use crate::member::StoreState;
 use crate::observed::Observed;
@@ -16,6 +16,9 @@ use crate::validate::ValidEnsemble;
 
 /// How long a majority may be missing before it is called lost, in seconds. An election takes a second or two.
 pub(crate) const QUORUM_LOST_SECONDS: i64 = 30;
+
+/// The reason of `Available` while nobody leads, and should.
+const NO_LEADER: &str = "NoLeader";
 
 /// What a pass found out besides the members' state.
 #[derive(Clone, Debug, Default)]
@@ -220,7 +223,7 @@ fn founded_conditions(
             list.set("Available", true, "QuorumEstablished", format!("{leader} leads; {synced_text}"));
         }
         _ if observed.ensemble.spec.is_hibernated() => list.set("Available", false, HIBERNATED, hibernated(observed)),
-        _ => list.set("Available", false, "NoLeader", format!("no leader is named by a majority; {problems}")),
+        _ => list.set("Available", false, NO_LEADER, format!("no leader is named by a majority; {problems}")),
     }
     match assessment.problems.iter().min_by_key(|problem| problem.kind) {
         _ if observed.ensemble.spec.is_hibernated() => list.set("Degraded", false, HIBERNATED, hibernated(observed)),
@@ -285,15 +288,11 @@ fn ready(
 
 /// Whether a majority has been missing for [`QUORUM_LOST_SECONDS`], counted from when `Available` turned, or the ensemble woke up.
 pub(crate) fn quorum_lost(observed: &Observed, founded: &Founded, available: bool, old: &[Condition]) -> bool {
-    let since =
-        find(old, "Available").filter(|condition| condition.status == "False" && condition.reason != HIBERNATED);
+    let since = since(old, "Available", "False", NO_LEADER);
     founded.is_complete()
         && !observed.ensemble.spec.is_hibernated()
         && !available
-        && since.is_some_and(|condition| {
-            let since = condition.last_transition_time.0;
-            observed.now.0.duration_since(since).as_secs() >= QUORUM_LOST_SECONDS
-        })
+        && since.is_some_and(|since| observed.now.0.duration_since(since.0).as_secs() >= QUORUM_LOST_SECONDS)
 }
 
 /// Whether every server runs what the spec asks for.

@@ -45,6 +45,12 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// The value of a line of `mntr`; none when there is no such line, or no answer.
+pub(crate) fn mntr(address: SocketAddr, key: &str) -> Option<String> {
+    let text = exchange(address, b"mntr");
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t').map(str::to_owned))
+}
+
 impl Client {
     /// A new session; an error when the server closes instead, as it does while nobody leads.
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Client> {

@@ -1,6 +1,6 @@
 //! A snapshot whose tree is not the one that it was said to hold: named and counted, as in ZooKeeper, and nothing else.
 
-use crate::client::{Client, exchange};
+use crate::client::{Client, mntr};
 use crate::process::Process;
 use crate::world::{Server, wait_for};
 use ensemble_proto::durable::Write;
@@ -43,9 +43,7 @@ fn start_with(extra: &str, digest: u64, complete: Zxid) -> (String, Process) {
     let process = Process::start(&["server", "--config", file.to_str().unwrap()]);
     let mut client = Client::connect(process.client_port()).unwrap();
     assert_eq!(client.create("/a", b"").unwrap(), ErrorCode::OK, "it serves all the same");
-    let text = exchange(process.client_port(), b"mntr");
-    let count = text.lines().find_map(|line| line.strip_prefix("zk_digest_mismatches_count\t")).unwrap();
-    (count.to_owned(), process)
+    (mntr(process.client_port(), "zk_digest_mismatches_count").unwrap(), process)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Three servers: a write is on all of them, and outlives the leader.
 
 use crate::admin::get;
-use crate::client::{Client, exchange};
+use crate::client::{Client, exchange, mntr};
 use crate::world::{Place, Server, ensemble, free_port, member, places, wait_for};
 use ensemble_proto::ErrorCode;
 use std::net::Ipv4Addr;
@@ -51,10 +51,7 @@ fn an_observer_says_who_its_master_is() {
         }
         servers[2].start();
         wait_for("the observer", || Client::connect(servers[2].client_port()).ok());
-        let told = |server: &Server| {
-            let text = exchange(server.client_port(), b"mntr");
-            text.lines().find_map(|line| line.strip_prefix("zk_observer_master_id\t")).map(str::to_owned)
-        };
+        let told = |server: &Server| mntr(server.client_port(), "zk_observer_master_id");
         let leader = wait_for("somebody who leads", || servers[..2].iter().position(is_leader));
         let master = (if has_masters { 1 - leader } else { leader } + 1).to_string();
         assert_eq!(told(&servers[2]), Some(master.clone()), "masters {has_masters}");

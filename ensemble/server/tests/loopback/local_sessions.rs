@@ -1,6 +1,6 @@
 //! `localSessionsEnabled`: sessions that one server keeps for itself.
 
-use crate::client::{Client, exchange};
+use crate::client::{Client, mntr};
 use crate::world::{Server, ensemble, wait_for};
 use ensemble_proto::{ErrorCode, SessionId};
 
@@ -13,8 +13,7 @@ fn serving(extra: &str) -> (Vec<Server>, [Client; 2]) {
 }
 
 fn sessions(server: &Server) -> (String, String) {
-    let mntr = exchange(server.client_port(), b"mntr");
-    let value = |key: &str| mntr.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_owned();
+    let value = |key| mntr(server.client_port(), key).unwrap();
     (value("zk_global_sessions"), value("zk_local_sessions"))
 }
 

@@ -1,18 +1,15 @@
 //! The pause monitor, on a process that the machine stops and on one whose disk is slow.
 
 use crate::admin::get;
-use crate::client::exchange;
+use crate::client::mntr;
 use crate::process::Process;
 use crate::world::{Server, wait_for};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The value of a line of `mntr`.
-fn mntr(address: SocketAddr, key: &str) -> Option<f64> {
-    let text = exchange(address, b"mntr");
-    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t').map(str::to_owned))?;
-    value.parse().ok()
+fn measured(address: SocketAddr, key: &str) -> Option<f64> {
+    mntr(address, key)?.parse().ok()
 }
 
 #[test]
@@ -33,10 +30,10 @@ fn a_process_that_is_stopped_says_so_once() {
     let logged = line.split("elapsed_ms=").nth(1).unwrap().split(' ').next().unwrap().parse::<f64>().unwrap();
     assert!(logged >= 500.0, "{line}");
     wait_for("the pause in the metrics", || {
-        (mntr(address, "zk_max_jvm_pause_time_ms")? >= logged).then_some(())?;
-        let longest = mntr(address, "zk_stopped_ensemble_pause_seconds_max")?;
+        (measured(address, "zk_max_jvm_pause_time_ms")? >= logged).then_some(())?;
+        let longest = measured(address, "zk_stopped_ensemble_pause_seconds_max")?;
         assert!((longest * 1000.0 - logged).abs() < 2.0, "{longest} s and {logged} ms");
-        (mntr(address, "zk_stopped_ensemble_pauses_total")? >= 1.0).then_some(())
+        (measured(address, "zk_stopped_ensemble_pauses_total")? >= 1.0).then_some(())
     });
     let (_, body) = get(SocketAddr::from(([127, 0, 0, 1], admin)), "/status");
     let status: Value = serde_json::from_str(&body).unwrap();
