@@ -135,14 +135,15 @@ def run_levels(chosen_levels: list[str], cases: list[str], arguments: argparse.N
         tally += levels.mixed(core if "mixed" in chosen_levels else cases, artifacts, arguments.apache)
     if "chaos" in chosen_levels or levels.has_cases("chaos", cases):
         tally += levels.chaos([] if "chaos" in chosen_levels else cases, artifacts, arguments.minutes or CHAOS_MINUTES)
-    if "sim" in chosen_levels:
-        tally += levels.simulation(arguments.minutes or SIMULATION_MINUTES, thorough=arguments.all)
     if with_cluster:
         with step("waiting for the node image's parts"):
             preparation.wait()
         core = levels.cluster_core() if not arguments.names and not arguments.all else []
         names = core if "cluster" in chosen_levels else cases
         tally += levels.cluster(names, artifacts, chosen, from_source=arguments.all, keep=arguments.keep)
+    # Last: it takes both cores, and what prepares the cluster gets only what others leave.
+    if "sim" in chosen_levels:
+        tally += levels.simulation(arguments.minutes or SIMULATION_MINUTES, thorough=arguments.all)
     return tally
 
 

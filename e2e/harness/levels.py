@@ -30,6 +30,8 @@ CLUSTER_SLOW = (
     *("E31", "E32", "E34", "E35", "accidents", "charts:", "monitoring:", "node out of service", "plugin:", "teeth:"),
 )
 SEEDS = 10_000_000
+# A nice value.
+LOWEST_PRIORITY = 19
 # Of the simulators' time, what goes to operators on simulated clusters, also with --all; and of the rest, to ensembles that clients change.
 OPERATED, OPERATED_ALL = 0.2, 0.5
 CHANGING = 0.2
@@ -127,7 +129,7 @@ def case_names() -> list[str]:
 
 
 class NodePreparation(threading.Thread):
-    """Makes the slow parts of the node image while something else is compiled."""
+    """Makes the slow parts of the node image in the time that other levels leave: they are compiled, and measure, as if it were not there."""
 
     def __init__(self, chosen: engine.Engine, log: Path):
         super().__init__(name="node image", daemon=True)
@@ -136,6 +138,8 @@ class NodePreparation(threading.Thread):
     def run(self) -> None:
         """Does it, and keeps the error for whoever waits."""
         try:
+            # Of this thread alone, and of what it starts.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
             if self.engine.makes_node_image:
                 node_image.prepare(self.log)
         except Exception as error:
