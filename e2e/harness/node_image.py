@@ -24,6 +24,7 @@ from .prerequisites import require
 from .shell import run, succeeds, wait_for
 
 SOURCES = places.E2E / "node"
+KIND_MODULE = "sigs.k8s.io/kind"
 KUBERNETES_SOURCES = SOURCES / "kubernetes"
 PACKAGES = (
     "bash,ca-certificates,conntrack,containerd,containernetworking-plugins,curl,dbus,ethtool,iproute2,iptables,iputils-ping,jq,kmod,libseccomp2,mount,"
@@ -91,7 +92,7 @@ def build(engine: PrivateEngine, log: Path) -> str:
 
 def kind(log: Path) -> Path:
     """The program `kind`."""
-    return go_install("sigs.k8s.io/kind", versions.KIND, log)
+    return go_install(KIND_MODULE, versions.KIND, log)
 
 
 def kubectl(log: Path) -> Path:
@@ -105,8 +106,8 @@ def kubectl(log: Path) -> Path:
 
 
 def _kubernetes(log: Path) -> Path:
-    sources = sorted(file for file in KUBERNETES_SOURCES.iterdir() if file.suffix in {".go", ".mod", ".sum"})
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
+    files = sorted(file for file in KUBERNETES_SOURCES.iterdir() if file.suffix in {".go", ".mod", ".sum"})
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
     version = versions.KUBERNETES
     major, minor, _ = version.split(".")
     # kubelet and kubeadm refuse to work together when they do not know their version
@@ -143,6 +144,12 @@ def go_install(module: str, version: str, log: Path) -> Path:
         folder.rmdir()
 
     return cached(f"{name}-{version}", make)
+
+
+@functools.cache
+def sources(module: str, version: str) -> Path:
+    """The folder of a Go module's sources, fetched where it is missing."""
+    return Path(json.loads(run(["go", "mod", "download", "-json", f"{module}@v{version}"], cwd=places.CACHE))["Dir"])
 
 
 def _pause(log: Path) -> Path:
@@ -251,15 +258,9 @@ def _iptables_layer(debian: Path) -> archive.FinishedLayer:
     return layer.finish()
 
 
-@functools.cache
-def _kind_sources(log: Path) -> Path:
-    kind(log)
-    return Path(json.loads(run(["go", "mod", "download", "-json", f"sigs.k8s.io/kind@v{versions.KIND}"], cwd=places.CACHE))["Dir"])
-
-
 def _lay_out(root: Path, log: Path) -> None:
     """Turns a Debian root into a node: what kind's own Dockerfile does."""
-    files = _kind_sources(log) / "images/base/files"
+    files = sources(KIND_MODULE, versions.KIND) / "images/base/files"
     for pattern in UNWANTED_UNITS:
         for file in root.glob(pattern):
             file.unlink()
@@ -283,7 +284,7 @@ def _lay_out(root: Path, log: Path) -> None:
     run(["chroot", root, "systemctl", "-q", "enable", "kubelet.service", "containerd.service", "undo-mount-hacks.service"], log=log)
     run(["chroot", root, "systemctl", "-q", "mask", "systemd-binfmt.service"], log=log)
     _configure_containerd(root)
-    _write_manifests(root, log)
+    _write_manifests(root)
 
 
 def _configure_containerd(root: Path) -> None:
@@ -295,14 +296,14 @@ def _configure_containerd(root: Path) -> None:
     config.write_text(config.read_text().replace("restrict_oom_score_adj = false", "restrict_oom_score_adj = true"))
 
 
-def _write_manifests(root: Path, log: Path) -> None:
+def _write_manifests(root: Path) -> None:
     """kind's manifests for pod network and storage are constants in its Go source, in pieces joined by `+`."""
-    sources = _kind_sources(log) / "pkg/build/nodeimage"
+    folder = sources(KIND_MODULE, versions.KIND) / "pkg/build/nodeimage"
     for source, name, file in (
         ("const_cni.go", "defaultCNIManifest", "default-cni.yaml"),
         ("const_storage.go", "defaultStorageManifest", "default-storage.yaml"),
     ):
-        text = (sources / source).read_text()
+        text = (folder / source).read_text()
         constants = dict(re.findall(r'const (\w+) = "([^"]+)"', text))
         manifest = text.split(f"const {name} = `", 1)[1].rstrip().rstrip("`")
         manifest = re.sub(r"` \+ (\w+) \+ `", lambda match: constants[match.group(1)], manifest)

@@ -5,6 +5,8 @@ KIND = "0.30.0"
 COREDNS = "1.12.4"
 LOCAL_PATH_PROVISIONER = "0.0.30"
 HELM = "3.22.0"
+KUBECONFORM = "0.8.0"
+PROMETHEUS_OPERATOR = "0.85.0"
 DEBIAN = "bookworm"
 
 # The node image that kind 0.30 was released with; used where a registry answers.

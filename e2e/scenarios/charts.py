@@ -1,8 +1,10 @@
-"""The charts: linted, checked by a real API server, installed over manifests/, upgraded, and removed."""
+"""The charts: linted, checked by a real API server and kubeconform, installed over manifests/, upgraded, and removed."""
 
+import tempfile
 import time
+from pathlib import Path
 
-from harness import helm
+from harness import conform, helm
 from harness.cluster import Cluster
 from harness.ensemble import Ensemble
 from harness.helm import Helm
@@ -15,6 +17,7 @@ SMALL = (
     *("spec.resources.requests.cpu=50m", "spec.resources.requests.memory=128Mi", "spec.resources.limits.memory=512Mi"),
     *("spec.storage.data.size=1Gi", "spec.storage.txnLog.size=1Gi"),
 )
+MONITORED = tuple(f"monitoring.{what}.enabled=true" for what in ("podMonitor", "rules", "dashboards"))
 # Values of the operator's chart that change what is made.
 VARIANTS = ((), ("watchNamespace=default", "replicas=1"), ("policies.enabled=false", "crds.keep=false", "podDisruptionBudget.enabled=false"))
 REFUSED = (
@@ -59,15 +62,15 @@ def charts(world: World) -> str:
     agreement = ensemble.agree(5)
     ensemble.delete()
     cluster.kubectl("delete", "namespace", NAMESPACE, SYSTEM, "--wait=false")
-    return f"{checked} objects checked; operator and three servers ready {ready:.0f} s after helm install, five {grown:.0f} s after the upgrade; {summary}; {agreement}"
+    return f"{checked}; operator and three servers ready {ready:.0f} s after helm install, five {grown:.0f} s after the upgrade; {summary}; {agreement}"
 
 
-def check(cluster: Cluster, program: Helm) -> int:
-    """Lints both charts, has the API server check what they make, strictly, and sees wrong values refused. Returns how many objects were checked."""
+def check(cluster: Cluster, program: Helm) -> str:
+    """Lints both charts, has the API server and kubeconform check what they make, strictly, and sees wrong values refused. Returns how much was checked."""
     for chart in (helm.OPERATOR, helm.ENSEMBLE):
         program.run("lint", "--strict", chart)
     count = sum(dry_run(cluster, program, "operator", *variant) for variant in VARIANTS)
-    monitored = program.template("operator", helm.OPERATOR, settings=[f"monitoring.{what}.enabled=true" for what in ("podMonitor", "rules", "dashboards")])
+    monitored = program.template("operator", helm.OPERATOR, settings=MONITORED)
     for what in ("kind: PodMonitor", "kind: PrometheusRule", "alert: ZooKeeperQuorumLost", "sessions.json: |"):
         assert what in monitored, f"{what} is not made"
     ensemble = program.template("zk", helm.ENSEMBLE)
@@ -75,7 +78,10 @@ def check(cluster: Cluster, program: Helm) -> int:
     for chart, setting, word in REFUSED:
         said = program.refuses(chart, setting)
         assert word in said, f"{setting} is refused without naming {word}: {said}"
-    return count + 1
+    variants = [*((helm.OPERATOR, variant) for variant in (*VARIANTS, MONITORED)), (helm.ENSEMBLE, ())]
+    with tempfile.TemporaryDirectory(prefix="zke-conform.") as folder:
+        conforming = conform.check(Path(folder), variants, cluster.log)
+    return f"{count + 1} objects taken by the API server, {conforming} by kubeconform"
 
 
 def dry_run(cluster: Cluster, program: Helm, name: str, *settings: str) -> int:

@@ -4,9 +4,8 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
-from harness import dashboards, pictures, prometheus
+from harness import conform, dashboards, pictures, prometheus
 from harness.cluster import Cluster
 from harness.ensemble import Ensemble
 from harness.runner import case
@@ -14,7 +13,6 @@ from harness.shell import wait_for
 from harness.world import World
 
 GROUP = "monitoring.coreos.com"
-KINDS = {"PodMonitor": "podmonitors", "PrometheusRule": "prometheusrules"}
 WANTED = {"podMonitor": True, "rules": True, "dashboard": True, "labels": {"release": "prometheus"}}
 SECONDS = 120
 ALERT_SECONDS = 240
@@ -31,24 +29,15 @@ def monitoring(world: World) -> str:
         told = ensemble.condition("MonitoringApplied")["message"]
         assert f"this cluster has no PodMonitor ({GROUP}/v1)" in told, told
         try:
-            cluster.apply(*(stand_in(kind, plural) for kind, plural in KINDS.items()))
+            cluster.apply(*conform.monitoring_definitions())
             wait_for("what is asked for to be there", SECONDS, lambda: ensemble.is_true("MonitoringApplied"), every=1)
             rules = rules_of(cluster, ensemble)
             alerts = watched(world, ensemble, rules)
             cluster.kubectl("patch", "zke", ensemble.name, "-n", ensemble.namespace, "--type=merge", "-p", '{"spec":{"monitoring":null}}')
             wait_for("all of it to be gone", SECONDS, lambda: not left(cluster, ensemble) and not ensemble.condition("MonitoringApplied"), every=1)
         finally:
-            cluster.kubectl("delete", "crd", *(f"{plural}.{GROUP}" for plural in KINDS.values()), "--ignore-not-found")
+            cluster.kubectl("delete", "crd", *(f"{plural}.{GROUP}" for plural in conform.MONITORING_KINDS), "--ignore-not-found")
     return f"told what is missing, made, and removed; {alerts}"
-
-
-def stand_in(kind: str, plural: str) -> dict[str, Any]:
-    """A kind of the Prometheus operator, as far as an API server must know it."""
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
-    metadata = {"name": f"{plural}.{GROUP}"}
-    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": metadata, "spec": {"group": GROUP, "scope": "Namespaced", "names": names, "versions": [version]}}
 
 
 def rules_of(cluster: Cluster, ensemble: Ensemble) -> str:
