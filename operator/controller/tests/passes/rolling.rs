@@ -2,11 +2,10 @@
 //! mutating calls in turn. What must never happen is asserted by the fake: a voter that serves is evicted while another does not, the
 //! leader is evicted before it handed its office over, a pod that ran is deleted.
 
-mod fake;
-
-use fake::{Disturbance, ENSEMBLE, FAULTS, Fake, Fault, at_any_call, contain};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+
+use crate::fake::{Disturbance, ENSEMBLE, FAULTS, Fake, Fault, at_any_call, contain};
 
 const AT_ONCE: &str = r#"{ "minReadySeconds": 0 }"#;
 

@@ -2,15 +2,14 @@
 //!
 //! Time is tokio's and stands still while anything runs, so hours pass in a moment and every figure is exact.
 
-mod fake;
-
 use std::time::Duration;
 
-use fake::{ENSEMBLE, Fake, LEASE, Running};
 use operator_controller::lead::Ended;
 use operator_controller::lease::{DURATION, RENEW_DEADLINE, RETRY};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::fake::{ENSEMBLE, Fake, LEASE, Running};
 
 /// The time that calls take in these tests, at most, there and back and as often as a process tries.
 const CALLS: Duration = Duration::from_millis(10);

@@ -1,14 +1,13 @@
 //! A resource that got past the schema and cannot be read, and an object that the API server refuses: the resource says
 //! so, nothing else is touched, and nothing is tried in a hurry.
 
-mod fake;
-
 use std::time::Duration;
 
-use fake::{ENSEMBLE, FAULTS, Fake, Fault, NAME};
 use operator_core::plan::Next;
 use serde_json::{Value, json};
 use tokio::time::sleep;
+
+use crate::fake::{ENSEMBLE, FAULTS, Fake, Fault, NAME};
 
 /// The ways of getting past the schema: a spec of another type, a status of another version.
 fn spoil(ensemble: &mut Value) {

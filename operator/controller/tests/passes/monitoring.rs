@@ -1,9 +1,8 @@
 //! `spec.monitoring` on the fake cluster: one without the Prometheus operator, one that refuses, faults at every call.
 
-mod fake;
-
-use fake::{ENSEMBLE, FAULTS, Fake};
 use serde_json::{Value, json};
+
+use crate::fake::{ENSEMBLE, FAULTS, Fake};
 
 const OBJECTS: [&str; 3] = ["podmonitors/zk", "prometheusrules/zk", "configmaps/zk-dashboards"];
 

@@ -1,19 +1,18 @@
 //! The founding of an ensemble through a whole operator, against a cluster in memory, with something going wrong at
 //! each of its mutating calls in turn.
 
-mod fake;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake::{Disturbance, ENSEMBLE, FAULTS, Fake, at_any_call};
 use operator_controller::lead::Ended;
 use operator_controller::manifests;
 use operator_controller::reconcile::{Error, reconcile};
 use operator_core::plan::Next;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+
+use crate::fake::{Disturbance, ENSEMBLE, FAULTS, Fake, at_any_call};
 
 /// What must hold after any founding.
 fn founded_once(fake: &Fake, case: &str) {

@@ -4,12 +4,7 @@
 //! StatefulSet, and servers that wait for a grant. Any mutating call can be made to end the operator just before or just
 //! after it took effect, or to be answered with an error; a process can be cut off, and calls can take their time.
 
-#![allow(
-    unreachable_pub,
-    dead_code,
-    unused_imports,
-    reason = "each test binary compiles this file and uses a part of it"
-)]
+#![allow(unreachable_pub, reason = "a test has nobody who could use it")]
 
 mod api;
 mod ensemble;

@@ -2,10 +2,9 @@
 //! mutating calls in turn. What must never happen is asserted by the fake: an even number of voters, a voter that is not synced, a pod
 //! of a member that is taken away, a server that comes back and believes that it votes.
 
-mod fake;
-
-use fake::{Disturbance, ENSEMBLE, FAULTS, Fake, at_any_call, contain};
 use serde_json::{Value, json};
+
+use crate::fake::{Disturbance, ENSEMBLE, FAULTS, Fake, at_any_call, contain};
 
 async fn resize(fake: &Fake, replicas: i32) {
     fake.world().edit(ENSEMBLE, |ensemble| ensemble["spec"]["replicas"] = json!(replicas));

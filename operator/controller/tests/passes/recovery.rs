@@ -2,10 +2,9 @@
 //! mutating calls in turn. What must never happen is asserted by the fake: a server begins the new ensemble while one of the former runs,
 //! or without a history; a claim goes that is not recorded, or before the new ensemble serves.
 
-mod fake;
-
-use fake::{Disturbance, ENSEMBLE, FAULTS, Fake, at_any_call, contain};
 use serde_json::{Value, json};
+
+use crate::fake::{Disturbance, ENSEMBLE, FAULTS, Fake, at_any_call, contain};
 
 /// The end of the history that is left.
 const LOGGED: u64 = 4 << 32 | 7;

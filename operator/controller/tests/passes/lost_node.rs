@@ -1,10 +1,9 @@
 //! A node that is off, through the operator's passes, against a cluster in memory. What must never happen is asserted by the fake: a pod
 //! is deleted by force whose node is ready, or that nobody vouched for.
 
-mod fake;
-
-use fake::{ENSEMBLE, FAULTS, Fake};
 use serde_json::{Value, json};
+
+use crate::fake::{ENSEMBLE, FAULTS, Fake};
 
 /// An ensemble of which node 0, and with it the leader, is away since long ago.
 async fn with_a_lost_node(spec: Value) -> Fake {

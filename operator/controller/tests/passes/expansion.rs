@@ -1,12 +1,11 @@
 //! Volumes that grow, through the operator's passes, with something going wrong at each of its mutating calls in turn. What must never
 //! happen is asserted by the fake: a StatefulSet that takes its pods along, or whose templates of claims are changed.
 
-mod fake;
-
 use std::collections::BTreeMap;
 
-use fake::{CLASS, Disturbance, ENSEMBLE, FAULTS, Fake, at_any_call};
 use serde_json::{Value, json};
+
+use crate::fake::{CLASS, Disturbance, ENSEMBLE, FAULTS, Fake, at_any_call};
 
 fn grow(fake: &Fake) {
     fake.world().edit(ENSEMBLE, |ensemble| {

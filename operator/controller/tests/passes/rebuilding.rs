@@ -2,11 +2,10 @@
 //! mutating calls in turn. What must never happen is asserted by the fake: the claim of a voter is deleted while another voter does
 //! not serve, or while it leads, or the others are no majority; a pod comes back with one of its two volumes.
 
-mod fake;
-
-use fake::{Disturbance, ENSEMBLE, FAULTS, Fake, Fault, at_any_call, contain};
 use operator_api::names;
 use serde_json::{Value, json};
+
+use crate::fake::{Disturbance, ENSEMBLE, FAULTS, Fake, Fault, at_any_call, contain};
 
 async fn founded(replicas: i32) -> Fake {
     let fake = Fake::new(&json!({ "replicas": replicas }));
