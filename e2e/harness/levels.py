@@ -67,10 +67,11 @@ def simulation(minutes: float, *, thorough: bool) -> Tally:
         ("simulation of operators", "operator-sim", operated, []),
     )
     tally = Tally()
-    for what, package, some, options in runs:
-        arguments = ["run", "--release", "--locked", "--target", build.TARGET, "--package", package, "--", *options]
-        arguments += ["--seeds", f"{first}..{first + SEEDS}", "--minutes", f"{some:g}"]
-        _count(tally, what, _cargo(arguments, build.static_env()))
+    # Both at once: what they share is compiled once, and neither is shipped.
+    built = _cargo(["build", "--release", "--locked", "--target", build.TARGET, "--package", "ensemble-sim", "--package", "operator-sim"], build.static_env())
+    for what, program, some, options in runs:
+        words = [str(places.TARGET / build.TARGET / "release" / program), *options, "--seeds", f"{first}..{first + SEEDS}", "--minutes", f"{some:g}"]
+        _count(tally, what, built and _run(words, {}))
     return tally
 
 
@@ -240,9 +241,12 @@ def scenarios(names: list[str], artifacts: Path, result: Path) -> Tally:
 
 
 def _cargo(arguments: list[str], env: dict[str, str]) -> bool:
-    print(f"$ cargo {' '.join(arguments)}", flush=True)
-    done = subprocess.run(["cargo", *arguments], cwd=places.REPOSITORY, env={**os.environ, **env}, stdin=subprocess.DEVNULL)
-    return done.returncode == 0
+    return _run(["cargo", *arguments], env)
+
+
+def _run(words: list[str], env: dict[str, str]) -> bool:
+    print(f"$ {' '.join(words)}", flush=True)
+    return subprocess.run(words, cwd=places.REPOSITORY, env={**os.environ, **env}, stdin=subprocess.DEVNULL).returncode == 0
 
 
 def _count(tally: Tally, what: str, good: bool) -> None:
