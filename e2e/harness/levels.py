@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import apache, build, conform, engine, matrix, network, node_image, places, prometheus, runner, rust_image
+from . import apache, build, conform, engine, helm, matrix, network, node_image, places, prometheus, runner, rust_image
 from .cluster import Cluster
 from .chaos import World as ChaosWorld
 from .mixed import World as MixedWorld
@@ -167,19 +167,15 @@ def cluster(names: list[str], artifacts: Path, chosen: engine.Engine, *, from_so
                 tear_down(cluster)
 
 
-def prepare_monitoring(log: Path) -> None:
-    """What the case with a Prometheus needs."""
-    prometheus.prepare(log)
-    conform.monitoring_definitions()
-
-
 def _make_tools(names: list[str], log: Path) -> None:
     """Makes what scenarios run beside the cluster. They are run where only the cluster can be reached, and no registry."""
     selected = runner.select(runner.find("scenarios"), names)
-    for prefix, make in {"charts:": conform.prepare, "monitoring:": prepare_monitoring, "plugin:": build.plugin}.items():
+    needed = {"charts:": (helm.program, conform.prepare), "monitoring:": (prometheus.prepare, conform.prepare_definitions), "plugin:": (build.plugin,)}
+    for prefix, tools in needed.items():
         if any(case.name.startswith(prefix) for case in selected):
             with step(f"building what {prefix} needs"):
-                make(log)
+                for make in tools:
+                    make(log)
 
 
 def start_engine(chosen: engine.Engine, name: str, log: Path) -> Cluster:

@@ -69,7 +69,9 @@ def check(cluster: Cluster, program: Helm) -> str:
     """Lints both charts, has the API server and kubeconform check what they make, strictly, and sees wrong values refused. Returns how much was checked."""
     for chart in (helm.OPERATOR, helm.ENSEMBLE):
         program.run("lint", "--strict", chart)
-    count = sum(dry_run(cluster, program, "operator", *variant) for variant in VARIANTS)
+    operators = [program.template("operator", helm.OPERATOR, "-n", "default", settings=settings) for settings in VARIANTS]
+    for made in operators:
+        cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "--server-side", "--force-conflicts", "-f", "-", stdin=made.encode())
     monitored = program.template("operator", helm.OPERATOR, settings=MONITORED)
     for what in ("kind: PodMonitor", "kind: PrometheusRule", "alert: ZooKeeperQuorumLost", "sessions.json: |"):
         assert what in monitored, f"{what} is not made"
@@ -78,17 +80,10 @@ def check(cluster: Cluster, program: Helm) -> str:
     for chart, setting, word in REFUSED:
         said = program.refuses(chart, setting)
         assert word in said, f"{setting} is refused without naming {word}: {said}"
-    variants = [*((helm.OPERATOR, variant) for variant in (*VARIANTS, MONITORED)), (helm.ENSEMBLE, ())]
     with tempfile.TemporaryDirectory(prefix="zke-conform.") as folder:
-        conforming = conform.check(Path(folder), variants, cluster.log)
+        conforming = conform.check(Path(folder), [*operators, monitored, ensemble], cluster.log)
+    count = sum(made.count("\nkind: ") for made in operators)
     return f"{count + 1} objects taken by the API server, {conforming} by kubeconform"
-
-
-def dry_run(cluster: Cluster, program: Helm, name: str, *settings: str) -> int:
-    """What the operator's chart makes with these values, as the API server would take it."""
-    text = program.template(name, helm.OPERATOR, "-n", "default", settings=settings)
-    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "--server-side", "--force-conflicts", "-f", "-", stdin=text.encode())
-    return text.count("\nkind: ")
 
 
 def namespaces(cluster: Cluster) -> None:
