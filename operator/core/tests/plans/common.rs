@@ -3,8 +3,6 @@
 //! A situation is a YAML file; what it does not say is as it would be in a healthy ensemble `zk` of three that was
 //! founded as `E`, with server `n` on volume `v<n>`.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary compiles this file and uses a part of it")]
-
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -17,53 +15,53 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The moment of every pass.
-pub const NOW: &str = "2030-01-01T12:00:00Z";
+pub(crate) const NOW: &str = "2030-01-01T12:00:00Z";
 /// The identity of the ensemble.
-pub const ENSEMBLE: &str = "E";
+pub(crate) const ENSEMBLE: &str = "E";
 
 /// A situation, as its file says it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Situation {
+pub(crate) struct Situation {
     /// Why it is here. For the reader.
-    pub about: String,
+    pub(crate) about: String,
     #[serde(default = "empty")]
-    pub metadata: Value,
+    pub(crate) metadata: Value,
     #[serde(default = "empty")]
-    pub spec: Value,
+    pub(crate) spec: Value,
     /// The status as read.
     #[serde(default)]
-    pub status: Option<Value>,
+    pub(crate) status: Option<Value>,
     /// `none`, or `applied`: what the operator made of this spec and status.
     #[serde(default = "applied")]
-    pub objects: String,
+    pub(crate) objects: String,
     /// A merge patch over the spec that the live objects were made from.
     #[serde(default = "empty")]
-    pub made_with: Value,
+    pub(crate) made_with: Value,
     /// Merge patches over the live objects, by `Kind/name`; null removes one.
     #[serde(default)]
-    pub drift: BTreeMap<String, Value>,
+    pub(crate) drift: BTreeMap<String, Value>,
     /// `present`, `absent`, or why it cannot be used.
     #[serde(default = "present")]
-    pub token: String,
+    pub(crate) token: String,
     /// Pods by ordinal: words `ready`, `deleting`, `unstarted`, `volume-elsewhere`, `revision=r`, `rolled=t`, `exit=n`, `made=hh:mm:ss`, `turned=hh:mm:ss` (when it
     /// became ready, or ceased to be), `due=hh:mm:ss` (its end), and after `trouble:` a text.
     #[serde(default)]
-    pub pods: BTreeMap<i32, String>,
+    pub(crate) pods: BTreeMap<i32, String>,
     /// Nodes by name, in words `ready`, `off` (tainted out of service), or `gone`; only those that a pass would read.
     #[serde(default)]
-    pub nodes: BTreeMap<String, String>,
+    pub(crate) nodes: BTreeMap<String, String>,
     /// Volume claims by name, with the ensemble they were made for, words `deleting`, `unbound`, `owner=uid`, `class=c`, `size=s`,
     /// `actual=s`, `resizing`, `pending=hh:mm:ss` (its file system, since then), `failed`, and after `retired=` their stamp.
     #[serde(default)]
-    pub claims: BTreeMap<String, String>,
+    pub(crate) claims: BTreeMap<String, String>,
     /// Storage classes by name, and whether they allow expansion.
     #[serde(default)]
-    pub classes: BTreeMap<String, bool>,
+    pub(crate) classes: BTreeMap<String, bool>,
     /// Answers by ordinal: a state and words `version=v`, `format=n` (of its files), `volume=v`, `leader=n`, `myid=n`, `ensemble=e`, `config=c`,
     /// `members=version/voters/observers`, `pending=version`, `epoch=n`, `logged=zxid` (the end of its log), `aside=files`; or `error: text`.
     #[serde(default)]
-    pub members: BTreeMap<i32, String>,
+    pub(crate) members: BTreeMap<i32, String>,
 }
 
 fn empty() -> Value {
@@ -78,7 +76,7 @@ fn present() -> String {
 
 impl Situation {
     /// What a pass would observe.
-    pub fn observed(&self) -> Observed {
+    pub(crate) fn observed(&self) -> Observed {
         let mut metadata =
             json!({ "name": "zk", "namespace": "prod", "uid": "u", "generation": 1, "resourceVersion": "7" });
         merge(&mut metadata, &self.metadata);
@@ -120,7 +118,7 @@ impl Situation {
 }
 
 /// An observation of a resource and nothing else.
-pub fn observe(ensemble: ZooKeeperEnsemble) -> Observed {
+pub(crate) fn observe(ensemble: ZooKeeperEnsemble) -> Observed {
     Observed {
         now: Time(NOW.parse().expect("a timestamp")),
         ensemble,
@@ -138,7 +136,7 @@ pub fn observe(ensemble: ZooKeeperEnsemble) -> Observed {
 }
 
 /// The objects that the operator would have made; the StatefulSet is at revision `r`.
-pub fn live_objects(observed: &Observed) -> Vec<Value> {
+pub(crate) fn live_objects(observed: &Observed) -> Vec<Value> {
     let (Ok(ensemble), Ok(Some(founded))) = (validate(observed), Founded::of(observed.ensemble.status.as_ref())) else {
         return Vec::new();
     };
@@ -194,7 +192,7 @@ fn claim(name: &str, words: &str) -> Claim {
 }
 
 /// `version/voters/observers`, as a server reports it.
-pub fn members(text: &str) -> MemberConfig {
+pub(crate) fn members(text: &str) -> MemberConfig {
     let mut parts = text.split('/');
     let version = parts.next().unwrap_or_default().to_owned();
     let mut lines = |role: &str| -> Vec<String> {
@@ -301,7 +299,7 @@ fn member(ordinal: i32, words: &str, config_hash: &str) -> Result<MemberStatus, 
 }
 
 /// JSON merge patch (RFC 7396).
-pub fn merge(value: &mut Value, patch: &Value) {
+pub(crate) fn merge(value: &mut Value, patch: &Value) {
     let Some(patch) = patch.as_object() else {
         *value = patch.clone();
         return;

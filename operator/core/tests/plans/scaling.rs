@@ -1,8 +1,6 @@
 //! What no observation of a founded ensemble may lead to when its size is to change: servers that lag, lie about nothing but are late,
 //! and configurations that somebody else made.
 
-mod common;
-
 use std::collections::BTreeSet;
 
 use operator_core::{
@@ -12,6 +10,8 @@ use operator_core::{
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::json;
+
+use crate::common;
 
 /// Ordinals that there may be.
 const ORDINALS: i32 = 8;

@@ -2,13 +2,13 @@
 //! synced quorum. The observations are of ensembles that exist, in every mixture of well, ill and silent, with requests, records and
 //! claims that may or may not belong together.
 
-mod common;
-
 use operator_core::{Fact, MemberStatus, Observed, Role, Step, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use serde_json::{Value, json};
+
+use crate::common;
 
 /// What becomes of a pod and its server, in the words of a situation.
 const PODS: [&str; 5] = [

@@ -1,14 +1,14 @@
 //! What no observation may lead a recovery to: an ensemble that is given up without its id, while a majority answers, or for a member that
 //! is empty, silent or behind; a claim that goes without a record that was read, or before the new ensemble serves.
 
-mod common;
-
 use operator_api::{RecoveryCandidate, RecoveryPhase, ZooKeeperEnsembleStatus};
 use operator_core::{Fact, MemberStatus, Observed, Role, Step, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use serde_json::{Value, json};
+
+use crate::common;
 
 /// What a server says, in the words of a situation; `I` is the ensemble.
 const MEMBERS: [&str; 6] = [

@@ -1,13 +1,12 @@
 //! `spec.monitoring`: what is offered to Prometheus and Grafana, when, and what is said of it.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::Situation;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use operator_core::{Kind, Object, Observed, Step, build, plan, validate};
 use serde_json::{Value, json};
+
+use crate::common::Situation;
 
 /// A healthy ensemble with this `spec.monitoring`.
 fn healthy(monitoring: &Value) -> Observed {

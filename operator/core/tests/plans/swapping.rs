@@ -2,14 +2,14 @@
 //! who is not in sync and up to date. And a run of whole restarts in which the operator dies after any step, and two operators act on what
 //! they read long ago.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use operator_core::{MemberStatus, Observed, Reconfiguration, Role, Step, plan};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::json;
+
+use crate::common;
 
 /// What becomes of a pod and its server, in the words of a situation.
 const PODS: [&str; 4] = ["ready", "running turned=11:30:00", "ready turned=11:59:55", "ready deleting"];

@@ -1,8 +1,6 @@
 //! What is applied, word for word. The pod template is every user's: a change here restarts pods when they next roll.
 //!
-//! `UPDATE=1 cargo test -p operator-core --test golden` writes the files anew.
-
-mod common;
+//! `UPDATE=1 cargo test -p operator-core --test plans golden` writes the files anew.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +13,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-const FULL: &str = include_str!("golden/full.spec.yaml");
+use crate::common;
+
+const FULL: &str = include_str!("../golden/full.spec.yaml");
 
 /// The objects of an ensemble `zk` of this spec, just founded.
 fn objects(spec: Value) -> Vec<Object> {

@@ -4,8 +4,6 @@
 //! volumes that come and go. [`founding_in_a_hostile_world`] plays a founding to its end while volumes are lost, answers
 //! are late, the operator dies and a second one acts on what it read long ago.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use operator_api::{Bootstrap, BootstrapPhase, ZooKeeperEnsemble, ZooKeeperEnsembleStatus};
@@ -16,6 +14,8 @@ use operator_core::{
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
+
+use crate::common;
 
 /// The resource `zk` of this size and status.
 fn ensemble(replicas: i32, status: Option<ZooKeeperEnsembleStatus>) -> ZooKeeperEnsemble {

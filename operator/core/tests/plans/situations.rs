@@ -1,16 +1,15 @@
 //! One folder a situation: `observed.yaml` is what a pass sees, `plan.txt` what it decides and reports.
 //!
-//! `UPDATE=1 cargo test -p operator-core --test situations` writes the plans anew; read the difference before you keep it.
-
-mod common;
+//! `UPDATE=1 cargo test -p operator-core --test plans situations` writes the plans anew; read the difference before you keep it.
 
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use common::Situation;
 use operator_api::ZooKeeperEnsembleStatus;
 use operator_core::{Plan, Step, plan};
+
+use crate::common::Situation;
 
 #[test]
 fn situations() {

@@ -1,13 +1,13 @@
 //! What no observation may lead a rolling restart to: two voters down by our doing, or one whose absence leaves no synced quorum.
 //! The observations are of ensembles that exist, in every mixture of well, ill and silent.
 
-mod common;
-
 use operator_api::UpdateMode;
 use operator_core::{MemberStatus, Observed, Role, Step, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
+
+use crate::common;
 
 /// What becomes of a pod and its server, in the words of a situation.
 const PODS: [&str; 6] = [

@@ -1,15 +1,14 @@
 //! What no observation of volumes may lead to: a claim that is deleted, or asked for less, or for more where its class does not allow it;
 //! a StatefulSet that is deleted before every volume has its size.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::Situation;
 use operator_core::{Claim, Observed, Resize, Step, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
+
+use crate::common::{self, Situation};
 
 /// A claim in the words of a situation.
 fn claim() -> impl Strategy<Value = String> {
