@@ -110,6 +110,11 @@ fn snappy_block(plain: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&block);
 }
 
+/// Whether the name of a file says that it is compressed.
+pub(crate) fn is_compressed(file: &str) -> bool {
+    [Compression::Gzip, Compression::Snappy].iter().any(|compression| file.ends_with(compression.extension()))
+}
+
 /// The bytes of a snapshot file as if it had been written plain. The name's last part tells how it was written.
 pub(crate) fn decompress(file: &str, bytes: Vec<u8>) -> Result<Vec<u8>, StorageError> {
     match file.rsplit('.').next() {

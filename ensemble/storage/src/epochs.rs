@@ -6,6 +6,9 @@
 //! The log is made durable before `currentEpoch`, so a crash between the two leaves a log whose last epoch is ahead.
 //! ZooKeeper then refuses to start (ZOOKEEPER-1653, -2354). Differs from ZooKeeper: `currentEpoch` is raised to it. That
 //! is true: a record of epoch x exists only behind the whole initial history of leader x, and the log has no gap.
+//!
+//! While a store may not vote, `currentEpoch` is no number ([`NONE`]) where it would be missing. A Java server, which knows nothing of our marker and would vote
+//! with an empty or half-filled store, refuses to start on such a file.
 
 use crate::disk::{Dir, Disk, path};
 use crate::error::StorageError;
@@ -14,6 +17,22 @@ use ensemble_proto::{Epoch, Zxid};
 
 pub(crate) const ACCEPTED: &str = "acceptedEpoch";
 pub(crate) const CURRENT: &str = "currentEpoch";
+
+/// The content of `currentEpoch` where no epoch was entered and none may be assumed.
+const NONE: &str = "none: this store does not vote until a leader has filled it";
+
+/// Makes it durable that no epoch was entered, where nothing says so.
+pub(crate) fn write_none(disk: &mut impl Disk) -> Result<(), StorageError> {
+    match small_file::read(disk, Dir::Data, CURRENT)? {
+        Some(_) => Ok(()),
+        None => small_file::replace(disk, Dir::Data, CURRENT, NONE.as_bytes()),
+    }
+}
+
+/// Whether a file says that no epoch was entered.
+pub(crate) fn is_none(disk: &mut impl Disk) -> Result<bool, StorageError> {
+    Ok(small_file::read(disk, Dir::Data, CURRENT)?.is_some_and(|bytes| bytes == NONE.as_bytes()))
+}
 
 /// Makes an epoch durable.
 pub(crate) fn write(disk: &mut impl Disk, name: &str, epoch: Epoch) -> Result<(), StorageError> {
@@ -74,6 +93,9 @@ pub(crate) fn has_entered_one(disk: &mut impl Disk) -> Result<bool, StorageError
 
 fn read(disk: &mut impl Disk, name: &str) -> Result<Option<Epoch>, StorageError> {
     let Some(bytes) = small_file::read(disk, Dir::Data, name)? else { return Ok(None) };
+    if name == CURRENT && bytes == NONE.as_bytes() {
+        return Ok(None);
+    }
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().next().unwrap_or_default().trim();
     match line.parse() {

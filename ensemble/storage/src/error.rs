@@ -52,6 +52,18 @@ pub enum StorageError {
         /// What does not fit, and what would.
         problem: String,
     },
+    /// A whole record that is longer than this server is allowed to read. The store is sound: other limits were in force when it was written.
+    #[error(
+        "{file}: a record has {len} bytes, and {max} are allowed: give jute.maxbuffer and jute.maxbuffer.extrasize the values they had when it was written"
+    )]
+    TooLong {
+        /// The log.
+        file: String,
+        /// Its length.
+        len: u64,
+        /// The limit.
+        max: u64,
+    },
     /// A truncation to a zxid that neither a log record nor a snapshot has (ZOOKEEPER-3701: never ignored).
     #[error("cannot truncate to {to}: no log record and no snapshot has this zxid")]
     NoRecord {
@@ -72,7 +84,7 @@ impl StorageError {
         match self {
             StorageError::Corrupt { .. } | StorageError::Lost { .. } => true,
             StorageError::Io { action, source, .. } => *action == "read" && source.raw_os_error() == Some(EIO),
-            StorageError::Layout { .. } | StorageError::NoRecord { .. } => false,
+            StorageError::Layout { .. } | StorageError::TooLong { .. } | StorageError::NoRecord { .. } => false,
         }
     }
 

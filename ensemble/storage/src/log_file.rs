@@ -239,11 +239,22 @@ impl<'a> Scanner<'a> {
             let is_torn = !self.newest || self.lost_sector(start, start + 12);
             return self.torn_or(start, is_torn, "no length", || self.data_behind(start));
         }
+        let end = start + FRAMING_LEN + len as u32 as u64;
         if len < 0 || len as u64 > self.payload_len_max {
-            let expected = format!("a length of at most {}", self.payload_len_max);
-            return Err(self.corrupt(start + 8, expected, format!("length {len}")));
+            let is_sound = len > 0
+                && end <= self.bytes.len() as u64
+                && self.bytes[end as usize - 1] == END_OF_RECORD
+                && adler32(&self.bytes[start as usize + 12..end as usize - 1]) == checksum;
+            return Err(match is_sound {
+                true => {
+                    StorageError::TooLong { file: self.file.to_owned(), len: len as u64, max: self.payload_len_max }
+                }
+                false => {
+                    let expected = format!("a length of at most {}", self.payload_len_max);
+                    self.corrupt(start + 8, expected, format!("length {len}"))
+                }
+            });
         }
-        let end = start + FRAMING_LEN + len as u64;
         if end > self.bytes.len() as u64 {
             let cut = || self.corrupt(start, "a whole record", "the end of the file");
             return self.torn_or(start, true, "the file ends within a record", cut);

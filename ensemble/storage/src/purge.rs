@@ -33,8 +33,8 @@ pub fn superseded(disk: &mut impl Disk, retain: usize) -> Result<Vec<(Dir, Strin
     let snapshots = files::snapshots(disk)?;
     let mut kept = Vec::new();
     for candidate in &snapshots {
-        match snapshot::read(disk, &candidate.name) {
-            Ok(_) => kept.push(candidate.zxid),
+        match snapshot::check(disk, &candidate.name) {
+            Ok(()) => kept.push(candidate.zxid),
             Err(StorageError::Corrupt { .. }) => continue,
             Err(error) => return Err(error),
         }

@@ -194,7 +194,8 @@ impl Disk for RealDisk {
 
     fn read_durable(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
         let mut file = File::open(self.path(dir, name))?;
-        file.sync_all()?;
+        // Of what could not be written the next start sees what is on the disk: that is no damage yet.
+        file.sync_all().map_err(|error| io::Error::new(error.kind(), format!("sync: {error}")))?;
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
         let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize);
         file.read_to_end(&mut bytes)?;

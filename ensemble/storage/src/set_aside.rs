@@ -17,9 +17,10 @@
 //!
 //! 1. `untrusted` is written: `setting aside N`, and the reason;
 //! 2. every log, snapshot, `installing.*`, `currentEpoch` and `inventory` becomes `aside-N.<name>`, and the directories are synced;
-//! 3. `untrusted` is written again, with the reason alone.
+//! 3. `currentEpoch` is written, saying that there is none, so that no Java server starts here;
+//! 4. `untrusted` is written again, with the reason alone.
 //!
-//! A crash between 1 and 3 is finished by [`resume`] at the next start.
+//! A crash between 1 and 4 is finished by [`resume`] at the next start.
 //!
 //! Differs from ZooKeeper, which refuses to start and leaves the choice of what to delete to a person.
 
@@ -54,13 +55,18 @@ pub(crate) fn resume(disk: &mut impl Disk) -> Result<(), StorageError> {
     }
     for (dir, prefixes) in [(Dir::Log, &["log"][..]), (Dir::Data, &["snapshot", "installing"])] {
         for entry in disk.list(dir).map_err(StorageError::io("list", dir, ""))? {
-            let is_of_store = prefixes.iter().any(|prefix| names::zxid(prefix, &entry.name).is_some());
-            if is_of_store || dir == Dir::Data && [epochs::CURRENT, INVENTORY].contains(&entry.name.as_str()) {
+            let is_of_store = match entry.name.as_str() {
+                INVENTORY => dir == Dir::Data,
+                epochs::CURRENT => dir == Dir::Data && !epochs::is_none(disk)?,
+                name => prefixes.iter().any(|prefix| names::zxid(prefix, name).is_some()),
+            };
+            if is_of_store {
                 rename(disk, dir, &entry.name, number)?;
             }
         }
         disk.sync_dir(dir).map_err(StorageError::io("sync", dir, ""))?;
     }
+    epochs::write_none(disk)?;
     let kept = format!("files {PREFIX}{number}.*: {reason}");
     small_file::replace(disk, Dir::Data, UNTRUSTED, kept.as_bytes())
 }

@@ -36,6 +36,10 @@ const DIGEST_VERSION: i32 = 2;
 const SYNC_EVERY: u64 = 1 << 20;
 /// Digests of version 1 are hexadecimal strings of at most 16 digits.
 const DIGEST_STRING_LEN_MAX: usize = 16;
+/// The body's last bytes and all that may be behind them are not longer.
+const TAIL_LEN_MAX: usize = 4096;
+/// So much of a file is read at once where it is only checked.
+const PIECE_LEN: u64 = 1 << 20;
 
 /// A snapshot whose seals hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,26 +70,67 @@ pub(crate) fn read(disk: &mut impl Disk, name: &str) -> Result<Snapshot, Storage
     parse(&file, compress::decompress(&file, bytes)?)
 }
 
+/// Checks the seals of the snapshot in the file `name`, of which a piece at a time is in memory; a compressed one is read whole.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn check(disk: &mut impl Disk, name: &str) -> Result<(), StorageError> {
+    let file = path(Dir::Data, name);
+    if compress::is_compressed(&file) {
+        return read(disk, name).map(|_| ());
+    }
+    let (mut len, mut adler, mut tail) = (0, Adler32::new(), Vec::new());
+    loop {
+        let piece = disk.read_at(Dir::Data, name, len, PIECE_LEN).map_err(StorageError::io("read", Dir::Data, name))?;
+        if len == 0 {
+            check_magic(&file, &piece)?;
+        }
+        if piece.is_empty() {
+            break;
+        }
+        len += piece.len() as u64;
+        tail.extend_from_slice(&piece);
+        let summed = tail.len().saturating_sub(TAIL_LEN_MAX);
+        adler.write(&tail[..summed]);
+        tail.drain(..summed);
+    }
+    let end = end(RunningSum { bytes: &tail, summed: 0, adler });
+    end.map(|_| ()).ok_or_else(|| unsealed(&file, len))
+}
+
 /// Checks a whole file's seals and takes it apart.
 ///
 /// # Errors
 /// [`StorageError::Corrupt`].
 pub fn parse(file: &str, bytes: Vec<u8>) -> Result<Snapshot, StorageError> {
-    if !bytes.starts_with(MAGIC) {
-        let found = format!("{:02x?}", &bytes[..bytes.len().min(4)]);
-        return Err(StorageError::corrupt(file, 0, "the magic \"ZKSN\"", found));
-    }
+    check_magic(file, &bytes)?;
     let bytes = Bytes::from(bytes);
-    let mut sum = RunningSum::new(&bytes);
-    for body_end in body_ends(&bytes) {
-        if sum.is_sealed_at(body_end)
-            && let Some((digest, last_processed)) = sections(&mut sum.clone(), body_end + SEAL_LEN)
-        {
-            let body = bytes.slice(HEADER_LEN..body_end);
-            return Ok(Snapshot { body, digest, last_processed });
+    match end(RunningSum { bytes: &bytes, summed: 0, adler: Adler32::new() }) {
+        Some((body_end, (digest, last_processed))) if body_end >= HEADER_LEN + TERMINATOR.len() => {
+            Ok(Snapshot { body: bytes.slice(HEADER_LEN..body_end), digest, last_processed })
         }
+        _ => Err(unsealed(file, bytes.len() as u64)),
     }
-    Err(StorageError::corrupt(file, bytes.len() as u64, "sections whose seals hold", "CRC corruption"))
+}
+
+fn check_magic(file: &str, bytes: &[u8]) -> Result<(), StorageError> {
+    if bytes.starts_with(MAGIC) {
+        return Ok(());
+    }
+    let found = format!("{:02x?}", &bytes[..bytes.len().min(4)]);
+    Err(StorageError::corrupt(file, 0, "the magic \"ZKSN\"", found))
+}
+
+fn unsealed(file: &str, len: u64) -> StorageError {
+    StorageError::corrupt(file, len, "sections whose seals hold", "CRC corruption")
+}
+
+/// Where the body ends, and what is behind it; `None` when no way to take the file's end apart agrees with its seals.
+fn end(mut sum: RunningSum<'_>) -> Option<(usize, Sections)> {
+    body_ends(sum.bytes).into_iter().find_map(|body_end| {
+        let is_sealed = sum.is_sealed_at(body_end);
+        is_sealed.then(|| sections(&mut sum.clone(), body_end + SEAL_LEN)).flatten().map(|found| (body_end, found))
+    })
 }
 
 /// Where the body may end, ascending: by the lengths that the sections behind it can have.
@@ -96,7 +141,7 @@ fn body_ends(bytes: &[u8]) -> Vec<usize> {
     tails.sort_unstable();
     tails.dedup();
     let ends = tails.into_iter().rev().filter_map(|tail| bytes.len().checked_sub(tail + SEAL_LEN));
-    ends.filter(|end| *end >= HEADER_LEN + TERMINATOR.len() && bytes[..*end].ends_with(TERMINATOR)).collect()
+    ends.filter(|end| bytes[..*end].ends_with(TERMINATOR)).collect()
 }
 
 type Sections = (Option<(Zxid, u64)>, Option<Zxid>);
@@ -136,7 +181,7 @@ fn last_processed(sum: &mut RunningSum<'_>, start: usize) -> Option<Zxid> {
     sum.is_sealed_at(start + 8).then_some(Zxid(zxid))
 }
 
-/// The checksum of a growing prefix of a file.
+/// The checksum of a growing prefix of a file, of which the end is here.
 #[derive(Clone)]
 struct RunningSum<'a> {
     bytes: &'a [u8],
@@ -144,11 +189,7 @@ struct RunningSum<'a> {
     adler: Adler32,
 }
 
-impl<'a> RunningSum<'a> {
-    fn new(bytes: &'a [u8]) -> RunningSum<'a> {
-        RunningSum { bytes, summed: 0, adler: Adler32::new() }
-    }
-
+impl RunningSum<'_> {
     /// Whether a seal of everything before `end` is at `end`. Calls must ascend.
     fn is_sealed_at(&mut self, end: usize) -> bool {
         if end + SEAL_LEN > self.bytes.len() || end < self.summed {
@@ -156,7 +197,8 @@ impl<'a> RunningSum<'a> {
         }
         self.adler.write(&self.bytes[self.summed..end]);
         self.summed = end;
-        Reader::new(&self.bytes[end..]).long("seal") == Ok(i64::from(self.adler.finish()))
+        let (sum, terminator) = self.bytes[end..end + SEAL_LEN].split_at(8);
+        sum == i64::from(self.adler.finish()).to_be_bytes() && terminator == TERMINATOR
     }
 }
 

@@ -271,7 +271,10 @@ impl<D: Disk> Storage<D> {
     fn mark_untrusted(&mut self) -> Result<(), StorageError> {
         match small_file::read(&mut self.disk, Dir::Data, recover::UNTRUSTED)? {
             Some(_) => Ok(()),
-            None => small_file::replace(&mut self.disk, Dir::Data, recover::UNTRUSTED, b""),
+            None => {
+                small_file::replace(&mut self.disk, Dir::Data, recover::UNTRUSTED, b"")?;
+                epochs::write_none(&mut self.disk)
+            }
         }
     }
 }

@@ -265,6 +265,27 @@ fn a_torn_record_may_be_longer_than_a_group() {
     check_with("a sector lost", &disk, long, Records(1));
 }
 
+/// A whole record above the limit is no damage: with a limit that was forgotten at a restart, every server of an ensemble would set its store aside.
+#[test]
+fn a_record_that_is_longer_than_allowed_is_refused_and_the_store_left_alone() {
+    let disk = store();
+    let (mut storage, _) = open(&disk).unwrap();
+    storage.perform(&append(zxid(1, 7), 1000)).unwrap();
+    storage.sync().unwrap();
+    drop(storage);
+    let short = Options { payload_len_max: 500, repair: true, ..options() };
+    let before = disk.durable_image().list(Dir::Log).unwrap();
+    let error = Storage::open(disk.durable_image(), short.clone()).err().unwrap();
+    assert!(!error.is_damage() && error.to_string().contains("and 500 are allowed"), "{error}");
+    assert_eq!(disk.durable_image().list(Dir::Log).unwrap(), before);
+    let (_, recovered) = open(&disk.durable_image()).unwrap();
+    assert_eq!(recovered.last_zxid(), zxid(1, 7));
+    // A length that is none is damage, whatever the limit.
+    disk.damage(Dir::Log, "log.100000007", |bytes| bytes[16 + 8] = 0x7f).unwrap();
+    let (_, recovered) = Storage::open(disk.durable_image(), short).unwrap();
+    assert!(recovered.set_aside.is_some_and(|reason| reason.contains("a length of at most 500")));
+}
+
 /// STO-11: records with a good checksum in a wrong place.
 #[test]
 fn a_valid_record_in_a_wrong_place_is_damage() {
@@ -476,6 +497,38 @@ fn purge_keeps_the_last_snapshots_that_are_sound() {
     disk.damage(Dir::Data, "snapshot.100000009", |bytes| bytes.clear()).unwrap();
     check("only the oldest kept is sound", &disk, Records(20));
     assert!(purge(&mut disk.clone(), 3).unwrap().is_empty());
+}
+
+/// It reads a piece at a time, and keeps the end of a file apart.
+#[test]
+fn purge_tells_sound_snapshots_of_every_length() {
+    let lengths = [0, 1, 100].into_iter().chain(4000..4120).chain([-30, -1, 0, 1, 3000].map(|more| (1 << 20) + more));
+    for len in lengths {
+        for digest in [None, Some(9)] {
+            let disk = SimDisk::new();
+            for counter in 1..=4 {
+                let mut writer = SnapshotWriter::begin(disk.clone(), zxid(1, counter), Compression::Plain).unwrap();
+                writer.slice(&vec![7; len as usize]).unwrap();
+                writer.slice(b"\0\0\0\x01/").unwrap();
+                writer.finish(digest, zxid(1, counter)).unwrap();
+            }
+            let sound = disk.durable_image();
+            assert_eq!(purge(&mut sound.clone(), 3).unwrap(), ["snapshot.100000001"], "{len} bytes");
+            for back in [1, 30, len as usize + 40] {
+                let damaged = disk.durable_image();
+                damaged
+                    .damage(Dir::Data, "snapshot.100000004", |bytes| {
+                        let at = bytes.len().saturating_sub(back).max(16);
+                        bytes[at] ^= 1;
+                    })
+                    .unwrap();
+                assert!(
+                    purge(&mut damaged.clone(), 3).unwrap().is_empty(),
+                    "{len} bytes, one damaged {back} before the end"
+                );
+            }
+        }
+    }
 }
 
 #[test]

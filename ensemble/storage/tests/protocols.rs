@@ -399,6 +399,7 @@ fn check(protocol: &Protocol) -> (u64, usize) {
     unreachable!("a protocol has an end");
 }
 
+/// Zab, step f.2.1.
 #[test]
 fn a_power_cut_at_every_call_of_every_protocol_leaves_a_legal_store() {
     let mut calls = 0;
