@@ -8,8 +8,9 @@ use bytes::Bytes;
 use ensemble_proto::Zxid;
 use std::collections::VecDeque;
 
-/// Most payload bytes kept, whatever their number: the oldest go first.
-const COMMITTED_LOG_BYTES_MAX: usize = 64 << 20;
+/// Most payload bytes kept, whatever their number: the oldest go first. A learner is sent all of them at once, and small ones are nearly twice as long on the wire:
+/// this has to stay below what may wait for a connection.
+const COMMITTED_LOG_BYTES_MAX: usize = 32 << 20;
 
 #[derive(Debug)]
 pub(crate) struct CommittedLog {

@@ -37,7 +37,7 @@ use std::time::Duration;
 const CONNECT_TRIES_MAX: u32 = 5;
 /// Pause between tries (`zookeeper.leaderConnectDelayDuringRetryMs`).
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
-/// Proposals without their COMMIT that a leader may have open; more ends the connection.
+/// Proposals without their COMMIT, or before UPTODATE, that a leader may have open; more ends the connection.
 const OPEN_PROPOSALS_MAX: usize = 1 << 20;
 /// Sessions reported in one answer to a PING; the rest waits for the next.
 pub const TOUCHED_MAX: usize = 40_000;
@@ -58,6 +58,9 @@ pub(crate) struct Following {
     pub(crate) claim_nothing: bool,
     /// Proposals without COMMIT, ascending.
     pub(crate) open: VecDeque<Zxid>,
+    /// Proposals that came between NEWLEADER and UPTODATE, committed since or not, ascending. A Java leader ends a connection on which the ACK of one of
+    /// them does not come (`LearnerHandler.SyncLimitCheck`).
+    pub(crate) early: Vec<Zxid>,
     /// Everything up to here is committed, once the leader is established.
     pub(crate) committed: Zxid,
     /// Proposals up to here are in the snapshot that was received.
@@ -110,6 +113,7 @@ impl Following {
             epoch: Epoch(0),
             claim_nothing: false,
             open: VecDeque::new(),
+            early: Vec::new(),
             committed: core.delivered,
             covered: Zxid::ZERO,
             offered: None,
@@ -312,10 +316,13 @@ impl Following {
                 core.acknowledge(conn, zxid);
             }
         }
-        if self.open.len() >= OPEN_PROPOSALS_MAX {
+        if self.open.len().max(self.early.len()) >= OPEN_PROPOSALS_MAX {
             return Verdict::Look("too many open proposals");
         }
         self.open.push_back(zxid);
+        if matches!(self.stage, Stage::PersistHistory { .. } | Stage::AwaitUpToDate) {
+            self.early.push(zxid);
+        }
         Verdict::Stay
     }
 

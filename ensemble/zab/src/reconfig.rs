@@ -124,9 +124,15 @@ fn pending_in(config: &[u8]) -> Option<Membership> {
 }
 
 impl Core {
+    /// Whether what the log says of configurations is this server's business. A standalone server may stand on a copy of an ensemble's files, and has no place
+    /// for any.
+    fn follows_configurations(&self) -> bool {
+        self.config.reconfig && !self.config.standalone
+    }
+
     /// At the start: what the log, the last seen configuration and the state say about the active one.
     pub(crate) fn recover_configurations(&mut self, last_seen: Option<Membership>, held: Option<Membership>) {
-        if !self.config.reconfig {
+        if !self.follows_configurations() {
             return;
         }
         self.last_seen = last_seen.filter(|seen| seen.version > self.config_version());
@@ -140,7 +146,7 @@ impl Core {
 
     /// A record is about to be appended.
     pub(crate) fn note_logged(&mut self, payload: &Bytes) {
-        if !self.config.reconfig {
+        if !self.follows_configurations() {
             return;
         }
         // Who takes records from others has refused one that cannot be read.

@@ -217,9 +217,12 @@ impl Following {
             if self.is_observer() { &mut measures.observer_sync_time } else { &mut measures.follower_sync_time };
         measure(sync_time, core.now, self.planned_at.take().into_iter());
         core.acknowledge(conn, Zxid::new(self.epoch, 0));
+        let early = std::mem::take(&mut self.early);
         if !self.is_observer() {
-            for &zxid in self.open.iter().filter(|zxid| **zxid > self.covered) {
-                core.acknowledge(conn, zxid);
+            let is_before = |zxid: &&Zxid| early.first().is_none_or(|first| *zxid < first);
+            let open = self.open.iter().filter(|zxid| **zxid > self.covered).filter(is_before);
+            for zxid in open.chain(&early) {
+                core.acknowledge(conn, *zxid);
             }
         }
         if core.mutants().zkb_07() {

@@ -9,6 +9,8 @@ use ensemble_zab::Config;
 /// Runs a seed.
 type Run = fn(u64, &dyn Fn(&mut Config), bool) -> Result<usize, String>;
 
+/// Zab, integrity.
+/// Zab, total order; agreement.
 #[test]
 fn every_seed_keeps_every_promise() {
     check(chaos::run, "every_seed_keeps_every_promise");

@@ -24,6 +24,7 @@ fn started(voters: i64, observers: i64) -> World {
     world
 }
 
+/// Zab, total order; agreement.
 #[test]
 fn ensembles_of_every_size_elect_a_leader_and_agree() {
     for voters in 1..=5 {
@@ -34,6 +35,7 @@ fn ensembles_of_every_size_elect_a_leader_and_agree() {
     }
 }
 
+/// Zab, steps l.3.3 and l.3.4.
 #[test]
 fn servers_that_start_one_after_another_join_the_leader_in_office() {
     let mut world = World::new(3, 0, 1);
@@ -69,6 +71,7 @@ fn a_follower_that_was_away_gets_a_diff_from_memory_or_from_the_log_or_else_a_sn
     }
 }
 
+/// Zab, global primary order.
 #[test]
 fn what_only_a_dead_leader_had_is_truncated_when_it_returns() {
     let mut world = started(3, 0);
@@ -141,6 +144,7 @@ fn observers_learn_and_forward_but_do_not_count() {
 }
 
 /// Two of three groups, in each two of three, are enough; a group alone is not, and six of nine may be too few.
+/// Zab, steps l.3.2 and f.3.2.
 #[test]
 fn groups_decide_together() {
     let mut world = World::with_config(fast_config(hierarchy(&[&[1, 1, 1], &[1, 1, 1], &[1, 1, 1]])), 3);
@@ -316,6 +320,7 @@ fn a_leader_whose_disk_hangs_gives_way() {
     world.expect_no_violation();
 }
 
+/// Zab, steps l.3.1 and f.3.1.
 #[test]
 fn a_follower_whose_disk_hangs_delays_nobody_and_is_dropped() {
     let mut world = started(3, 0);

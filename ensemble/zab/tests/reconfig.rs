@@ -207,6 +207,7 @@ fn a_quorum_of_the_old_configuration_does_not_commit() {
     expect_active(&mut world, version);
 }
 
+/// Zab, steps l.3.2 and f.3.2.
 #[test]
 fn a_quorum_of_the_new_configuration_does_not_commit() {
     let (mut world, version) = pending_at(roles(&[3, 4, 5], &[]), &[3, 4, 5]);

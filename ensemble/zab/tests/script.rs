@@ -47,6 +47,8 @@ fn discovered(history: History) -> Script {
     script
 }
 
+/// Zab, local primary order.
+/// Zab, step f.2.1.
 #[test]
 fn live_traffic_before_up_to_date_is_kept_in_order() {
     let mut script = discovered(history(3, 5));
@@ -71,6 +73,28 @@ fn live_traffic_before_up_to_date_is_kept_in_order() {
     let logged =
         script.writes.iter().position(|write| matches!(write, Write::Append { zxid, .. } if *zxid == at(1, 6)));
     assert!(logged.unwrap() < epochs, "the history is written before its epoch");
+}
+
+/// A Java leader counts the time until each proposal is acknowledged that it sent after ACK(NEWLEADER) had come, whether it is committed or not.
+#[test]
+fn what_is_proposed_between_new_leader_and_up_to_date_is_acknowledged_though_it_is_committed() {
+    let mut script = discovered(history(3, 5));
+    script.say(7, Diff, at(1, 5));
+    script.say_with(7, Proposal, at(2, 1), b"before");
+    script.say_with(7, NewLeader, at(2, 0), b"config");
+    for counter in 2..=4 {
+        script.say_with(7, Proposal, at(2, counter), b"after");
+    }
+    for counter in 1..=3 {
+        script.say(7, Commit, at(2, counter));
+    }
+    script.take_sent();
+    script.say(7, UpToDate, Zxid::NONE);
+    assert_eq!(script.take_sent(), [0, 2, 3, 4].map(|counter| (Ack, at(2, counter))));
+    assert_eq!(script.delivered.last(), Some(&at(2, 3)));
+    script.say(7, Commit, at(2, 4));
+    script.say_with(7, Proposal, at(2, 5), b"later");
+    assert_eq!(script.take_sent(), [(Ack, at(2, 5))]);
 }
 
 #[test]
@@ -177,6 +201,7 @@ fn a_snapshot_older_than_the_log_does_not_take_records_away() {
     assert!(script.installed.is_empty());
 }
 
+/// Zab, steps f.1.1 to f.1.2.
 #[test]
 fn an_epoch_is_acknowledged_once_and_never_one_before_it() {
     let mut script = discovered(history(3, 5));
@@ -209,6 +234,7 @@ fn leader_hears_history(mutate: impl Fn(&mut Config), current_epoch: i32, last: 
     script
 }
 
+/// Zab, primary integrity; step l.1.2.
 #[test]
 fn a_leader_does_not_count_who_has_more_history() {
     let check = |current: i32, last: Zxid, opens: bool| {

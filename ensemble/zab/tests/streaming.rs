@@ -197,7 +197,7 @@ fn the_log_is_not_asked_when_it_must_not_be() {
 fn what_is_forgotten_while_a_snapshot_is_sent_comes_from_the_log() {
     let mut script = leader(|_| {});
     ask(&mut script, 1, FollowerInfo, Zxid::ZERO, 0);
-    let payload = Bytes::from(vec![0; 16 << 20]);
+    let payload = Bytes::from(vec![0; 8 << 20]);
     for _ in 0..5 {
         commit(&mut script, &payload);
     }
