@@ -8,7 +8,7 @@
 use crate::{Activity, Admission, ClientId};
 use bytes::Bytes;
 use ensemble_proto::quorum::AuthId;
-use ensemble_proto::{Now, SessionId};
+use ensemble_proto::{ErrorCode, Now, SessionId};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -45,6 +45,8 @@ pub(crate) enum Slot {
     Waiting { frame: Vec<u8>, identities: Arc<[AuthId]>, since: Duration },
     /// Answered, behind something that is not.
     Done { reply: Vec<u8> },
+    /// Refused; answered from the state of its turn, so that a session's zxids do not go back.
+    Refused { xid: i32, code: ErrorCode },
     /// After everything before it has been sent, the connection ends.
     Close,
 }
@@ -56,7 +58,7 @@ impl Slot {
             Slot::InFlight { large_bytes, .. } => *large_bytes,
             Slot::Deferred(outgoing) => outgoing.large_bytes,
             Slot::Waiting { frame, .. } => admission.large_bytes(frame.len()),
-            Slot::Sync { .. } | Slot::Done { .. } | Slot::Close => 0,
+            Slot::Sync { .. } | Slot::Done { .. } | Slot::Refused { .. } | Slot::Close => 0,
         }
     }
 }

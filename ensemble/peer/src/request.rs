@@ -297,13 +297,13 @@ impl Peer {
 
     // ---- replies in order ----
 
-    /// Answers without a body, in order, at the state of now.
+    /// Answers with an error, in order and from the state of its turn.
     pub(crate) fn answer_error(&mut self, now: Now, id: ClientId, xid: i32, code: ErrorCode) {
-        let zxid = self.tree.last_zxid();
-        self.answer(now, id, xid, zxid, code);
+        self.push_slot(id, Slot::Refused { xid, code });
+        self.drain(now, id);
     }
 
-    /// The same, with another zxid.
+    /// Answers without a body and with this zxid, which is that of no state, in order.
     pub(crate) fn answer(&mut self, now: Now, id: ClientId, xid: i32, zxid: Zxid, code: ErrorCode) {
         let mut bytes = Vec::new();
         reply(&mut bytes, xid, zxid, code, |_| ());
@@ -340,11 +340,11 @@ impl Peer {
             self.outstanding -= 1;
             self.large_bytes -= slot.large_bytes(&self.config.admission);
             match slot {
-                Slot::Done { reply } => {
-                    client.output.extend_from_slice(&reply);
-                    self.measures.client_response_size.observe(reply.len().saturating_sub(FRAME_LENGTH_BYTES));
-                    client.sent += 1;
-                    self.counters.sent += 1;
+                Slot::Done { reply } => self.send_reply(id, &reply),
+                Slot::Refused { xid, code } => {
+                    let mut bytes = Vec::new();
+                    reply(&mut bytes, xid, self.tree.last_zxid(), code, |_| ());
+                    self.send_reply(id, &bytes);
                 }
                 Slot::Waiting { frame, identities, since } => {
                     reads += 1;
@@ -365,6 +365,15 @@ impl Peer {
             self.measures.reads_after_write_in_session_queue.observe(now.elapsed, f64::from(reads));
         }
         self.announce(id);
+    }
+
+    /// Gives the connection a reply whose turn it is.
+    fn send_reply(&mut self, id: ClientId, bytes: &[u8]) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.output.extend_from_slice(bytes);
+        client.sent += 1;
+        self.counters.sent += 1;
+        self.measures.client_response_size.observe(bytes.len().saturating_sub(FRAME_LENGTH_BYTES));
     }
 
     pub(crate) fn announce(&mut self, id: ClientId) {

@@ -7,7 +7,8 @@
 //! A request that has waited too long can be refused (`throttled_op_wait_time`), or its connection be ended (`request_stale_latency_check`): nothing was done
 //! of it. When a connection ends, what it has waiting is dropped, but for a closeSession.
 //!
-//! Source: `RequestThrottler.java`, `Request.isStale` of Apache ZooKeeper 3.9. Differs from ZooKeeper: there a ping waits too, and its session can end meanwhile.
+//! Source: `RequestThrottler.java`, `Request.isStale` of Apache ZooKeeper 3.9. Differs from ZooKeeper: there a ping waits too, and its session can end meanwhile;
+//! and setWatches can be refused, of which no client library reads the error, so that a client waits for events that nobody will send.
 
 use crate::client::Phase;
 use crate::{ClientId, Peer};
@@ -96,15 +97,14 @@ impl Peer {
         let waited = now.elapsed.saturating_sub(since);
         let timeout = Duration::from_millis(client.timeout_ms as u64);
         self.measures.request_throttle_queue_time_ms.observe_ms(now.elapsed, waited);
-        let is_close = op == OpCode::CloseSession.code();
-        if throttle.has_stale && waited > timeout && !is_close {
+        if throttle.has_stale && waited > timeout && op != OpCode::CloseSession.code() {
             if throttle.drops_stale {
                 self.measures.stale_requests_dropped += 1;
                 return self.close_client(id);
             }
             self.measures.stale_requests += 1;
         }
-        if throttle.wait_max.is_some_and(|most| waited > most) && !is_close {
+        if throttle.wait_max.is_some_and(|most| waited > most) && is_refusable(op) {
             self.measures.throttled_ops += 1;
             return self.answer_error(now, id, xid, ErrorCode::THROTTLED_OP);
         }
@@ -127,4 +127,10 @@ impl Peer {
         self.measures.stale_requests_dropped += std::mem::take(&mut client.stalled) as u64;
         self.throttler.stalled.retain(|stalled| stalled.client != id);
     }
+}
+
+/// Whether somebody reads the error. What a client library sends by itself when it has connected, and the end of a session, must be done.
+fn is_refusable(op: i32) -> bool {
+    use OpCode as O;
+    !matches!(OpCode::try_from(op), Ok(O::CloseSession | O::SetWatches | O::SetWatches2 | O::Auth))
 }

@@ -4,8 +4,8 @@ mod common;
 
 use common::{Received, World, create, new_session, read, set};
 use ensemble_peer::{ClientId, RequestThrottle};
-use ensemble_proto::client::{OpCode, PathRequest, xid};
-use ensemble_proto::{ErrorCode, SessionId};
+use ensemble_proto::client::{AuthRequest, OpCode, PathRequest, SetWatches, xid};
+use ensemble_proto::{ErrorCode, SessionId, Zxid};
 use std::time::Duration;
 
 const OK: ErrorCode = ErrorCode::OK;
@@ -101,6 +101,50 @@ fn a_request_that_waited_too_long_may_be_refused() {
     assert_eq!(world.peers[0].measures().throttled_ops, 1);
     // Of three writes one was not done.
     assert_eq!(world.peers[0].tree().get("/a").expect("it is there").stat().version, 3);
+}
+
+#[test]
+fn a_refusal_shows_a_state_that_is_not_before_what_its_session_has_seen() {
+    let wait_max = Some(Duration::from_secs(1));
+    let (mut world, [(one, _), ..]) = stopped(RequestThrottle { wait_max, ..THROTTLE });
+    // The third has waited for too long as soon as the first is answered, which is before the second is.
+    for number in 2..5 {
+        set(&mut world, 0, one, number, "/a");
+    }
+    world.advance(Duration::from_secs(2));
+    go_on(&mut world);
+    // A path that is none is refused at once, behind a write that is on its way.
+    world.sync = false;
+    set(&mut world, 0, one, 5, "/a");
+    world.request(0, one, 6, OpCode::Sync, |_| ());
+    go_on(&mut world);
+    let seen = |message| if let Received::Reply { zxid, error, .. } = message { Some((zxid, error)) } else { None };
+    let seen: Vec<_> = world.received(0, one).into_iter().filter_map(seen).collect();
+    let errors: Vec<ErrorCode> = seen.iter().map(|(_, error)| *error).collect();
+    assert_eq!(errors, [OK, OK, ErrorCode::THROTTLED_OP, OK, ErrorCode::MARSHALLING_ERROR]);
+    assert!(seen.is_sorted_by_key(|(zxid, _)| *zxid), "{seen:?}");
+}
+
+#[test]
+fn what_a_client_library_asks_by_itself_is_never_refused() {
+    let wait_max = Some(Duration::from_secs(2));
+    let (mut world, [(one, _), (two, _), _]) = stopped(RequestThrottle { wait_max, ..THROTTLE });
+    for number in 2..4 {
+        set(&mut world, 0, one, number, "/a");
+    }
+    world.request(0, two, xid::SET_WATCHES, OpCode::SetWatches, |out| {
+        let (data, exist, child) = (vec!["/a".into()], Vec::new(), Vec::new());
+        SetWatches { relative_zxid: Zxid(i64::MAX), data, exist, child }.encode(out);
+    });
+    world.request(0, two, xid::AUTH, OpCode::Auth, |out| {
+        AuthRequest { scheme: "digest".into(), auth: b"u:p" }.encode(out)
+    });
+    world.advance(Duration::from_secs(5));
+    go_on(&mut world);
+    assert_eq!(world.errors(0, two), [OK, OK]);
+    set(&mut world, 0, one, 4, "/a");
+    let told = world.received(0, two);
+    assert!(told.iter().any(|message| matches!(message, Received::Event { .. })), "{told:?}");
 }
 
 #[test]
