@@ -47,6 +47,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const OTHERS_PAUSE: Duration = Duration::from_secs(5);
 /// Pause between looks for room on a full disk.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
+/// So often a directory that is locked is tried again, with that pause: by nobody else it is locked for long.
+const LOCK_TRIES_MAX: u32 = 10;
 
 /// Why a server does not run, or not any more.
 #[derive(Debug, Error)]
@@ -256,7 +258,17 @@ fn run_audited(
 /// Meanwhile nothing listens but the ports for people and probes: an election that this server won would only be lost again.
 async fn until_room(settings: &Settings, mut stopped: watch::Receiver<bool>) -> Result<bool, MemberError> {
     let directories = &settings.directories;
-    let mut disk = settings.with_config(RealDisk::open(&directories.data, &directories.log, false)?);
+    let opened = || RealDisk::open(&directories.data, &directories.log, false);
+    let mut disk = opened();
+    for _ in 0..LOCK_TRIES_MAX {
+        if !matches!(disk, Err(StorageError::Layout { .. })) {
+            break;
+        }
+        // A log that was read for a learner is let go of when the read is done.
+        tokio::time::sleep(ROOM_PAUSE).await;
+        disk = opened();
+    }
+    let mut disk = settings.with_config(disk?);
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return Ok(false),

@@ -208,10 +208,11 @@ pub(crate) struct Ports {
     _stop: oneshot::Sender<()>,
 }
 
-/// Binds the ports and serves them on a new thread.
+/// Binds the ports and serves them on a new thread. A member of an ensemble serves its clients without an admin port that is taken, as in ZooKeeper; not one of an
+/// operator's, which sees and steers it there.
 ///
 /// # Errors
-/// When a port cannot be bound, or has no usable keys and certificates.
+/// When another port cannot be bound, or one has no usable keys and certificates.
 pub(crate) fn start(shared: Arc<Shared>) -> Result<Ports, MemberError> {
     let (admin, metrics) = (shared.settings.admin.as_ref(), shared.settings.metrics.as_ref());
     let ready = |http: &HttpPort, routes: Router, timeout| {
@@ -219,7 +220,15 @@ pub(crate) fn start(shared: Arc<Shared>) -> Result<Ports, MemberError> {
             Service { routes, timeout, security: Security::new(&http.scheme)?, metrics: shared.metrics.clone() };
         Ok::<_, MemberError>((port::bind(http).map_err(MemberError::Port)?, service))
     };
-    let admin = admin.map(|admin| ready(&admin.port, admin_routes(shared.clone()), admin.idle_timeout)).transpose()?;
+    let admin = admin.map(|admin| ready(&admin.port, admin_routes(shared.clone()), admin.idle_timeout)).transpose();
+    let is_needed = shared.settings.standalone || shared.settings.operator.is_some();
+    let admin = match admin {
+        Err(MemberError::Port(error)) if !is_needed => {
+            tracing::warn!(%error, "no admin port: neither people nor probes can ask this server there until it is started again");
+            None
+        }
+        admin => admin?,
+    };
     let metrics = metrics.into_iter().flat_map(|metrics| &metrics.ports);
     let metrics: Vec<_> = metrics
         .map(|http| ready(http, metrics_routes(shared.clone()), REQUEST_TIMEOUT))

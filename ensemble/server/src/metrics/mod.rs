@@ -117,6 +117,7 @@ shell! {
         bytes_received_count,
         sync_processor_request_queued,
         fsync_threshold_exceed_count,
+        snapshot_error_count,
         snapshot_rate_limited_count,
         restore_rate_limited_count,
         restore_error_count,

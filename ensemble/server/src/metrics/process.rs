@@ -60,7 +60,10 @@ pub(crate) fn foreign_samples() -> Vec<Sample> {
     add("process_virtual_memory_bytes", stat.as_ref().map(|stat| stat.virtual_bytes as f64));
     add("process_resident_memory_bytes", resident);
     add("process_threads", stat.as_ref().map(|stat| stat.threads as f64));
-    add("jvm_threads_current", stat.as_ref().map(|stat| stat.threads as f64));
+    for name in ["jvm_threads_current", "jvm_threads_peak"] {
+        add(name, stat.as_ref().map(|stat| stat.threads as f64));
+    }
+    add("jvm_threads_daemon", Some(0.0));
     add("jvm_threads_deadlocked", Some(0.0));
     add("jvm_classes_loaded", Some(0.0));
     let kib = 1024.0;
@@ -75,6 +78,10 @@ pub(crate) fn foreign_samples() -> Vec<Sample> {
             samples.push(Sample::number(name, value).with(&["heap"]));
             samples.push(Sample::number(pool, value).with(&["heap"]));
         }
+    }
+    samples.push(Sample::number("jvm_memory_pool_allocated_bytes_total", 0.0).with(&["heap"]));
+    for name in ["jvm_buffer_pool_used_bytes", "jvm_buffer_pool_capacity_bytes"] {
+        samples.push(Sample::number(name, 0.0).with(&["direct"]));
     }
     let [running, waiting] = thread_states();
     samples.push(Sample::count("jvm_threads_state", running).with(&["RUNNABLE"]));

@@ -315,6 +315,7 @@ pub const TABLE: &[Metric] = &[
     zookeeper("startup_snap_load_time", Basic, "Milliseconds of making the tree of the snapshot at the start"),
     zookeeper("startup_txns_load_time", Basic, "Milliseconds of reading and checking the files at the start"),
     zookeeper("startup_txns_loaded", Basic, "Records behind the snapshot at the start"),
+    zookeeper("snapshot_error_count", Counter, "Admin commands snapshot that failed"),
     zookeeper(
         "snapshot_rate_limited_count",
         Counter,
@@ -406,7 +407,12 @@ pub const TABLE: &[Metric] = &[
     jvm("jvm_memory_pool_bytes_used", Gauge, &["pool"], "Compatibility value: as jvm_memory_bytes_used"),
     jvm("jvm_memory_pool_bytes_committed", Gauge, &["pool"], "Compatibility value: as jvm_memory_bytes_committed"),
     jvm("jvm_memory_pool_bytes_max", Gauge, &["pool"], "Compatibility value: as jvm_memory_bytes_max"),
+    jvm("jvm_memory_pool_allocated_bytes_total", Counter, &["pool"], "Compatibility value: 0, nobody counts them"),
+    jvm("jvm_buffer_pool_used_bytes", Gauge, &["pool"], "Compatibility value: 0, there are no such buffers"),
+    jvm("jvm_buffer_pool_capacity_bytes", Gauge, &["pool"], "Compatibility value: 0, there are no such buffers"),
     jvm("jvm_threads_current", Gauge, &[], "Compatibility value: threads of the process"),
+    jvm("jvm_threads_peak", Gauge, &[], "Compatibility value: as jvm_threads_current"),
+    jvm("jvm_threads_daemon", Gauge, &[], "Compatibility value: 0, there is no such kind"),
     jvm("jvm_threads_state", Gauge, &["state"], "Compatibility value: threads of the process that run, and that wait"),
     jvm("jvm_threads_deadlocked", Gauge, &[], "Compatibility value: 0, there is no such search"),
     jvm("jvm_classes_loaded", Gauge, &[], "Compatibility value: 0, there are no classes"),
@@ -415,10 +421,6 @@ pub const TABLE: &[Metric] = &[
 
 /// Names of ZooKeeper's that are not exported, and why.
 pub const ABSENT: &[(&str, &str)] = &[
-    (
-        "snapshot_error_count",
-        "a snapshot that cannot be written is told by the log: the process ends, or the disk is full",
-    ),
     ("restore_time", "nothing is restored while a server runs"),
     ("unrecoverable_error_count", "what cannot be recovered from ends the process; its exit code says what it was"),
     ("add_dead_watcher_stall_time", "a connection's watches go with it, at once: there are no dead watchers"),

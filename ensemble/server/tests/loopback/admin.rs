@@ -1,11 +1,11 @@
 //! The admin port: status, probes, the one-shot grant, metrics.
 
 use crate::client::{Client, exchange};
-use crate::world::{Server, free_port, wait_for};
+use crate::world::{Server, free_port, member, places, wait_for};
 use ensemble_proto::ErrorCode;
 use ensemble_server::exit;
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 pub(crate) const ENSEMBLE: &str = "0d4ff1a2-9f8b-4d1c-8a77-1d1f2f1c9a10";
 
@@ -145,4 +145,25 @@ fn a_volume_of_another_ensemble_is_refused() {
     let error = ensemble_server::Member::start(settings).err().unwrap();
     assert_eq!(error.exit_code(), exit::IDENTITY);
     assert!(error.to_string().contains("ensembleId"), "{error}");
+}
+
+/// As with ZooKeeper: an ensemble does not lose a voter to whatever else listens on port 8080. Where nobody else has a copy, or an operator asks there, it is an error.
+#[test]
+fn a_member_of_an_ensemble_serves_without_an_admin_port_that_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("admin.serverPort={}\n", taken.local_addr().unwrap().port());
+    let mut server = member(1, &places(Ipv4Addr::LOCALHOST, 1), &port);
+    server.start();
+    let mut client = wait_for("a session", || Client::connect(server.client_port()).ok());
+    assert_eq!(client.create("/a", b"").unwrap(), ErrorCode::OK);
+    assert!(get(server.metrics_port(), "/metrics").1.contains("znode_count"));
+    server.stop();
+
+    let mut managed = operated(ENSEMBLE, &port);
+    let mut alone = Server::new(&format!("clientPort=0\n{port}"));
+    for server in [&mut managed, &mut alone] {
+        let error = server.try_start().unwrap_err();
+        assert!(error.to_string().contains("admin.serverPort 127.0.0.1:"), "{error}");
+        assert_eq!(error.exit_code(), exit::PORT);
+    }
 }

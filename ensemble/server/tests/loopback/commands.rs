@@ -6,6 +6,7 @@ use crate::world::{Server, ensemble, wait_for};
 use ensemble_proto::ErrorCode;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 
 /// The answer of a command, which must come with status 200.
 fn ask(server: &Server, command: &str) -> Value {
@@ -230,6 +231,21 @@ fn who_may_not_do_anything_gets_no_snapshot_and_nobody_too_many() {
     for line in ["snapshot_rate_limited_count 1", "restore_rate_limited_count 2", "restore_error_count 1"] {
         assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
     }
+}
+
+#[test]
+fn a_snapshot_that_finds_no_room_is_answered_so_and_counted() {
+    let server = Server::standalone("admin.rateLimiterIntervalInMS=0");
+    let mut client = Client::connect(server.client_port()).unwrap();
+    // A file of this name is written, and is full at once.
+    symlink("/dev/full", server.directory().join("version-2/snapshot.1.tmp")).unwrap();
+    let ask = || snapshot(server.admin_port(), "", "Authorization: ip\r\n");
+    let (code, body) = ask();
+    assert!(code == 500 && body.contains("No space left on device"), "{code} {body}");
+    assert_eq!(client.create("/a", b"").unwrap(), ErrorCode::OK, "the log is whole without it");
+    assert_eq!(ask().0, 200);
+    let (_, metrics) = get(server.metrics_port(), "/metrics");
+    assert!(metrics.lines().any(|line| line == "snapshot_error_count 1"), "{metrics}");
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! Disks that fail or stall: the log file that comes next is put there beforehand, as something that is no file.
 
-use crate::admin::status;
+use crate::admin::{get, status};
 use crate::client::{Client, exchange};
 use crate::process::Process;
-use crate::world::{Server, ensemble, member, places, wait_for};
+use crate::world::{Server, ensemble, free_port, member, places, wait_for};
 use ensemble_proto::{ErrorCode, SessionId, Zxid};
 use ensemble_server::exit;
 use ensemble_storage::{Compression, RealDisk, SnapshotWriter};
+use serde_json::Value;
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
@@ -85,6 +86,46 @@ fn a_full_disk_stops_the_server_until_there_is_room() {
     });
     assert_eq!(client.get("/a").unwrap(), Ok(Vec::new()), "what was not acknowledged was not kept");
     assert_eq!(client.set("/a", b"kept").unwrap(), ErrorCode::OK);
+}
+
+/// STO-04 in an ensemble: the others go on, and it is one of them again as soon as it can be.
+#[test]
+fn a_leader_whose_disk_is_full_gives_way_and_comes_back_when_there_is_room() {
+    let places = places(Ipv4Addr::LOCALHOST, 3);
+    let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
+    let mut servers = [1, 2, 3].map(|id| {
+        let port = if id == 3 { format!("admin.serverPort={}\n", admin.port()) } else { String::new() };
+        member(id, &places, &port)
+    });
+    servers.iter_mut().for_each(Server::start);
+    let mut client = wait_for("a session", || Client::connect(servers[0].client_port()).ok());
+    assert_eq!(client.create("/a", b"").unwrap(), ErrorCode::OK);
+    let logged = |server: &Server| status(server)["loggedZxid"].clone();
+    wait_for("all to have it", || servers.iter().all(|server| logged(server) == logged(&servers[0])).then_some(()));
+    servers.iter_mut().for_each(Server::stop);
+
+    let logs = [2, 3].map(|epoch| servers[2].directory().join(format!("version-2/log.{epoch}00000001")));
+    logs.iter().for_each(|log| symlink("/dev/full", log).unwrap());
+    let config = servers[2].directory().join("zoo.cfg");
+    let process = Process::start(&["server", "--config", config.to_str().unwrap()]);
+    // Of two with the same history the greater id leads.
+    servers[1].start();
+    // While nothing is served it answers in words.
+    let told = |name: &str| serde_json::from_str::<Value>(&get(admin, "/status").1).unwrap_or_default()[name].clone();
+    process.wait_for_line(&["client port"]);
+    wait_for("3 to lead", || (told("role") == "leading").then_some(()));
+    servers[0].start();
+    let written = wait_for("a write", || {
+        Client::connect(servers[0].client_port()).and_then(|mut client| client.create("/b", b"")).ok()
+    });
+    process.wait_for_line(&["the disk is full", "version-2/log.", "No space left on device"]);
+    assert_eq!(written, ErrorCode::OK);
+    logs.iter().for_each(|log| fs::remove_file(log).unwrap());
+    process.wait_for_line(&["there is room on the disk"]);
+    wait_for("3 to be in sync", || (told("role") == "following" && told("storeState") == "synced").then_some(()));
+    let address = *process.client_ports().last().unwrap();
+    let mut client = wait_for("a session", || Client::connect(address).ok());
+    assert_eq!(client.get("/b").unwrap(), Ok(Vec::new()));
 }
 
 /// STO-14.

@@ -1,8 +1,10 @@
 //! The admin port changes the ensemble: `POST /reconfig`, and what `/status` says of it on every server.
 
 use crate::admin::{http, status};
+use crate::client::Client;
 use crate::process::three;
-use crate::world::{Place, Server, member, places, wait_for};
+use crate::world::{Place, Server, free_port, member, places, wait_for};
+use ensemble_proto::ErrorCode;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -36,6 +38,34 @@ pub(crate) fn config(server: &Server) -> (Value, usize) {
     wait_for("the server to be in sync", || (status(server)["storeState"] == "synced").then_some(()));
     let config = &status(server)["config"];
     (config["version"].clone(), config["servers"].as_array().unwrap().len())
+}
+
+/// The drill of `docs/backup.md`, with the ensemble's keys in the `zoo.cfg` and without its servers.
+#[test]
+fn a_standalone_server_starts_on_a_copy_of_the_files_of_an_ensemble_that_has_changed() {
+    let (place, extra) = (places(Ipv4Addr::LOCALHOST, 1)[0], extra());
+    let mut founder = member(1, &[place], &extra);
+    founder.start();
+    let (version, _) = config(leader(&[&founder]));
+    let moved = Place { client: free_port(Ipv4Addr::LOCALHOST.into()), ..place };
+    let (code, answer) =
+        reconfig(founder.admin_port(), "secret", &json!({"version": version, "joining": [line(1, &moved)]}));
+    assert_eq!(code, 200, "{answer}");
+    let address = SocketAddr::new(moved.host, moved.client);
+    let mut client = wait_for("a session", || Client::connect(address).ok());
+    assert_eq!(client.create("/a", b"").unwrap(), ErrorCode::OK);
+    founder.stop();
+
+    let mut copy = Server::new(&format!("clientPort=0\n{extra}"));
+    let (from, to) = (founder.directory().join("version-2"), copy.directory().join("version-2"));
+    std::fs::create_dir(&to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+    copy.start();
+    let mut client = Client::connect(copy.client_port()).unwrap();
+    assert_eq!(client.get("/a").unwrap(), Ok(Vec::new()));
 }
 
 #[test]

@@ -127,6 +127,7 @@ fn a_snapshot_may_take_longer_than_init_limit() {
     assert_eq!(links.transfers(), 1, "the transfer was cut off");
 }
 
+/// Zab, steps l.2.2 and f.2.2.
 #[test]
 fn a_leader_waits_for_the_snapshot_that_completes_its_quorum() {
     let (mut servers, links) = servers();

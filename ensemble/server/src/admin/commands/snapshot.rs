@@ -94,6 +94,7 @@ pub(super) async fn snapshot(
             response
         }
         Err(error) => {
+            shared.metrics.snapshot_error_count.inc();
             tracing::error!(error, "no snapshot for the admin port");
             answer(StatusCode::INTERNAL_SERVER_ERROR, Vec::new(), primary, Some(&error))
         }

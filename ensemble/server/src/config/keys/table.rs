@@ -173,7 +173,7 @@ const CLIENTS: &[Key] = &[
     key("request_throttler.shutdownTimeout", Property, Ignored, "", "There is no throttler that must come to an end"),
     key("request_stale_latency_check", Property, Supported, "false", "A request that waited so for longer than its session's timeout is stale"),
     key("request_stale_connection_check", Property, Ignored, "", "What a connection that has ended has asked for and nobody has begun is forgotten with it"),
-    key("throttled_op_wait_time", Property, Supported, "0", "Milliseconds after which a request that waited so is answered THROTTLEDOP and not done, unless it ends its session; 0 is never"),
+    key("throttled_op_wait_time", Property, Supported, "0", "Milliseconds after which a request that waited so is answered THROTTLEDOP and not done, unless it ends its session, restores watches, or authenticates; 0 is never"),
     key("maxResponseCacheSize", Property, Ignored, "", "Answers are made from the tree each time, in less than a cache would take"),
     key("maxGetChildrenResponseCacheSize", Property, Ignored, "", "Answers are made from the tree each time"),
     key("enableEagerACLCheck", Property, Ignored, "", "The leader checks, in the order of the writes: a server that is behind it could refuse what a write before has allowed"),
