@@ -10,6 +10,8 @@ from .shell import CommandFailed, run
 
 CHARTS = places.REPOSITORY / "charts"
 OPERATOR, ENSEMBLE = CHARTS / "zookeeper-operator", CHARTS / "zookeeper-ensemble"
+# Values with which the operator's chart makes everything for Prometheus and Grafana.
+MONITORED = tuple(f"monitoring.{what}.enabled=true" for what in ("podMonitor", "rules", "dashboards"))
 WAIT_SECONDS = 240
 
 

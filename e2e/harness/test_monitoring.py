@@ -5,13 +5,19 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from . import places
 from .prometheus import ALERTS, MONITORING
 
 TESTS = MONITORING / "alerts.test.yaml"
 PAGE = places.REPOSITORY / "docs" / "operations" / "alerts.md"
+GUIDE = places.REPOSITORY / "docs" / "monitoring.md"
+OPERATOR = places.REPOSITORY / "manifests" / "operator.yaml"
 PARTS = ("**Means**", "**Look**", "**Do**", "**Do not**")
 
 
@@ -27,6 +33,50 @@ def promtool(rules: str) -> subprocess.CompletedProcess[str]:
         (folder / ALERTS.name).write_text(rules)
         (folder / TESTS.name).write_text(TESTS.read_text())
         return subprocess.run(["promtool", "test", "rules", TESTS.name], cwd=folder, capture_output=True, text=True)
+
+
+class OwnPrometheus(unittest.TestCase):
+    """The configuration that `docs/monitoring.md` gives for a Prometheus that asks the API server by itself."""
+
+    def test_it_is_one_and_finds_servers_and_operators(self) -> None:
+        """promtool takes it, and of a server's and an operator's ports it keeps the one with the figures, with the labels that the alerts need."""
+        block = re.search(r"^```yaml\n(rule_files.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+        assert block
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / ALERTS.name).write_text(ALERTS.read_text())
+            # Debian's Prometheus is made without what asks an API server.
+            (Path(name) / "prometheus.yml").write_text(block[1].replace("kubernetes_sd_configs: [{ role: pod }]", "static_configs: []"))
+            done = subprocess.run(["promtool", "check", "config", "prometheus.yml"], cwd=name, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        jobs = {job["job_name"]: job for job in yaml.safe_load(block[1])["scrape_configs"]}
+        server = {"app.kubernetes.io/managed-by": "zookeeper-ensemble-operator", "app.kubernetes.io/name": "zookeeper", "app.kubernetes.io/instance": "zk"}
+        found = targets(jobs["zookeeper"], server, ["client", "admin", "metrics"])
+        self.assertEqual(found, [("metrics", {"namespace": "n", "pod": "p", "ensemble": "zk"})])
+        deployment = next(made for made in yaml.safe_load_all(OPERATOR.read_text()) if made["kind"] == "Deployment")["spec"]["template"]
+        ports = [port["name"] for port in deployment["spec"]["containers"][0]["ports"]]
+        found = targets(jobs["zookeeper-operator"], deployment["metadata"]["labels"], ports)
+        self.assertEqual(found, [("http", {"namespace": "n", "pod": "p"})])
+        self.assertEqual(targets(jobs["zookeeper"], deployment["metadata"]["labels"], ports), [])
+        self.assertTrue(jobs["zookeeper-operator"]["honor_labels"])
+
+
+def targets(job: Any, labels: Mapping[str, str], ports: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+    """The ports of a pod `p` in `n` that a job scrapes, with the labels of each: `keep` and `replace`, as Prometheus has them."""
+    kept = []
+    for port in ports:
+        known = {f"__meta_kubernetes_pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', name)}": value for name, value in labels.items()}
+        known |= {"__meta_kubernetes_pod_container_port_name": port, "__meta_kubernetes_namespace": "n", "__meta_kubernetes_pod_name": "p"}
+        given: dict[str, str] = {}
+        for rule in job["relabel_configs"]:
+            value = ";".join(known.get(name, "") for name in rule["source_labels"])
+            if rule.get("action") == "keep":
+                if not re.fullmatch(rule["regex"], value):
+                    break
+            else:
+                given[rule["target_label"]] = value
+        else:
+            kept.append((port, given))
+    return kept
 
 
 class Alerts(unittest.TestCase):

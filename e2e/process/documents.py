@@ -32,6 +32,8 @@ ELSEWHERE = {
     r"docs/operations/quorum-lost.md: kubectl (patch|get zke NAME -o) .*": "E20",
     r"docs/operations/scale.md: kubectl scale .*": "E5",
     r"docs/operations/scale.md: kubectl patch .*hibernate.*": "E30",
+    r"docs/operations/upgrade.md: helm upgrade .*": "charts:",
+    r"docs/operations/upgrade.md: kubectl patch .*image.*": "E12",
     r"docs/operations/rolling-restart.md: kubectl (annotate .*restartedAt.*|rollout restart .*)": "E14",
     r"docs/operations/server-lost.md: kubectl annotate zke NAME .*rebuild.*": "E19",
     r"docs/operations/server-lost.md: kubectl (annotate pvc|delete pvc|delete pod) .*": "E18",
@@ -49,10 +51,12 @@ NOT_RUN = {
     r".*: kubectl zke status NAME --watch": "does not end",
     r"docs/operations/quorum-lost.md: kubectl zke recover .*": "E20 makes the edit that it makes; operator/kubectl's tests have what it shows before",
     r".*: kubectl (port-forward|exec) .*": "kubectl's own",
-    r"docs/monitoring.md: (helm upgrade|kubectl apply -k) .*": "the case monitoring: applies the same objects to an API server that knows their kinds",
+    r"docs/monitoring.md: (helm upgrade|kubectl apply -k) .*": "the case monitoring: has an API server that knows their kinds judge the same objects",
     r"docs/operations/scale.md: kubectl delete pvc .*": "of members that are gone, whose claims kubectl deletes like any",
     r"docs/operations/rolling-restart.md: kubectl annotate .*restart-leader.*": "operator/core/tests/situations plan it",
     r"docs/tools.md: ensemble (log dump|snapshot info|purge) .*": "of files that ensemble/tools/tests has, whose output is compared there",
+    r"docs/operations/upgrade.md: kubectl kustomize .*": "pulls from a registry; e2e/up applies the same folder by -k",
+    r"docs/operations/reconfigure.md: curl .*": "ensemble/server/tests/loopback/reconfigure.rs asks the same",
     r"docs/tools.md: ensemble config check .*": "ensemble/server/tests/loopback/tools.rs compares this output",
 }
 

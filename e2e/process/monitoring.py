@@ -30,7 +30,7 @@ REQUESTS_AT_ONCE = 200
 
 @case("dashboards have data")
 def panels_have_data(world: Processes) -> str:
-    """Each panel about servers shows something of a live ensemble, whichever server it is asked for."""
+    """Each panel about servers shows something of a live ensemble, asked for its leader."""
     with watched(world) as (group, seen, _):
         work(group)
         count = sum(dashboards.check(seen, name, {**VARIABLES, "pod": pod(group.leader())}) for name in ("ensemble", "server", "sessions"))

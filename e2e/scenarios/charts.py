@@ -17,14 +17,16 @@ SMALL = (
     *("spec.resources.requests.cpu=50m", "spec.resources.requests.memory=128Mi", "spec.resources.limits.memory=512Mi"),
     *("spec.storage.data.size=1Gi", "spec.storage.txnLog.size=1Gi"),
 )
-MONITORED = tuple(f"monitoring.{what}.enabled=true" for what in ("podMonitor", "rules", "dashboards"))
 # Values of the operator's chart that change what is made.
-VARIANTS = ((), ("watchNamespace=default", "replicas=1"), ("policies.enabled=false", "crds.keep=false", "podDisruptionBudget.enabled=false"))
+OTHERS = "policies.operators={team-b:zookeeper-operator,team-c:zookeeper-operator}"
+VARIANTS = ((OTHERS,), ("watchNamespace=default", "replicas=1"), ("policies.enabled=false", "crds.keep=false", "podDisruptionBudget.enabled=false"))
 REFUSED = (
     (helm.OPERATOR, "replicas=9", "replicas"),
     (helm.OPERATOR, "log.format=xml", "format"),
     (helm.OPERATOR, "replica=2", "replica"),
+    (helm.OPERATOR, "policies.operators={zookeeper-operator}", "operators"),
     (helm.ENSEMBLE, "spec.replicas=three", "replicas"),
+    (helm.ENSEMBLE, "spec.storage.txnlog.size=8Gi", "txnlog"),
     (helm.ENSEMBLE, "name=Not_A_Name", "name"),
 )
 
@@ -72,7 +74,9 @@ def check(cluster: Cluster, program: Helm) -> str:
     operators = [program.template("operator", helm.OPERATOR, "-n", "default", settings=settings) for settings in VARIANTS]
     for made in operators:
         cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "--server-side", "--force-conflicts", "-f", "-", stdin=made.encode())
-    monitored = program.template("operator", helm.OPERATOR, settings=MONITORED)
+    for other in ("team-b", "team-c"):
+        assert operators[0].count(f"'system:serviceaccount:{other}:zookeeper-operator'") == 2, f"policies do not let the operator of {other} work"
+    monitored = program.template("operator", helm.OPERATOR, settings=helm.MONITORED)
     for what in ("kind: PodMonitor", "kind: PrometheusRule", "alert: ZooKeeperQuorumLost", "sessions.json: |"):
         assert what in monitored, f"{what} is not made"
     ensemble = program.template("zk", helm.ENSEMBLE)

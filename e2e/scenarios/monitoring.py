@@ -5,9 +5,10 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness import conform, dashboards, pictures, prometheus
+from harness import conform, dashboards, helm, pictures, prometheus
 from harness.cluster import Cluster
 from harness.ensemble import Ensemble
+from harness.helm import Helm
 from harness.runner import case
 from harness.shell import wait_for
 from harness.world import World
@@ -32,6 +33,7 @@ def monitoring(world: World) -> str:
             cluster.apply(*conform.monitoring_definitions())
             wait_for("what is asked for to be there", SECONDS, lambda: ensemble.is_true("MonitoringApplied"), every=1)
             rules = rules_of(cluster, ensemble)
+            for_all(cluster)
             alerts = watched(world, ensemble, rules)
             cluster.kubectl("patch", "zke", ensemble.name, "-n", ensemble.namespace, "--type=merge", "-p", '{"spec":{"monitoring":null}}')
             wait_for("all of it to be gone", SECONDS, lambda: not left(cluster, ensemble) and not ensemble.condition("MonitoringApplied"), every=1)
@@ -51,6 +53,14 @@ def rules_of(cluster: Cluster, ensemble: Ensemble) -> str:
     for file in cluster.get("configmap", f"{ensemble.name}-dashboards", "-n", ensemble.namespace)["data"].values():
         assert json.loads(file)["panels"]
     return text
+
+
+def for_all(cluster: Cluster) -> None:
+    """What the chart and the folder offer for all ensembles is taken, too."""
+    made = Helm(cluster).template("operator", helm.OPERATOR, "-n", "default", settings=helm.MONITORED)
+    dry = ("apply", "--dry-run=server", "--validate=strict", "--server-side", "--force-conflicts")
+    cluster.kubectl(*dry, "-f", "-", stdin=made.encode())
+    cluster.kubectl(*dry, "-n", "default", "-k", str(prometheus.MONITORING))
 
 
 def watched(world: World, ensemble: Ensemble, rules: str) -> str:

@@ -38,6 +38,8 @@ enum ChartFile {
     Rules,
     /// The admission policies.
     Policies,
+    /// What values the chart of an ensemble takes.
+    Schema,
 }
 
 #[derive(clap::Args)]
@@ -68,6 +70,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Reference => print(&reference::reference()),
         Command::Chart { file: ChartFile::Rules } => print(&manifests::chart_rules()),
         Command::Chart { file: ChartFile::Policies } => print(&manifests::chart_policies()),
+        Command::Chart { file: ChartFile::Schema } => print(&manifests::chart_schema()),
     }
 }
 

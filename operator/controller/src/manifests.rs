@@ -51,9 +51,53 @@ pub fn chart_rules() -> String {
     format!("# Printed by `operator chart rules`. Do not edit.\n{}", yaml(&rules))
 }
 
-/// The policies, for the chart of the operator: a template, since the operator's account stands in them.
+/// What values the chart of an ensemble takes: every field of the resource and no other. Helm refuses what the API server would drop without a word.
+pub fn chart_schema() -> String {
+    let crd = serde_json::to_value(ZooKeeperEnsemble::crd()).expect("a CRD is JSON");
+    let mut spec = strict(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]);
+    // The size of a release is chosen, not come by.
+    spec["required"] = json!(["replicas"]);
+    let texts = json!({ "type": "object", "additionalProperties": { "type": "string" } });
+    let schema = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "description": "Printed by `operator chart schema`. Do not edit.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["spec"],
+        "properties": {
+            "global": { "type": "object" },
+            "name": { "type": "string", "pattern": "^([a-z]([-a-z0-9]{0,43}[a-z0-9])?)?$" },
+            "labels": texts,
+            "annotations": texts,
+            "spec": spec,
+            "keep": { "type": "boolean" },
+        },
+    });
+    format!("{}\n", serde_json::to_string_pretty(&schema).expect("a schema is JSON"))
+}
+
+/// The schema of a CustomResourceDefinition in the words of JSON Schema, in which an object has no other fields than it lists.
+fn strict(schema: &Value) -> Value {
+    let mut made = schema.clone();
+    let Some(fields) = made.as_object_mut() else { return made };
+    fields.retain(|word, _| !word.starts_with("x-kubernetes-") && word != "format" && word != "nullable");
+    if let Some(Value::Object(properties)) = fields.get_mut("properties") {
+        properties.values_mut().for_each(|property| *property = strict(property));
+        fields.entry("additionalProperties").or_insert(json!(false));
+    }
+    for word in ["items", "additionalProperties"] {
+        if let Some(inner) = fields.get_mut(word) {
+            *inner = strict(inner);
+        }
+    }
+    made
+}
+
+/// The policies, for the chart of the operator: a template, since the accounts of operators stand in them, its own and those that its values name.
 pub fn chart_policies() -> String {
-    let policies = policies::policies("{{ .Release.Namespace }}", "{{ include `operator.account` . }}");
+    let account = "{{ include `operator.account` . }}";
+    let others = "{{ range .Values.policies.operators }}', 'system:serviceaccount:{{ . }}{{ end }}";
+    let policies = policies::policies("{{ .Release.Namespace }}", &format!("{account}{others}"));
     let documents: Vec<String> = policies.iter().map(yaml).collect();
     format!("# Printed by `operator chart policies`. Do not edit.\n{}", documents.join("---\n"))
 }

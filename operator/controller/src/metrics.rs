@@ -30,7 +30,9 @@ type Name = (String, String);
 /// An ensemble as the last pass that succeeded left it.
 #[derive(Debug)]
 struct Ensemble {
+    /// Empty while no pass has.
     status: ZooKeeperEnsembleStatus,
+    /// Seconds since 1970; of the first that was tried, while none has.
     passed_at: f64,
 }
 
@@ -47,7 +49,7 @@ impl Default for Metrics {
         let steps = counters("zookeeper_operator_steps_total", "Steps that were carried out, by kind", "step");
         let api_errors = counters(
             "zookeeper_operator_api_errors_total",
-            "Passes that ended with an error of the API server, by its code; `none` when it did not answer",
+            "Passes in which the API server answered with an error, by its code; `none` when it did not answer",
             "code",
         );
         let lease_held =
@@ -68,6 +70,11 @@ impl Default for Metrics {
         }
         Self { registry, passes, pass_seconds, steps, api_errors, lease_held, ensembles: Arc::default() }
     }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 fn counters(name: &str, help: &str, label: &str) -> IntCounterVec {
@@ -102,8 +109,13 @@ impl Metrics {
 
     /// A pass over an ensemble succeeded, and left it with this status.
     pub fn ensemble(&self, namespace: &str, name: &str, status: ZooKeeperEnsembleStatus) {
-        let passed_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        self.known().insert((namespace.to_owned(), name.to_owned()), Ensemble { status, passed_at });
+        self.known().insert((namespace.to_owned(), name.to_owned()), Ensemble { status, passed_at: now() });
+    }
+
+    /// A pass over an ensemble failed. Of one over which none has succeeded, the time of the first is what tells how long that has been so.
+    pub fn failed(&self, namespace: &str, name: &str) {
+        let unseen = || Ensemble { status: ZooKeeperEnsembleStatus::default(), passed_at: now() };
+        self.known().entry((namespace.to_owned(), name.to_owned())).or_insert_with(unseen);
     }
 
     /// There is no such ensemble any more.
@@ -143,7 +155,7 @@ impl Metrics {
         );
         let passes = gauges(
             "zookeeper_operator_last_pass_timestamp_seconds",
-            "When a pass over the ensemble last succeeded",
+            "When a pass over the ensemble last succeeded; when one first failed, if none has since the operator started",
             &["namespace", "ensemble"],
         );
         for ((namespace, name), ensemble) in &*self.known() {
@@ -168,6 +180,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -202,6 +216,44 @@ mod tests {
         assert!(text.contains("zookeeper_operator_last_pass_timestamp_seconds{ensemble=\"zk\",namespace=\"prod\"} "));
         metrics.forget("prod", "zk");
         assert!(!metrics.render().contains("prod"));
+    }
+
+    #[test]
+    fn an_ensemble_over_which_no_pass_succeeds_shows_since_when() {
+        let metrics = Metrics::default();
+        let line = || {
+            let text = metrics.render();
+            text.lines().find(|line| line.starts_with("zookeeper_operator_last_pass")).map(str::to_owned)
+        };
+        metrics.failed("prod", "zk");
+        let first = line().expect("a time");
+        metrics.failed("prod", "zk");
+        assert_eq!(line(), Some(first), "the time of the first");
+        metrics.ensemble("prod", "zk", status("True", &["synced"]));
+        metrics.failed("prod", "zk");
+        assert!(metrics.render().contains("state=\"synced\""), "what was known of it is still shown");
+    }
+
+    #[test]
+    fn the_document_lists_every_metric_and_no_other() {
+        let metrics = Metrics::default();
+        metrics.pass("ok", Duration::ZERO);
+        metrics.step("apply");
+        metrics.api_error(None);
+        metrics.ensemble("prod", "zk", status("True", &["synced"]));
+        let text = metrics.render();
+        let mut types: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        types.retain(|line| line.starts_with("zookeeper_operator_"));
+        let document = include_str!("../../../docs/monitoring.md");
+        let rows = document.lines().filter(|line| line.starts_with("| `zookeeper_operator_"));
+        let listed: Vec<String> = rows
+            .map(|row| {
+                let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+                let name = cells[1].trim_matches('`').split('{').next().unwrap_or_default();
+                format!("{name} {}", cells[2])
+            })
+            .collect();
+        assert_eq!(listed.iter().map(String::as_str).collect::<BTreeSet<_>>(), types);
     }
 
     #[test]

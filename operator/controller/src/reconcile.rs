@@ -14,6 +14,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use operator_api::ZooKeeperEnsemble;
 use operator_core::plan::Next;
 use operator_core::{plan, refuse, unreadable};
+use serde_json::Value;
 
 use crate::admin::Admin;
 use crate::broken;
@@ -75,6 +76,15 @@ fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
+impl<A> Context<A> {
+    /// Counts an error of the API server.
+    fn count(&self, error: &Error) {
+        if let Some(error) = error.of_the_api() {
+            self.metrics.api_error(code(error));
+        }
+    }
+}
+
 impl Error {
     /// What the API server, or the way to it, is to blame for.
     fn of_the_api(&self) -> Option<&kube::Error> {
@@ -115,10 +125,11 @@ pub async fn reconcile<A: Admin>(watched: Arc<Watched>, context: Arc<Context<A>>
     };
     context.metrics.pass(outcome, began.elapsed());
     match &result {
-        Err(Error::Silence) => context.metrics.api_error(None),
         Err(error) => {
-            if let Some(error) = error.of_the_api() {
-                context.metrics.api_error(code(error));
+            context.metrics.failed(&namespace, &name);
+            match error {
+                Error::Silence => context.metrics.api_error(None),
+                error => context.count(error),
             }
         }
         // It is gone, or going.
@@ -174,15 +185,14 @@ pub async fn pass<A: Admin>(namespace: &str, name: &str, context: &Context<A>) -
     };
     let carried_out = match executor.carry_out(&observed, &plan).await {
         Ok(()) => plan,
-        Err(error) => match error.refusal() {
-            Some(answer) => {
-                tracing::warn!(ensemble = name, answer, "the API server refuses an object");
-                let plan = refuse(&observed, answer.to_owned());
-                executor.carry_out(&observed, &plan).await?;
-                plan
-            }
-            None => return Err(error.into()),
-        },
+        Err(error) => {
+            let Some(answer) = error.refusal().map(str::to_owned) else { return Err(error.into()) };
+            tracing::warn!(ensemble = name, answer, "the API server refuses an object");
+            context.count(&error.into());
+            let plan = refuse(&observed, answer);
+            executor.carry_out(&observed, &plan).await?;
+            plan
+        }
     };
     if let Some(status) = carried_out.status().or(observed.ensemble.status.as_ref()) {
         context.metrics.ensemble(namespace, name, status.clone());
@@ -211,13 +221,21 @@ async fn report_unreadable<A: Admin>(
         return Ok(Next::Never);
     }
     tracing::warn!(ensemble = name, fault, "an ensemble cannot be read");
+    let namespace = live.namespace().unwrap_or_default();
+    let show = |status: &Value| {
+        if let Ok(status) = serde_json::from_value(status.clone()) {
+            context.metrics.ensemble(&namespace, &name, status);
+        }
+    };
     let (status, generation) = (&live.data["status"], live.metadata.generation);
     let Some((status, event)) = unreadable(Time(Timestamp::now()), generation, status, fault) else {
+        show(status);
         return Ok(Next::Later);
     };
+    show(&status);
     live.data["status"] = status;
     live.metadata.managed_fields = None;
-    let api = dynamic(&context.client, live.namespace().as_deref().unwrap_or_default());
+    let api = dynamic(&context.client, &namespace);
     let written = api.replace_status(&name, &PostParams::default(), &live).await;
     let regarding = live.object_ref(&ApiResource::erase::<ZooKeeperEnsemble>(&()));
     match written {

@@ -22,6 +22,7 @@ fn printed_files_are_fresh() {
         ("charts/zookeeper-operator/files/zookeeperensembles.yaml", manifests::crd(), "crd"),
         ("charts/zookeeper-operator/files/rules.yaml", manifests::chart_rules(), "chart rules"),
         ("charts/zookeeper-operator/files/policies.yaml", manifests::chart_policies(), "chart policies"),
+        ("charts/zookeeper-ensemble/values.schema.json", manifests::chart_schema(), "chart schema"),
     ] {
         let got = fs::read_to_string(root().join(file)).unwrap_or_default();
         assert!(got == want, "{file} is stale: cargo run -p operator-controller -- {command} > {file}");
