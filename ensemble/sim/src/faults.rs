@@ -1,14 +1,17 @@
 //! What goes wrong, and when it stops.
 
+use crate::ledger::Observed;
 use crate::marks::Mark;
+use crate::mutants::Mutant;
 use crate::network::{Direction, Place, Port};
 use crate::plots;
 use crate::shrink::stream;
-use crate::trace::Verdict;
+use crate::swarm::Swarm;
+use crate::trace::{Verdict, Violation};
 use crate::world::{Event, World};
 use ensemble_proto::durable::Write;
 use ensemble_storage::sim_disk::SimDisk;
-use ensemble_storage::{Dir, Disk};
+use ensemble_storage::{Dir, Disk, Recovered, Storage, StorageError};
 use fastrand::Rng;
 use std::time::Duration;
 
@@ -33,6 +36,8 @@ pub(crate) enum Fault {
     Wipe,
     /// A volume's snapshots.
     LostSnapshots,
+    /// A bit of a log or a snapshot.
+    BitRot,
     /// A volume, while a quorum needs it.
     LostQuorum,
     /// A leader's followers.
@@ -43,7 +48,7 @@ pub(crate) enum Fault {
     Transfer,
 }
 
-const ALL: [Fault; 13] = [
+const ALL: [Fault; 14] = [
     Fault::Crash,
     Fault::PowerCut,
     Fault::Cut,
@@ -53,6 +58,7 @@ const ALL: [Fault; 13] = [
     Fault::Clock,
     Fault::Wipe,
     Fault::LostSnapshots,
+    Fault::BitRot,
     Fault::LostQuorum,
     Fault::Deposed,
     Fault::Unreached,
@@ -72,6 +78,7 @@ impl Fault {
             Fault::Clock => "clock",
             Fault::Wipe => "wipe",
             Fault::LostSnapshots => "lost_snapshots",
+            Fault::BitRot => "bit_rot",
             Fault::LostQuorum => "lost_quorum",
             Fault::Deposed => "deposed",
             Fault::Unreached => "unreached",
@@ -105,6 +112,7 @@ fn plan(world: &mut World, fault: Fault, number: u64) {
         Fault::Clock => faults.clock,
         Fault::Wipe => faults.wipe,
         Fault::LostSnapshots => faults.lost_snapshots,
+        Fault::BitRot => faults.bit_rot,
         Fault::LostQuorum => faults.lost_quorum,
         Fault::Deposed => faults.deposed,
         Fault::Unreached => faults.unreached,
@@ -165,6 +173,7 @@ pub(crate) fn strike(world: &mut World, fault: Fault, number: u64) -> Verdict {
         }
         Fault::Wipe => wipe(world, random, server),
         Fault::LostSnapshots => lose_snapshots(world, random, server),
+        Fault::BitRot => rot(world, random, server),
         Fault::LostQuorum => plots::leave_behind(world, random, server, number),
         Fault::Deposed => plots::depose(world, random),
         Fault::Unreached => {
@@ -287,7 +296,7 @@ fn wipe(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
 pub(crate) fn lose_volume(world: &mut World, server: usize) {
     world.trace.tale(world.now, || format!("server {server} loses its volume"));
     world.servers[server].disk = SimDisk::new();
-    world.ledger.servers[server] = crate::ledger::Observed { is_wiped: true, ..Default::default() };
+    world.ledger.servers[server] = Observed { is_wiped: true, ..Observed::default() };
 }
 
 fn lose_snapshots(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
@@ -296,11 +305,7 @@ fn lose_snapshots(world: &mut World, random: &mut Rng, server: usize) -> Verdict
     }
     crash(world, random, server)?;
     let disk = &mut world.servers[server].disk;
-    let has_records = {
-        let image = disk.durable_image();
-        let options = crate::server::storage_options(&world.swarm, 0, crate::mutants::Mutant::None);
-        ensemble_storage::Storage::open(image, options).is_ok_and(|(_, recovered)| !recovered.tail.is_empty())
-    };
+    let has_records = recovered(&world.swarm, disk.durable_image()).is_ok_and(|found| !found.tail.is_empty());
     if !has_records {
         return Ok(());
     }
@@ -311,14 +316,64 @@ fn lose_snapshots(world: &mut World, random: &mut Rng, server: usize) -> Verdict
         }
     }
     let _powered = disk.sync_dir(Dir::Data);
-    world.ledger.servers[server] = crate::ledger::Observed { is_wiped: true, is_damaged: true, ..Default::default() };
+    world.ledger.servers[server] = Observed { is_wiped: true, is_damaged: true, ..Observed::default() };
+    Ok(())
+}
+
+/// What a server would find on this disk.
+fn recovered(swarm: &Swarm, disk: SimDisk) -> Result<Recovered, StorageError> {
+    let options = crate::server::storage_options(swarm, 0, Mutant::None);
+    Storage::open(disk, options).map(|(_, recovered)| recovered)
+}
+
+/// A bit turns while a server is down. It is noticed: the store is set aside, or a snapshot is passed over. What is not read at the next start is left as it is: there
+/// nobody could say when it will be noticed.
+///
+/// # Errors
+/// I-13 when a record that was durable would be taken for one that was never written, or the server could not start.
+fn rot(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
+    if !may_wipe(world, server) {
+        return Ok(());
+    }
+    crash(world, random, server)?;
+    let mut disk = world.servers[server].disk.clone();
+    let Ok(before) = recovered(&world.swarm, disk.durable_image()) else { return Ok(()) };
+    let named = |dir, prefix: &str, disk: &mut SimDisk| {
+        let names = disk.list(dir).unwrap_or_default().into_iter().map(|entry| entry.name);
+        names.filter(|name| name.starts_with(prefix)).map(|name| (dir, name)).collect::<Vec<_>>()
+    };
+    let files = [named(Dir::Log, "log.", &mut disk), named(Dir::Data, "snapshot.", &mut disk)].concat();
+    let Some((dir, name)) = random.choice(files) else { return Ok(()) };
+    let length = disk.read(dir, &name).map_or(0, |bytes| bytes.len());
+    if length == 0 {
+        return Ok(());
+    }
+    let (at, bit) = (random.usize(0..length), random.u8(0..8));
+    let turn = |disk: &SimDisk| disk.damage(dir, &name, |bytes| bytes[at] ^= 1 << bit);
+    let image = disk.durable_image();
+    let _present = turn(&image);
+    let broken =
+        |what: String| Violation::new("I-13", format!("server {server}, bit {bit} of byte {at} of {name}: {what}"));
+    let after = recovered(&world.swarm, image).map_err(|error| broken(format!("it cannot start: {error}")))?;
+    let durable = world.ledger.servers[server].durable.last();
+    if after.set_aside.is_some() {
+        world.ledger.servers[server] = Observed { is_wiped: true, is_damaged: true, ..Observed::default() };
+        world.marks.hit(Mark::BitInLog);
+    } else if after.last_zxid() < durable.min(before.last_zxid()) {
+        return Err(broken(format!("it starts without {durable}, which was durable")));
+    } else if dir == Dir::Data && after.last_zxid() == before.last_zxid() && after.notes != before.notes {
+        world.marks.hit(Mark::BitInSnapshot);
+    } else {
+        return Ok(());
+    }
+    world.trace.tale(world.now, || format!("bit {bit} of byte {at} of server {server}'s {name} turns"));
+    let _present = turn(&disk);
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mutants::Mutant;
     use crate::shrink::Plan;
     use crate::trace::Tell;
 

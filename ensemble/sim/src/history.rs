@@ -124,4 +124,9 @@ impl Answer {
             _ => None,
         }
     }
+
+    /// Whether the server refused the request without asking anybody: nothing has come of it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.error(), Some(ErrorCode::SESSION_EXPIRED | ErrorCode::THROTTLED_OP))
+    }
 }

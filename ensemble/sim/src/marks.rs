@@ -72,6 +72,8 @@ marks! {
     RecoveredBetweenEpochs "a server starts with an epoch that it has accepted and not entered",
     StoreSetAside "a damaged store is set aside",
     QuorumLost "those who are behind come back with one that has lost its volume, and nobody else does",
+    BitInLog "a store is set aside for a bit that has turned",
+    BitInSnapshot "a snapshot is passed over for a bit that has turned",
     StoreUntrusted "a server starts without a vote",
     StoreFilled "a server that lost its store is in sync again",
     // Faults where they hurt.
@@ -108,12 +110,13 @@ marks! {
     BadVersion "a write fails for its version",
     NotEmpty "a delete fails for children",
     NoChildrenForEphemerals "a create fails for its ephemeral parent",
+    Throttled "a request is refused because it waited for others",
 }
 
 /// What comes up only where the ensemble changes.
 const CHANGING: &[Mark] = &[Mark::GroupsInForce, Mark::GroupsOutweigh, Mark::MajorityWaits, Mark::VolumeReplaced];
 /// What comes up only where it does not.
-const STAYING: &[Mark] = &[Mark::QuorumLost, Mark::StoreSetAside];
+const STAYING: &[Mark] = &[Mark::QuorumLost, Mark::StoreSetAside, Mark::BitInLog, Mark::BitInSnapshot];
 
 const COUNT: usize = Mark::ALL.len();
 

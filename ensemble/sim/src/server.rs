@@ -4,7 +4,7 @@ use crate::mutants::Mutant;
 use crate::swarm::Swarm;
 use bytes::Bytes;
 use ensemble_datatree::{DataTree, DigestMismatch};
-use ensemble_peer::{Config, Peer, Recovered};
+use ensemble_peer::{Admission, Config, Peer, Recovered};
 use ensemble_proto::durable::{Ticket, Write};
 use ensemble_proto::membership::{Member, MemberRole, Membership};
 use ensemble_proto::quorum::PacketDecoder;
@@ -196,7 +196,7 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, membership: Membership, mutant
         sessionless_timeout: Duration::from_secs(10),
         reaping: ensemble_peer::Reaping::default(),
         standalone_enabled: false,
-        admission: ensemble_peer::Admission::default(),
+        admission: Admission { request_throttle: swarm.throttle, ..Admission::default() },
     }
 }
 

@@ -261,6 +261,7 @@ pub(crate) fn history(marks: &mut Marks, history: &History, replay: &Replay) {
             (_, Answer::Error(code)) => {
                 marks.sometimes(Mark::BadVersion, *code == ErrorCode::BAD_VERSION);
                 marks.sometimes(Mark::NotEmpty, *code == ErrorCode::NOT_EMPTY);
+                marks.sometimes(Mark::Throttled, *code == ErrorCode::THROTTLED_OP);
                 let is_below = *code == ErrorCode::NO_CHILDREN_FOR_EPHEMERALS;
                 marks.sometimes(Mark::NoChildrenForEphemerals, is_below);
             }

@@ -3,12 +3,13 @@
 //! Every fault is on or off by itself, so that some runs are made of few faults in a pure form (swarm testing, Groce et al.,
 //! ISSTA 2012). One run in ten has none: there liveness is all that can fail.
 
+use ensemble_peer::RequestThrottle;
 use ensemble_storage::Share;
 use fastrand::Rng;
 use std::time::Duration;
 
 /// How often and which faults happen. `None` for never; else the mean time between two.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// A server loses its process and its page cache, and starts again later.
     pub crash: Option<Duration>,
@@ -28,6 +29,8 @@ pub struct Faults {
     pub wipe: Option<Duration>,
     /// A server comes back with its snapshots lost.
     pub lost_snapshots: Option<Duration>,
+    /// A server comes back, and a bit of a log or a snapshot has turned.
+    pub bit_rot: Option<Duration>,
     /// A server loses its volume just when all who know what was committed meanwhile are down: those that are left may elect nobody.
     pub lost_quorum: Option<Duration>,
     /// A leader's followers lose it, and it does not hear of it: for a while there are two who serve.
@@ -87,6 +90,8 @@ pub struct Swarm {
     pub half_open: u8,
     /// The last counter of an epoch: small, so that epochs end (ZOOKEEPER-1277).
     pub zxid_counter_max: u32,
+    /// `request_throttle_max_requests`: few, so that requests wait for others; `None` is no limit.
+    pub throttle: Option<RequestThrottle>,
 }
 
 impl Swarm {
@@ -120,6 +125,22 @@ impl Swarm {
             half_open: [0, 30][random.usize(0..2)],
             zxid_counter_max: [150, u32::MAX - 1, u32::MAX - 1][random.usize(0..3)],
             reads_after_storm: random.u8(0..4) == 0,
+            throttle: None,
+        }
+    }
+
+    /// Draws what came later than the rest, from a stream of its own, so that runs without it stay as they were: in one run of four requests wait for others; in
+    /// one of five with faults bits turn.
+    pub fn draw_more(&mut self, random: &mut Rng) {
+        let wait_max = [None, Some(Duration::from_millis(5)), Some(Duration::from_millis(100))];
+        self.throttle = (random.u8(0..4) == 0).then(|| RequestThrottle {
+            requests_max: random.usize(1..4),
+            has_stale: random.bool(),
+            drops_stale: random.bool(),
+            wait_max: wait_max[random.usize(0..wait_max.len())],
+        });
+        if self.faults != Faults::default() {
+            self.faults.bit_rot = (random.u8(0..5) == 0).then(|| Duration::from_secs(random.u64(15..60)));
         }
     }
 }
@@ -155,6 +176,7 @@ impl Faults {
             clock: one(10, 40, 20),
             wipe: one(30, 90, 20),
             lost_snapshots: one(30, 90, 10),
+            bit_rot: None,
             lost_quorum: one(20, 60, 15),
             deposed: one(8, 40, 20),
             unreached: one(15, 50, 15),

@@ -205,6 +205,7 @@ impl World {
     pub fn new(seed: u64, mutant: Mutant, plan: Plan, tell: Tell) -> World {
         let mut random = Rng::with_seed(seed);
         let mut swarm = Swarm::draw(&mut random);
+        swarm.draw_more(&mut stream(seed, "more", 0));
         if seed & changes::CHANGING != 0 {
             changes::adapt(&mut swarm, &mut random);
         }

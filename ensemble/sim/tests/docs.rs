@@ -72,6 +72,27 @@ fn every_known_bug_has_a_switch_a_test_or_a_reason() {
     }
 }
 
+#[test]
+fn every_claim_of_the_paper_has_a_test_that_names_it() {
+    let rows = rows();
+    let claims: Vec<_> = rows.iter().filter(|row| row[0].starts_with("Zab, ")).collect();
+    assert!(claims.len() >= 11, "{} claims", claims.len());
+    for row in claims {
+        for place in named(&row[3]) {
+            assert!(exists(place), "{} names {place}, which is not there", row[0]);
+            let (file, test) = place.split_once("::").unwrap();
+            let text = std::fs::read_to_string(root().join("ensemble").join(file)).unwrap();
+            let before = text.split(&format!("fn {test}(")).next().unwrap().lines().rev().take(8).collect::<String>();
+            assert!(before.contains(&row[0]), "{place} does not say that it tells of \"{}\"", row[0]);
+        }
+    }
+    for row in rows.iter().filter(|row| row[0].starts_with("ZOOKEEPER-")) {
+        let places = named(row.last().unwrap()).into_iter().filter(|place| place.contains('/'));
+        let missing: Vec<_> = places.filter(|place| !exists(place)).collect();
+        assert!(missing.is_empty(), "{} names {missing:?}", row[0]);
+    }
+}
+
 /// Every scenario of the fault catalogue whose level is deterministic.
 fn scenarios() -> Vec<String> {
     let numbered =

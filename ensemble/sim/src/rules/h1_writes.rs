@@ -4,7 +4,7 @@
 use crate::history::{History, Op};
 use crate::rules::replay::Replay;
 use crate::trace::{Verdict, Violation};
-use ensemble_proto::{ErrorCode, Zxid};
+use ensemble_proto::Zxid;
 use std::time::Duration;
 
 /// Checks all writes.
@@ -19,10 +19,10 @@ fn answer(index: usize, op: &Op, replay: &Replay) -> Verdict {
     let Some(reply) = &op.reply else { return Ok(()) };
     let fail = |message: String| Err(Violation::new("H-1", format!("{op:?}: {message}")));
     let Some(zxid) = replay.txns.get(&index).and_then(|txns| txns.first()) else {
-        // A server knows a session's end before it asks the leader.
-        return match reply.answer.error() {
-            Some(ErrorCode::SESSION_EXPIRED) => Ok(()),
-            _ => fail("answered, but no transaction is its own".to_string()),
+        // A server knows a session's end, and how long a request has waited, before it asks the leader.
+        return match reply.answer.is_refusal() {
+            true => Ok(()),
+            false => fail("answered, but no transaction is its own".to_string()),
         };
     };
     if reply.zxid != *zxid {
@@ -37,8 +37,7 @@ fn answer(index: usize, op: &Op, replay: &Replay) -> Verdict {
 /// Sweeps through time: a write's zxid is above that of every write that had been answered when it was sent.
 fn real_time(history: &History) -> Verdict {
     let writes = || history.ops.iter().filter(|op| op.request.is_write());
-    let acked =
-        |op: &&Op| op.reply.as_ref().is_some_and(|reply| reply.answer.error() != Some(ErrorCode::SESSION_EXPIRED));
+    let acked = |op: &&Op| op.reply.as_ref().is_some_and(|reply| !reply.answer.is_refusal());
     let mut answered: Vec<(Duration, Zxid)> =
         writes().filter(acked).filter_map(|op| op.reply.as_ref().map(|reply| (reply.at, reply.zxid))).collect();
     answered.sort_unstable();

@@ -14,7 +14,7 @@ pub fn check(history: &History) -> Verdict {
         .iter()
         .filter(|op| op.request.is_write())
         .filter_map(|op| op.reply.as_ref())
-        .filter(|reply| reply.answer.error() != Some(ErrorCode::SESSION_EXPIRED))
+        .filter(|reply| !reply.answer.is_refusal())
         .map(|reply| (reply.at, reply.zxid))
         .collect();
     answered.sort_unstable();

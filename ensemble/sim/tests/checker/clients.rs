@@ -76,6 +76,10 @@ pub(crate) const BAD: &[Case] = &[
         let op = s.write(1, create("/a"));
         s.bend(op, error(ErrorCode::NODE_EXISTS));
     }),
+    ("H-1", "a write is refused and takes effect", |s| {
+        let op = s.write(1, create("/a"));
+        s.bend(op, error(ErrorCode::THROTTLED_OP));
+    }),
     ("H-1", "an error is told as a success", |s| {
         s.write(1, create("/a"));
         let again = s.write(2, create("/a"));
@@ -263,6 +267,15 @@ pub(crate) const BAD: &[Case] = &[
         s.connect(2);
         s.read(2, set_watches(since, &["/a"], &[], &[]));
     }),
+    ("H-6", "setWatches is refused, and the change after it not told", |s| {
+        s.write(1, create("/a"));
+        s.read(2, get("/a", true));
+        s.connect(2);
+        let op = s.ask(2, set_watches(s.last(), &["/a"], &[], &[]));
+        s.reply(op, s.last(), error(ErrorCode::THROTTLED_OP));
+        s.write(1, set("/a", "1"));
+        s.read(2, exists("/b", false));
+    }),
     ("H-6", "setWatches tells of what has not changed", |s| {
         s.write(1, create("/a"));
         s.read(2, get("/a", true));
@@ -445,6 +458,16 @@ pub(crate) const GOOD: &[Case] = &[
         s.expire(1);
         let op = s.ask(1, create("/a"));
         s.reply(op, Zxid::ZERO, error(ErrorCode::SESSION_EXPIRED));
+    }),
+    ("", "what waited for too long is refused, is not done, and leaves no watch", |s| {
+        s.write(1, create("/a"));
+        for request in [set("/a", "1"), get("/a", true), exists("/b", true)] {
+            let op = s.ask(2, request);
+            s.reply(op, s.last(), error(ErrorCode::THROTTLED_OP));
+        }
+        s.write(1, set("/a", "2"));
+        s.write(1, create("/b"));
+        s.read(2, get("/a", false));
     }),
     ("", "a new leader's transactions follow the old one's", |s| {
         s.write(1, create("/a"));
