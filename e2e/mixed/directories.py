@@ -13,6 +13,8 @@ from mixed.synchronisations import LEADER_SAYS, found
 
 START_SECONDS = 60
 PORT = 14
+# In the payload of a log's first record.
+DAMAGED_BYTE = 60
 # So that every round writes snapshots and several logs.
 SNAP_COUNT = "40"
 # Kinds and how they compress snapshots; ours reads every form, and writes the plain one.
@@ -65,6 +67,31 @@ def of_three(world: World) -> str:
             assert modes == ["DIFF"], f"{leader} sent {changing} {modes}"
         said.append(f"{changing.myid} became Rust and Java again under {leader}, by DIFF")
     return f"{'; '.join(said)}; {ensemble.equal()}"
+
+
+@case("directories that were set aside")
+def set_aside(world: World) -> str:
+    """A damaged store of ours that is set aside, and not filled yet, is refused by a Java server, which would vote without what was acknowledged here; filled, it is like any other."""
+    ensemble = world.ensemble("JJR")
+    ensemble.start()
+    damaged = ensemble.servers[2]
+    populate(ensemble.settle(), "/before")
+    for server in ensemble.servers:
+        server.stop()
+    log = min(damaged.folder.glob("*/version-2/log.*"))
+    content = bytearray(log.read_bytes())
+    content[DAMAGED_BYTE] ^= 1
+    log.write_bytes(content)
+    damaged.start()
+    wait_for("the store to be set aside", START_SECONDS, lambda: list(damaged.folder.glob("*/version-2/aside-1.currentEpoch")), every=0.1)
+    damaged.become(Kind.JAVA)
+    wait_for("the Java server to end", START_SECONDS, lambda: not damaged.alive(), every=0.1)
+    assert "this store does not vote" in damaged.said_now(), damaged.said_now()[-2000:]
+    damaged.kind = Kind.RUST
+    ensemble.start()
+    damaged.become(Kind.JAVA)
+    ensemble.settle()
+    return f"refused by Java until it was filled; then {ensemble.equal()}"
 
 
 @case("directories of a running Java server")
