@@ -363,6 +363,7 @@ fn rot(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
         return Err(broken(format!("it starts without {durable}, which was durable")));
     } else if dir == Dir::Data && after.last_zxid() == before.last_zxid() && after.notes != before.notes {
         world.marks.hit(Mark::BitInSnapshot);
+        world.ledger.servers[server].rotten.push(name.clone());
     } else {
         return Ok(());
     }

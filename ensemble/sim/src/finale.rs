@@ -10,7 +10,7 @@ use crate::world::{Event, World};
 use ensemble_datatree::DataTree;
 use ensemble_proto::Zxid;
 use ensemble_proto::txn::TxnRecord;
-use ensemble_storage::{Options, Recovered, Storage};
+use ensemble_storage::{Dir, Disk, Options, Recovered, Storage};
 use std::time::Duration;
 
 /// Time between two audits.
@@ -77,7 +77,10 @@ pub(crate) fn check(world: &mut World) -> Verdict {
         if world.servers[server].is_on {
             reload(world, server)?;
             let options = server::storage_options(&world.swarm, world.seed, world.mutant);
-            let image = world.servers[server].disk.durable_image();
+            let mut image = world.servers[server].disk.durable_image();
+            for rotten in &world.ledger.servers[server].rotten {
+                let _still_there = image.unlink(Dir::Data, rotten);
+            }
             i13_files::without_gap(server, image.clone(), options.payload_len_max)?;
             i13_files::strict(server, image, options)?;
         }

@@ -87,6 +87,8 @@ pub struct Observed {
     pub is_wiped: bool,
     /// Its snapshots were taken away while its logs have records: it must set its store aside, and only then.
     pub is_damaged: bool,
+    /// Snapshots of which a bit has turned: whoever reads the store passes them over.
+    pub rotten: Vec<String>,
 }
 
 /// A committed transaction.

@@ -15,7 +15,8 @@
 //! on the disk. So a power cut can only lose *whole sectors of the last group*, and a lost sector reads as zeros up to its
 //! end. That tells a torn tail from damage:
 //!
-//! * the file ends within a record, or only zeros follow a record without its end mark: torn;
+//! * the file ends within a record, or only zeros follow a record without its end mark: torn, unless the record is whole but for a bit of its length or its mark, which
+//!   no power cut does;
 //! * a sector that the bad record covers is zero up to its end: torn;
 //! * anything else (a wrong checksum, an impossible length, data after the end) was durable once: [`StorageError::Corrupt`].
 //!
@@ -235,17 +236,16 @@ impl<'a> Scanner<'a> {
         }
         let checksum = u64::from_be_bytes(array(&rest[..8]));
         let len = i32::from_be_bytes(array(&rest[8..12]));
+        let is_whole_as = |len: i32| len > 0 && self.is_whole(start, len as u32 as u64, checksum);
+        // No power cut turns one bit of a length and leaves the rest of the record.
+        let has_turned = || (0..31).any(|bit| is_whole_as(len ^ (1 << bit)));
         if len == 0 {
-            let is_torn = !self.newest || self.lost_sector(start, start + 12);
+            let is_torn = (!self.newest || self.lost_sector(start, start + 12)) && !has_turned();
             return self.torn_or(start, is_torn, "no length", || self.data_behind(start));
         }
         let end = start + FRAMING_LEN + len as u32 as u64;
         if len < 0 || len as u64 > self.payload_len_max {
-            let is_sound = len > 0
-                && end <= self.bytes.len() as u64
-                && self.bytes[end as usize - 1] == END_OF_RECORD
-                && adler32(&self.bytes[start as usize + 12..end as usize - 1]) == checksum;
-            return Err(match is_sound {
+            return Err(match is_whole_as(len) {
                 true => {
                     StorageError::TooLong { file: self.file.to_owned(), len: len as u64, max: self.payload_len_max }
                 }
@@ -257,13 +257,14 @@ impl<'a> Scanner<'a> {
         }
         if end > self.bytes.len() as u64 {
             let cut = || self.corrupt(start, "a whole record", "the end of the file");
-            return self.torn_or(start, true, "the file ends within a record", cut);
+            return self.torn_or(start, !has_turned(), "the file ends within a record", cut);
         }
         let payload = &self.bytes[start as usize + 12..end as usize - 1];
         let mark = self.bytes[end as usize - 1];
         if mark != END_OF_RECORD {
             let nothing_follows = || is_zero(&self.bytes[end as usize..]);
-            let is_torn = !self.newest || nothing_follows() || self.lost_sector(start, end);
+            let is_rotten = || mark != 0 && adler32(payload) == checksum || has_turned();
+            let is_torn = (!self.newest || nothing_follows() || self.lost_sector(start, end)) && !is_rotten();
             let bad = || self.corrupt(end - 1, "the end mark 0x42", format!("{mark:#04x}"));
             return self.torn_or(start, is_torn, "the record has no end mark", bad);
         }
@@ -280,6 +281,14 @@ impl<'a> Scanner<'a> {
             self.corrupt(start + 8, format!("a length of at least {PAYLOAD_LEN_MIN}"), format!("length {len}"))
         })?;
         Ok(Some(Found::Record(Record { zxid, payload: Bytes::copy_from_slice(payload), end })))
+    }
+
+    /// Whether a record with a payload of this length is here, with its end mark and its checksum.
+    fn is_whole(&self, start: u64, len: u64, checksum: u64) -> bool {
+        let end = start + FRAMING_LEN + len;
+        end <= self.bytes.len() as u64
+            && self.bytes[end as usize - 1] == END_OF_RECORD
+            && adler32(&self.bytes[start as usize + 12..end as usize - 1]) == checksum
     }
 
     /// What a bad record at `start` is: torn, if it looks so and nothing says that it was durable.
