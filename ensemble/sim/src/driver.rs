@@ -34,6 +34,12 @@ impl World {
 
     /// Starts a server's process from its disk.
     pub(crate) fn start(&mut self, server: usize) -> Verdict {
+        let room_at = self.servers[server].full_until;
+        if room_at > self.now {
+            self.schedule(room_at, Event::Start { server });
+            return Ok(());
+        }
+        self.servers[server].disk.make_room();
         if self.servers[server].process.is_some() || !self.servers[server].is_on {
             return Ok(());
         }
@@ -117,6 +123,21 @@ impl World {
         }
         drop(process);
         self.servers[server].disk.crash(&mut self.random);
+        self.hang_up(server)
+    }
+
+    /// A server's disk is full: it gives up everything and waits for room, as the production server does. Its page cache stays.
+    fn run_out_of_room(&mut self, server: usize) -> Verdict {
+        self.trace.tale(self.now, || format!("server {server} has no room on its disk"));
+        self.marks.sometimes(Mark::LeaderOutOfRoom, self.is_leading(server));
+        self.servers[server].process = None;
+        self.servers[server].life += 1;
+        self.go_on(server);
+        self.hang_up(server)
+    }
+
+    /// The connections of a server that runs no more.
+    fn hang_up(&mut self, server: usize) -> Verdict {
         let mut unlinked = Vec::new();
         for ((a, b), link) in &mut self.elections {
             if (*a == server || *b == server) && std::mem::take(&mut link.is_up) {
@@ -365,14 +386,22 @@ impl World {
         let Some(process) = &mut machine.process else { return Ok(()) };
         let before = sightings::before_truncation(process);
         let failed = |error: StorageError| Violation::new("I-6", format!("server {server}'s store: {error}"));
-        let group = process.finish_group().map_err(failed)?;
+        let group = match process.finish_group() {
+            Err(error) if error.is_full() => return self.run_out_of_room(server),
+            group => group.map_err(failed)?,
+        };
         if let Some(before) = before {
             sightings::truncated(&mut self.marks, process, before);
         }
         let is_due = process.storage.snapshot_due().map_err(failed)? && process.snapshot.is_none();
         if is_due && !process.is_installing() {
-            process.begin_snapshot().map_err(failed)?;
-            self.schedule(self.now, Event::Snapshot { server, life });
+            match process.begin_snapshot() {
+                Err(error) if error.is_full() => {}
+                begun => {
+                    begun.map_err(failed)?;
+                    self.schedule(self.now, Event::Snapshot { server, life });
+                }
+            }
         }
         for (_, write) in &group {
             self.ledger.persisted(server, write)?;
@@ -393,9 +422,12 @@ impl World {
             return Ok(());
         }
         let Some(process) = &mut machine.process else { return Ok(()) };
-        let goes_on = process
-            .continue_snapshot(SNAPSHOT_SLICE_BYTES)
-            .map_err(|error| Violation::new("I-6", format!("server {server}'s snapshot: {error}")))?;
+        let failed = |error: StorageError| Violation::new("I-6", format!("server {server}'s snapshot: {error}"));
+        let goes_on = match process.continue_snapshot(SNAPSHOT_SLICE_BYTES) {
+            // It costs this snapshot, and nothing else.
+            Err(error) if error.is_full() => return process.discard_snapshot().map_err(failed),
+            goes_on => goes_on.map_err(failed)?,
+        };
         if !goes_on {
             let is_fuzzy = process.peer.applied().0 > process.snapshot_from;
             self.marks.hit(Mark::SnapshotTaken);

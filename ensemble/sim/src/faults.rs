@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Reset,
     /// A disk.
     SlowDisk,
+    /// The room on a disk.
+    FullDisk,
     /// A process.
     Pause,
     /// A wall clock.
@@ -48,12 +50,13 @@ pub(crate) enum Fault {
     Transfer,
 }
 
-const ALL: [Fault; 14] = [
+const ALL: [Fault; 15] = [
     Fault::Crash,
     Fault::PowerCut,
     Fault::Cut,
     Fault::Reset,
     Fault::SlowDisk,
+    Fault::FullDisk,
     Fault::Pause,
     Fault::Clock,
     Fault::Wipe,
@@ -74,6 +77,7 @@ impl Fault {
             Fault::Cut => "cut",
             Fault::Reset => "reset",
             Fault::SlowDisk => "slow_disk",
+            Fault::FullDisk => "full_disk",
             Fault::Pause => "pause",
             Fault::Clock => "clock",
             Fault::Wipe => "wipe",
@@ -108,6 +112,7 @@ fn plan(world: &mut World, fault: Fault, number: u64) {
         Fault::Cut => faults.cut,
         Fault::Reset => faults.reset,
         Fault::SlowDisk => faults.slow_disk,
+        Fault::FullDisk => faults.full_disk,
         Fault::Pause => faults.pause,
         Fault::Clock => faults.clock,
         Fault::Wipe => faults.wipe,
@@ -156,6 +161,13 @@ pub(crate) fn strike(world: &mut World, fault: Fault, number: u64) -> Verdict {
             world.servers[server].slow_until = world.now + world.swarm.tick * random.u32(1..20);
             Ok(())
         }
+        Fault::FullDisk => {
+            // Some groups are half written then.
+            world.servers[server].disk.fill_after(random.u64(0..8));
+            world.servers[server].full_until = world.now + world.swarm.tick.mul_f64(1.0 + 20.0 * random.f64());
+            world.schedule(world.servers[server].full_until, Event::Start { server });
+            Ok(())
+        }
         Fault::Pause => {
             world.marks.sometimes(Mark::LeaderPaused, world.is_leading(server));
             // Some are long enough for a new leader to be at work meanwhile.
@@ -199,6 +211,7 @@ pub(crate) fn calm(world: &mut World) {
         world.go_on(server);
         let machine = &mut world.servers[server];
         machine.slow_until = machine.slow_until.min(world.now);
+        machine.full_until = machine.full_until.min(world.now);
         world.schedule(world.now, Event::Start { server });
     }
     world.trace.line(world.now, || "the storm is over".to_string());

@@ -79,6 +79,7 @@ marks! {
     // Faults where they hurt.
     LeaderPaused "a leader's process stands still",
     LeaderSlow "a leader's disk is slow",
+    LeaderOutOfRoom "a leader has no room on its disk, and gives way",
     LeaderClockJumps "a leader's clock jumps",
     LeaderCutOff "a leader is cut off, one way at least",
     PortOfLeaderCut "one port of a leader is out of reach, the others are not",

@@ -42,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) paused_until: Duration,
     /// The disk is slow before.
     pub(crate) slow_until: Duration,
+    /// The disk has no room before.
+    pub(crate) full_until: Duration,
     /// The wall clock's error, milliseconds.
     pub(crate) clock_error_ms: i64,
 }
@@ -90,6 +92,7 @@ impl Server {
             life: 0,
             paused_until: Duration::ZERO,
             slow_until: Duration::ZERO,
+            full_until: Duration::ZERO,
             clock_error_ms: 0,
         }
     }
@@ -250,6 +253,14 @@ impl Process {
         self.snapshot_from = zxid;
         self.snapshot = Some(SnapshotWriter::begin(self.storage.disk(), zxid, Compression::Plain)?);
         Ok(())
+    }
+
+    /// Gives the snapshot up.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn discard_snapshot(&mut self) -> Result<(), StorageError> {
+        self.snapshot.take().map_or(Ok(()), SnapshotWriter::discard)
     }
 
     /// Writes a piece of the snapshot; false when it is complete.

@@ -21,6 +21,8 @@ pub struct Faults {
     pub reset: Option<Duration>,
     /// A server's disk becomes slow for a while.
     pub slow_disk: Option<Duration>,
+    /// There is no room on a disk for a while.
+    pub full_disk: Option<Duration>,
     /// A process stops for a while and goes on.
     pub pause: Option<Duration>,
     /// A wall clock jumps.
@@ -130,7 +132,7 @@ impl Swarm {
     }
 
     /// Draws what came later than the rest, from a stream of its own, so that runs without it stay as they were: in one run of four requests wait for others; in
-    /// one of five with faults bits turn.
+    /// one of five with faults bits turn, and in one of four disks are full.
     pub fn draw_more(&mut self, random: &mut Rng) {
         let wait_max = [None, Some(Duration::from_millis(5)), Some(Duration::from_millis(100))];
         self.throttle = (random.u8(0..4) == 0).then(|| RequestThrottle {
@@ -141,6 +143,7 @@ impl Swarm {
         });
         if self.faults != Faults::default() {
             self.faults.bit_rot = (random.u8(0..5) == 0).then(|| Duration::from_secs(random.u64(15..60)));
+            self.faults.full_disk = (random.u8(0..4) == 0).then(|| Duration::from_secs(random.u64(10..50)));
         }
     }
 }
@@ -172,6 +175,7 @@ impl Faults {
             cut: one(3, 30, 50),
             reset: one(2, 20, 50),
             slow_disk: one(10, 40, 40),
+            full_disk: None,
             pause: one(8, 40, 40),
             clock: one(10, 40, 20),
             wipe: one(30, 90, 20),

@@ -28,6 +28,8 @@ struct State {
     writes: u64,
     /// The call at which the power goes: it and all later ones fail.
     power_cut_at: Option<u64>,
+    /// The call from which on nothing more can be written.
+    full_at: Option<u64>,
 }
 
 #[derive(Default)]
@@ -90,6 +92,17 @@ impl SimDisk {
     /// Takes back [`SimDisk::cut_power_after`].
     pub fn restore_power(&self) {
         self.state.borrow_mut().power_cut_at = None;
+    }
+
+    /// Makes the disk full from the `nth` changing call on (0 is the next): a write puts half of its bytes there, and fails.
+    pub fn fill_after(&self, nth: u64) {
+        let mut state = self.state.borrow_mut();
+        state.full_at = Some(state.writes + nth);
+    }
+
+    /// Takes back [`SimDisk::fill_after`].
+    pub fn make_room(&self) {
+        self.state.borrow_mut().full_at = None;
     }
 
     /// How many changing calls there were.
@@ -371,8 +384,13 @@ impl Disk for SimDisk {
 
     fn write_at(&mut self, dir: Dir, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.change(|state| {
-            state.open(dir, name)?.write(offset as usize, bytes);
-            Ok(())
+            let is_full = state.full_at.is_some_and(|at| state.writes > at);
+            let taken = if is_full { bytes.len() / 2 } else { bytes.len() };
+            state.open(dir, name)?.write(offset as usize, &bytes[..taken]);
+            match is_full {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
         })
     }
 

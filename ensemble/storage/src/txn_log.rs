@@ -82,14 +82,14 @@ impl TxnLog {
             file.len = len;
         }
         let failed = |action| StorageError::io(action, Dir::Log, &file.name);
-        disk.write_at(Dir::Log, &file.name, file.position, &self.group).map_err(failed("write"))?;
+        write_or_take_back(disk, &file.name, file.position, &self.group, file.position)?;
         if !self.mutants.skip_log_sync() {
             disk.sync_data(Dir::Log, &file.name).map_err(failed("sync"))?;
         }
         file.position = end;
         let mark = log_file::sync_mark_offset(end);
         if mark + log_file::SYNC_MARK_LEN <= file.len {
-            disk.write_at(Dir::Log, &file.name, mark, &log_file::sync_mark(end)).map_err(failed("write"))?;
+            write_or_take_back(disk, &file.name, mark, &log_file::sync_mark(end), end)?;
         }
         let report = SyncReport { records: self.group_records, bytes: self.group.len() as u64 };
         self.group.clear();
@@ -116,7 +116,7 @@ fn create(disk: &mut impl Disk, first: Zxid, preallocate: u64, mutants: Mutants)
     let name = names::log(first);
     let failed = |action| StorageError::io(action, Dir::Log, &name);
     disk.create(Dir::Log, &name).map_err(failed("create"))?;
-    disk.write_at(Dir::Log, &name, 0, &log_file::header()).map_err(failed("write"))?;
+    write_or_take_back(disk, &name, 0, &log_file::header(), 0)?;
     let len = preallocate.max(HEADER_LEN);
     fill(disk, &name, HEADER_LEN, len)?;
     disk.sync_data(Dir::Log, &name).map_err(failed("sync"))?;
@@ -124,6 +124,20 @@ fn create(disk: &mut impl Disk, first: Zxid, preallocate: u64, mutants: Mutants)
         disk.sync_dir(Dir::Log).map_err(StorageError::io("sync", Dir::Log, ""))?;
     }
     Ok(OpenFile { name, position: HEADER_LEN, len })
+}
+
+/// Writes, or leaves the file with a length of `sound`: what could be written of a write that found no room would be taken for damage when the store is opened again.
+fn write_or_take_back(
+    disk: &mut impl Disk,
+    name: &str,
+    offset: u64,
+    bytes: &[u8],
+    sound: u64,
+) -> Result<(), StorageError> {
+    disk.write_at(Dir::Log, name, offset, bytes).map_err(|error| {
+        let _taken_back = disk.set_len(Dir::Log, name, sound);
+        StorageError::io("write", Dir::Log, name)(error)
+    })
 }
 
 /// Writes zeros from `from` to `to`, no piece across a page's border.

@@ -20,7 +20,7 @@ use ensemble_storage::{
 use support::*;
 
 /// States tried after one cut.
-const STATES_MAX: usize = 250;
+const STATES_MAX: usize = 2000;
 
 /// What a store says when it is opened.
 #[derive(Clone, Debug, PartialEq)]
@@ -397,6 +397,25 @@ fn check(protocol: &Protocol) -> (u64, usize) {
         }
     }
     unreachable!("a protocol has an end");
+}
+
+/// STO-04: what could be written of a write that found no room must not look like damage. All servers hold the same, and are full together.
+#[test]
+fn a_disk_that_is_full_at_any_call_of_any_protocol_leaves_a_legal_store() {
+    for protocol in protocols() {
+        for full_at in 0.. {
+            let disk = (protocol.before)();
+            disk.fill_after(full_at);
+            let is_done = (protocol.run)(&disk).is_ok();
+            disk.make_room();
+            let found = opened(&protocol, &disk);
+            assert!(protocol.legal.contains(&found), "{}, full at call {full_at}: {found:?}", protocol.name);
+            assert_eq!(opened(&protocol, &disk.durable_image()), found, "{}, full at call {full_at}", protocol.name);
+            if is_done {
+                break;
+            }
+        }
+    }
 }
 
 /// Zab, step f.2.1.
