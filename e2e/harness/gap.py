@@ -82,11 +82,19 @@ def until(stop: threading.Event, threads: Sequence[threading.Thread]) -> Iterato
 @contextlib.contextmanager
 def writing(servers: Sequence[Server]) -> Iterator[Writers]:
     """Writers on these servers, which agree on a leader, as long as the block lasts."""
-    first = RawSession(servers[0], SESSION_TIMEOUT_MS)
+    first = wait_for("a first session", ANSWER_SECONDS, lambda: _session(servers[0]), every=0.02)
     assert first.create(PATH) == OK
     first.leave()
     with Writers(servers).running() as writers:
         yield writers
+
+
+def _session(server: Server) -> RawSession | None:
+    """A session; none from a server that follows its leader and serves nobody yet, which takes it some milliseconds."""
+    try:
+        return RawSession(server, SESSION_TIMEOUT_MS)
+    except OSError:
+        return None
 
 
 def summary(gaps: Sequence[float], gate_seconds: float) -> str:

@@ -116,9 +116,9 @@ class Server(processes.Server):
         """How many transactions brought a digest that was not its tree's.
 
         After a snapshot over the network Apache ZooKeeper compares at once (such a snapshot has no digest section, which would make `DataTree.compareDigest`
-        wait), while the tree is ahead of its zxid if its leader, of its own kind, was writing meanwhile: what it counts then says nothing. Three of its own
+        wait), while the tree is ahead of its zxid if its leader, of either kind, was writing meanwhile: what it counts then says nothing. Three of its own
         servers show it too. So does a server of 3.8 after it failed to follow a leader of its own kind under load (ZOOKEEPER-4394): its log repeats what it was
-        sent before, and its next start applies it twice. A snapshot that ours sends is of one moment: `mixed/floods.py` checks that nothing is counted after it.
+        sent before, and its next start applies it twice. Trees and digests are compared in the end.
         """
         if self.kind is Kind.JAVA and ("Getting a snapshot" in self.said_now() or REPEATS in self.said()):
             return 0

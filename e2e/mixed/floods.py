@@ -134,8 +134,6 @@ def comes_and_goes(world: World, kinds: str) -> str:
             flood.wait(200)
             learner.start()
             assert ensemble.settle() is leader, "the leader changed"
-            if leader.kind is Kind.RUST:
-                assert learner.metric("digest_mismatches_count") == 0, f"{learner} counts digests that are not its own after a snapshot of {leader}"
         done = flood.done
     return f"{leader} led, {2 * REJOINS} times {learner} came back, {done} answers; {ensemble.equal()}; {exchange(ensemble)}"
 
