@@ -21,7 +21,7 @@ from .world import World
 
 NAMES = ("unit", "sim", "process", "mixed", "chaos", "cluster")
 PACKAGES = ("process", "mixed", "chaos", "scenarios")
-# Of the mixed level, what runs when nothing is named: two minutes or less. All of it takes about six.
+# Of the mixed level, what runs when nothing is named: two minutes or less. All of it takes about seventeen.
 MIXED_CORE = ["JRJ", "RJR", "migration", "questions"]
 # Of the scenarios on a cluster, what runs only when it is named, or with --all.
 CLUSTER_SLOW = (
