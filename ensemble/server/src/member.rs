@@ -265,7 +265,10 @@ async fn until_room(settings: &Settings, mut stopped: watch::Receiver<bool>) -> 
             break;
         }
         // A log that was read for a learner is let go of when the read is done.
-        tokio::time::sleep(ROOM_PAUSE).await;
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => return Ok(false),
+            () = tokio::time::sleep(ROOM_PAUSE) => {}
+        }
         disk = opened();
     }
     let mut disk = settings.with_config(disk?);

@@ -21,7 +21,7 @@ use crate::storage::{Options, Storage};
 use std::io;
 
 /// Makes the files `names` of a backup, whose contents `read` gives, the store on this disk; durable on return. `check` says what is wrong with
-/// what they hold, beyond what this crate knows. A record longer than [`Options::payload_len_max`] is damage; no other option matters.
+/// what they hold, beyond what this crate knows. A record longer than [`Options::payload_len_max`] is refused; no other option matters.
 ///
 /// # Errors
 /// [`StorageError::Layout`] for a store that is not empty or a name that is none of a snapshot or log, and whatever opening the copy

@@ -57,7 +57,8 @@ pub(crate) fn resume(disk: &mut impl Disk) -> Result<(), StorageError> {
         for entry in disk.list(dir).map_err(StorageError::io("list", dir, ""))? {
             let is_of_store = match entry.name.as_str() {
                 INVENTORY => dir == Dir::Data,
-                epochs::CURRENT => dir == Dir::Data && !epochs::is_none(disk)?,
+                // One that cannot be read is part of the damage.
+                epochs::CURRENT => dir == Dir::Data && !epochs::is_none(disk).unwrap_or(false),
                 name => prefixes.iter().any(|prefix| names::zxid(prefix, name).is_some()),
             };
             if is_of_store {

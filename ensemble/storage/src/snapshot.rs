@@ -94,7 +94,8 @@ pub(crate) fn check(disk: &mut impl Disk, name: &str) -> Result<(), StorageError
         adler.write(&tail[..summed]);
         tail.drain(..summed);
     }
-    let end = end(RunningSum { bytes: &tail, summed: 0, adler });
+    let before = len - tail.len() as u64;
+    let end = end(RunningSum { bytes: &tail, summed: 0, adler }, before as usize);
     end.map(|_| ()).ok_or_else(|| unsealed(&file, len))
 }
 
@@ -105,11 +106,11 @@ pub(crate) fn check(disk: &mut impl Disk, name: &str) -> Result<(), StorageError
 pub fn parse(file: &str, bytes: Vec<u8>) -> Result<Snapshot, StorageError> {
     check_magic(file, &bytes)?;
     let bytes = Bytes::from(bytes);
-    match end(RunningSum { bytes: &bytes, summed: 0, adler: Adler32::new() }) {
-        Some((body_end, (digest, last_processed))) if body_end >= HEADER_LEN + TERMINATOR.len() => {
+    match end(RunningSum { bytes: &bytes, summed: 0, adler: Adler32::new() }, 0) {
+        Some((body_end, (digest, last_processed))) => {
             Ok(Snapshot { body: bytes.slice(HEADER_LEN..body_end), digest, last_processed })
         }
-        _ => Err(unsealed(file, bytes.len() as u64)),
+        None => Err(unsealed(file, bytes.len() as u64)),
     }
 }
 
@@ -125,9 +126,10 @@ fn unsealed(file: &str, len: u64) -> StorageError {
     StorageError::corrupt(file, len, "sections whose seals hold", "CRC corruption")
 }
 
-/// Where the body ends, and what is behind it; `None` when no way to take the file's end apart agrees with its seals.
-fn end(mut sum: RunningSum<'_>) -> Option<(usize, Sections)> {
-    body_ends(sum.bytes).into_iter().find_map(|body_end| {
+/// Where the body ends, and what is behind it; `None` when no way to take the file's end apart agrees with its seals. So many bytes are `before` those of the sum.
+fn end(mut sum: RunningSum<'_>, before: usize) -> Option<(usize, Sections)> {
+    let mut ends = body_ends(sum.bytes).into_iter().filter(|end| before + end >= HEADER_LEN + TERMINATOR.len());
+    ends.find_map(|body_end| {
         let is_sealed = sum.is_sealed_at(body_end);
         is_sealed.then(|| sections(&mut sum.clone(), body_end + SEAL_LEN)).flatten().map(|found| (body_end, found))
     })

@@ -269,13 +269,10 @@ impl<D: Disk> Storage<D> {
     /// Makes durable that what comes next is not the whole history until an epoch is entered. A marker that is there stays: it
     /// says why.
     fn mark_untrusted(&mut self) -> Result<(), StorageError> {
-        match small_file::read(&mut self.disk, Dir::Data, recover::UNTRUSTED)? {
-            Some(_) => Ok(()),
-            None => {
-                small_file::replace(&mut self.disk, Dir::Data, recover::UNTRUSTED, b"")?;
-                epochs::write_none(&mut self.disk)
-            }
+        if small_file::read(&mut self.disk, Dir::Data, recover::UNTRUSTED)?.is_none() {
+            small_file::replace(&mut self.disk, Dir::Data, recover::UNTRUSTED, b"")?;
         }
+        epochs::write_none(&mut self.disk)
     }
 }
 
