@@ -4,7 +4,7 @@ import contextlib
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from .processes import Server
 from .raw_session import OK, RawSession, Refused
@@ -95,6 +95,21 @@ def _session(server: Server) -> RawSession | None:
         return RawSession(server, SESSION_TIMEOUT_MS)
     except OSError:
         return None
+
+
+def after_deaths(servers: Sequence[Server], leader: Callable[[], Server], rounds: int, *, settled_seconds: float, within_seconds: float) -> list[float]:
+    """kill -9 of whoever leads, again and again: the longest time without an acknowledged write around each death, in seconds. `leader` waits until one leads them all."""
+    gaps = []
+    with writing(servers) as writers:
+        for _ in range(rounds):
+            victim = leader()
+            time.sleep(settled_seconds)
+            died = time.monotonic()
+            victim.kill()
+            gaps.append(writers.gap_after(died, within_seconds))
+            victim.start()
+        leader()
+    return gaps
 
 
 def summary(gaps: Sequence[float], gate_seconds: float) -> str:

@@ -1,9 +1,8 @@
 """How long nothing is committed when the leader dies: three of ours beside three of Apache's, in one run and by one clock."""
 
 import statistics
-import time
 
-from harness.gap import summary, writing
+from harness.gap import after_deaths, summary
 from harness.mixed import World
 from harness.runner import case
 
@@ -27,18 +26,10 @@ def fail_over(world: World) -> str:
 
 def measured(world: World, kinds: str) -> list[float]:
     """The longest time without a committed write around each death of a leader, in seconds."""
-    ensemble, gaps = world.ensemble(kinds), []
+    ensemble = world.ensemble(kinds)
     ensemble.configure(tickTime="2000", initLimit="10", syncLimit="5")
     ensemble.start()
-    with writing(ensemble.servers) as writers:
-        for _ in range(ROUNDS):
-            leader = ensemble.settle()
-            time.sleep(1)
-            died = time.monotonic()
-            leader.kill()
-            gaps.append(writers.gap_after(died, RECOVERY_SECONDS))
-            leader.start()
-        ensemble.settle()
+    gaps = after_deaths(ensemble.servers, ensemble.settle, ROUNDS, settled_seconds=1, within_seconds=RECOVERY_SECONDS)
     for server in ensemble.servers:
         server.stop()
     return gaps

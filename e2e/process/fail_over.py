@@ -1,9 +1,7 @@
 """How long nothing is committed when the leader dies, with ZooKeeper's usual tick and limits."""
 
-import time
-
-from harness.gap import summary, writing
-from harness.processes import Processes
+from harness.gap import after_deaths, summary
+from harness.processes import Processes, Server
 from harness.runner import case
 
 ROUNDS = 20
@@ -18,14 +16,9 @@ def fail_over(world: Processes) -> str:
     for server in group.servers:
         server.configure([other.line() for other in group.servers], tickTime="2000", initLimit="10", syncLimit="5")
     group.start()
-    gaps = []
-    with writing(group.servers) as writers:
-        for _ in range(ROUNDS):
-            group.agree_on_roles()
-            victim = group.leader()
-            time.sleep(0.5)
-            died = time.monotonic()
-            victim.kill()
-            gaps.append(writers.gap_after(died, RECOVERY_SECONDS))
-            victim.start()
-    return summary(gaps, GATE_SECONDS)
+
+    def leader() -> Server:
+        group.agree_on_roles()
+        return group.leader()
+
+    return summary(after_deaths(group.servers, leader, ROUNDS, settled_seconds=0.5, within_seconds=RECOVERY_SECONDS), GATE_SECONDS)

@@ -77,10 +77,12 @@ fn code(error: &kube::Error) -> Option<u16> {
 }
 
 impl<A> Context<A> {
-    /// Counts an error of the API server.
+    /// Counts an error of the API server, or that it did not answer.
     fn count(&self, error: &Error) {
-        if let Some(error) = error.of_the_api() {
-            self.metrics.api_error(code(error));
+        match (error, error.of_the_api()) {
+            (Error::Silence, _) => self.metrics.api_error(None),
+            (_, Some(error)) => self.metrics.api_error(code(error)),
+            (_, None) => {}
         }
     }
 }
@@ -127,10 +129,7 @@ pub async fn reconcile<A: Admin>(watched: Arc<Watched>, context: Arc<Context<A>>
     match &result {
         Err(error) => {
             context.metrics.failed(&namespace, &name);
-            match error {
-                Error::Silence => context.metrics.api_error(None),
-                error => context.count(error),
-            }
+            context.count(error);
         }
         // It is gone, or going.
         Ok(Next::Never) => context.metrics.forget(&namespace, &name),

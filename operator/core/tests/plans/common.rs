@@ -315,3 +315,19 @@ pub(crate) fn merge(value: &mut Value, patch: &Value) {
         }
     }
 }
+
+/// What a server answered.
+pub(crate) fn said(observed: &Observed, ordinal: i32) -> Option<&MemberStatus> {
+    observed.members.get(&ordinal).and_then(|answer| answer.as_ref().ok())
+}
+
+/// Whether a voter follows this leader, or is it, and holds its history, in a pod that stays.
+pub(crate) fn serves(observed: &Observed, ordinal: i32, leader: i32) -> bool {
+    let pod = observed.pods.get(&ordinal).is_some_and(|pod| pod.ready && !pod.deleting);
+    let server = said(observed, ordinal).is_some_and(|status| match status.role {
+        Role::Leading => ordinal == leader,
+        Role::Following => status.leader == Some(leader + 1) && status.store_state.as_str() == "synced",
+        Role::Looking | Role::Observing | Role::Standalone => false,
+    });
+    pod && server
+}

@@ -2,13 +2,13 @@
 //! synced quorum. The observations are of ensembles that exist, in every mixture of well, ill and silent, with requests, records and
 //! claims that may or may not belong together.
 
-use operator_core::{Fact, MemberStatus, Observed, Role, Step, plan};
+use operator_core::{Fact, Observed, Role, Step, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use serde_json::{Value, json};
 
-use crate::common;
+use crate::common::{self, said, serves};
 
 /// What becomes of a pod and its server, in the words of a situation.
 const PODS: [&str; 5] = [
@@ -103,21 +103,6 @@ fn observed() -> impl Strategy<Value = Observed> {
                 },
             )
         })
-}
-
-fn said(observed: &Observed, ordinal: i32) -> Option<&MemberStatus> {
-    observed.members.get(&ordinal).and_then(|answer| answer.as_ref().ok())
-}
-
-/// Whether a voter follows this leader, or is it, and holds its history, in a pod that stays.
-fn serves(observed: &Observed, ordinal: i32, leader: i32) -> bool {
-    let pod = observed.pods.get(&ordinal).is_some_and(|pod| pod.ready && !pod.deleting);
-    let server = said(observed, ordinal).is_some_and(|status| match status.role {
-        Role::Leading => ordinal == leader,
-        Role::Following => status.leader == Some(leader + 1) && status.store_state.as_str() == "synced",
-        Role::Looking | Role::Observing | Role::Standalone => false,
-    });
-    pod && server
 }
 
 /// Asserts the invariant on a plan, by what was observed and not by what the plan made of it.

@@ -2,13 +2,13 @@
 //! is empty, silent or behind; a claim that goes without a record that was read, or before the new ensemble serves.
 
 use operator_api::{RecoveryCandidate, RecoveryPhase, ZooKeeperEnsembleStatus};
-use operator_core::{Fact, MemberStatus, Observed, Role, Step, plan};
+use operator_core::{Fact, Observed, Role, Step, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use serde_json::{Value, json};
 
-use crate::common;
+use crate::common::{self, said};
 
 /// What a server says, in the words of a situation; `I` is the ensemble.
 const MEMBERS: [&str; 6] = [
@@ -97,10 +97,6 @@ fn observed() -> impl Strategy<Value = Observed> {
             situation.observed()
         },
     )
-}
-
-fn said(observed: &Observed, ordinal: i32) -> Option<&MemberStatus> {
-    observed.members.get(&ordinal).and_then(|answer| answer.as_ref().ok())
 }
 
 /// What a member of this ensemble answers that it holds, in a pod that stays.

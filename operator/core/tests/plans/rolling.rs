@@ -2,12 +2,12 @@
 //! The observations are of ensembles that exist, in every mixture of well, ill and silent.
 
 use operator_api::UpdateMode;
-use operator_core::{MemberStatus, Observed, Role, Step, plan};
+use operator_core::{Observed, Role, Step, plan};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 
-use crate::common;
+use crate::common::{self, said, serves};
 
 /// What becomes of a pod and its server, in the words of a situation.
 const PODS: [&str; 6] = [
@@ -70,10 +70,6 @@ fn observed() -> impl Strategy<Value = Observed> {
     })
 }
 
-fn said(observed: &Observed, ordinal: i32) -> Option<&MemberStatus> {
-    observed.members.get(&ordinal).and_then(|answer| answer.as_ref().ok())
-}
-
 /// Asserts the invariant on a plan, by what was observed and not by what the plan made of it.
 fn check(observed: &Observed) -> Result<(), TestCaseError> {
     let steps = plan(observed).steps;
@@ -83,19 +79,10 @@ fn check(observed: &Observed) -> Result<(), TestCaseError> {
     prop_assert!(acts.count() <= 1, "more than one act: {steps:?}");
     let voters = observed.ensemble.spec.replicas;
     let quorum = usize::try_from(voters / 2 + 1).expect("few");
-    let serves = |ordinal: i32, leader: i32| {
-        let pod = observed.pods.get(&ordinal).is_some_and(|pod| pod.ready && !pod.deleting);
-        let server = said(observed, ordinal).is_some_and(|status| match status.role {
-            Role::Leading => ordinal == leader,
-            Role::Following => status.leader == Some(leader + 1) && status.store_state.as_str() == "synced",
-            Role::Looking | Role::Observing | Role::Standalone => false,
-        });
-        pod && server
-    };
     let leader =
         (0..voters).find(|ordinal| said(observed, *ordinal).is_some_and(|status| status.role == Role::Leading));
     let rest = |without: i32| -> usize {
-        leader.map_or(0, |leader| (0..voters).filter(|o| *o != without && serves(*o, leader)).count())
+        leader.map_or(0, |leader| (0..voters).filter(|o| *o != without && serves(observed, *o, leader)).count())
     };
     let supervised = observed.ensemble.spec.update_strategy.mode == UpdateMode::Supervised;
     let agreed = observed.ensemble.metadata.annotations.as_ref().and_then(|all| all.values().next());
@@ -109,7 +96,11 @@ fn check(observed: &Observed) -> Result<(), TestCaseError> {
                 prop_assert_eq!(Some(transfer.from), leader);
                 prop_assert!(!asked, "nobody agreed to it");
                 prop_assert!(!closed, "no window is open");
-                prop_assert!(serves(transfer.to, transfer.from), "{} takes over and does not serve", transfer.to);
+                prop_assert!(
+                    serves(observed, transfer.to, transfer.from),
+                    "{} takes over and does not serve",
+                    transfer.to
+                );
                 prop_assert_eq!(observed.pods[&transfer.to].revision.as_deref(), Some("r"));
                 continue;
             }
@@ -129,7 +120,7 @@ fn check(observed: &Observed) -> Result<(), TestCaseError> {
         if ephemeral || !dead {
             prop_assert!(rest(removal.ordinal) >= quorum || (voters == 1 && !ephemeral), "no quorum is left: {}", step);
         }
-        if pod.ready && leader.is_some_and(|leader| serves(removal.ordinal, leader)) {
+        if pod.ready && leader.is_some_and(|leader| serves(observed, removal.ordinal, leader)) {
             let others = usize::try_from(voters - 1).expect("few");
             prop_assert_eq!(rest(removal.ordinal), others, "somebody else is down already: {}", step);
             prop_assert!(voters == 1 || leader != Some(removal.ordinal), "the leader goes without a hand-off");

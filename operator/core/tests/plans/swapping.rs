@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use operator_core::{MemberStatus, Observed, Reconfiguration, Role, Step, plan};
+use operator_core::{Observed, Reconfiguration, Role, Step, plan};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::json;
 
-use crate::common;
+use crate::common::{self, said};
 
 /// What becomes of a pod and its server, in the words of a situation.
 const PODS: [&str; 4] = ["ready", "running turned=11:30:00", "ready turned=11:59:55", "ready deleting"];
@@ -85,10 +85,6 @@ impl Ensemble {
         }
         next
     }
-}
-
-fn said(observed: &Observed, ordinal: i32) -> Option<&MemberStatus> {
-    observed.members.get(&ordinal).and_then(|answer| answer.as_ref().ok())
 }
 
 /// Whether a server is in sync with the leader, and its pod ready and to stay.
