@@ -108,6 +108,9 @@ impl Peer {
             return;
         }
         let Some(timeout_ms) = self.local.remove(session) else { return };
+        if self.mutants.zkb_26() {
+            self.local.begin(session, timeout_ms, now.elapsed);
+        }
         let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
         let (cxid, op, after) = (0, OpCode::CreateSession.code(), self.zab.last_logged());
         self.local_writes.push_back(LocalWrite { session, cxid, op, client: None, after, asked: None });

@@ -5,6 +5,8 @@ ensemble_proto::mutants! {
     zkb_20,
     /// ZOOKEEPER-4837, -5010: a request that comes after its session's end still takes effect.
     zkb_25,
+    /// ZOOKEEPER-3471: a session that was upgraded ends as a local one does, and its ephemeral znode stays.
+    zkb_26,
     /// A leader ends the sessions of a learner that it does not hear, though their clients are heard there.
     unheard_learner,
     /// A client that sends nothing but PINGs is taken for silent.

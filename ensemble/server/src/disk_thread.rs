@@ -161,7 +161,7 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         while let Ok(handed) = self.waiting.recv() {
-            self.work.begin(handed.group.iter().filter_map(|(_, write)| record_len(write)).sum());
+            self.work.begin();
             match self.persist(handed) {
                 Ok(()) => {}
                 Err(error) if error.is_full() => {
@@ -214,6 +214,7 @@ impl Worker {
         let started = Instant::now();
         let mut last = Ticket::default();
         for (ticket, write) in &group {
+            self.work.add(self.storage.effort(write));
             self.storage.perform(write)?;
             last = *ticket;
         }

@@ -2,7 +2,7 @@
 //!
 //! A call that hangs in the kernel returns no error. The disk thread waits, nothing becomes durable, and the server would
 //! go on holding its office with pings that need no disk. So a group that takes longer than `syncLimit` ticks (and a second for each
-//! MiB of it) ends the process of an ensemble's server (code 10), as a failed sync does: its peers notice at once and go on
+//! MiB that it writes, or reads for a truncation) ends the process of an ensemble's server (code 10), as a failed sync does: its peers notice at once and go on
 //! without it. A server without peers has nobody to give way to: it says so, and waits.
 //!
 //! What is measured is time in which this thread was awake too: a process that was stopped, or a host that slept, is no slow disk.
@@ -18,17 +18,22 @@ const PER_MIB: Duration = Duration::from_secs(1);
 /// Looks within a limit.
 const LOOKS: u32 = 10;
 
-/// What the disk thread works on: the number of the group, and its length in MiB; even numbers stand for nothing.
+/// What the disk thread works on: the number of the group, and how much it has been asked for in bytes; even numbers stand for nothing.
 #[derive(Default)]
 pub(crate) struct Work {
     group: AtomicU64,
-    mib: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Work {
-    pub(crate) fn begin(&self, bytes: usize) {
-        self.mib.store(bytes as u64 >> 20, Ordering::Relaxed);
+    pub(crate) fn begin(&self) {
+        self.bytes.store(0, Ordering::Relaxed);
         self.group.fetch_add(1, Ordering::Release);
+    }
+
+    /// The group grows: so many bytes are to be written or read.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn end(&self) {
@@ -62,7 +67,7 @@ fn watch(work: &Work, limit: Duration, has_peers: bool, stopped: &Receiver<()>) 
         if stopped.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
             return;
         }
-        let (group, mib) = (work.group.load(Ordering::Acquire), work.mib.load(Ordering::Relaxed));
+        let (group, mib) = (work.group.load(Ordering::Acquire), work.bytes.load(Ordering::Relaxed) >> 20);
         if let Some(waited) = stall.look(group, mib, started.elapsed()) {
             let elapsed_ms = waited.as_millis() as u64;
             if has_peers {

@@ -31,6 +31,7 @@ pub(crate) fn adapt(swarm: &mut Swarm, random: &mut Rng) {
     swarm.faults.wipe = random.bool().then(|| Duration::from_millis(random.u64(3_000..15_000)));
     swarm.faults.lost_snapshots = None;
     swarm.faults.bit_rot = None;
+    swarm.faults.misdirected = None;
     swarm.faults.lost_quorum = None;
 }
 

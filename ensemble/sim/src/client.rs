@@ -24,6 +24,8 @@ struct Session {
     password: [u8; PASSWORD_BYTES],
     timeout: Duration,
     next_xid: i32,
+    /// A server without a leader gave it, which alone knows it.
+    is_read_only: bool,
 }
 
 /// The state of the client's connection.
@@ -216,7 +218,7 @@ impl Client {
             timeout_ms,
             session: self.session.map_or(SessionId(0), |session| session.id),
             password: self.session.as_ref().map_or(&[0; PASSWORD_BYTES], |session| &session.password),
-            read_only: Some(false),
+            read_only: Some(swarm.read_only && self.index.is_multiple_of(2)),
         };
         frame(&mut bytes, |out| request.encode(out));
         bytes
@@ -231,6 +233,9 @@ impl Client {
         self.inbox.clear();
         self.was_asking |= !self.pending.is_empty();
         self.pending.clear();
+        if self.session.is_some_and(|session| session.is_read_only) {
+            self.forget_session();
+        }
     }
 
     /// Bytes from the server; returns bytes to send.
@@ -270,7 +275,8 @@ impl Client {
         }
         let timeout = Duration::from_millis(response.timeout_ms as u64);
         let next_xid = self.session.map_or(1, |session| session.next_xid);
-        self.session = Some(Session { id: response.session, password: response.password, timeout, next_xid });
+        let (id, password, is_read_only) = (response.session, response.password, response.read_only == Some(true));
+        self.session = Some(Session { id, password, timeout, next_xid, is_read_only });
         self.link = Link::Open;
         history.streams.push(Vec::new());
         self.stream = history.streams.len() - 1;
@@ -362,9 +368,9 @@ impl Client {
             }
         };
         request.encode(xid, out);
-        let session = session.id;
+        let (session, is_read_only) = (session.id, session.is_read_only);
         self.pending.push_back(history.ops.len());
-        history.ops.push(Op { session, xid, stream: self.stream, request, invoked: now, reply: None });
+        history.ops.push(Op { session, xid, stream: self.stream, request, invoked: now, is_read_only, reply: None });
         self.sent = now;
     }
 

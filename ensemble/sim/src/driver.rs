@@ -34,9 +34,10 @@ impl World {
 
     /// Starts a server's process from its disk.
     pub(crate) fn start(&mut self, server: usize) -> Verdict {
-        let room_at = self.servers[server].full_until;
-        if room_at > self.now {
-            self.schedule(room_at, Event::Start { server });
+        let machine = &self.servers[server];
+        let ready_at = machine.full_until.max(machine.hung_until);
+        if ready_at > self.now {
+            self.schedule(ready_at, Event::Start { server });
             return Ok(());
         }
         self.servers[server].disk.make_room();
@@ -378,8 +379,8 @@ impl World {
         if machine.life != life {
             return Ok(());
         }
-        if machine.paused_until > self.now {
-            let at = machine.paused_until;
+        let at = machine.paused_until.max(machine.hung_until);
+        if at > self.now {
             self.schedule(at, Event::DiskDone { server, life });
             return Ok(());
         }
@@ -419,6 +420,11 @@ impl World {
     pub(crate) fn continue_snapshot(&mut self, server: usize, life: u64) -> Verdict {
         let machine = &mut self.servers[server];
         if machine.life != life {
+            return Ok(());
+        }
+        if machine.hung_until > self.now {
+            let at = machine.hung_until;
+            self.schedule(at, Event::Snapshot { server, life });
             return Ok(());
         }
         let Some(process) = &mut machine.process else { return Ok(()) };

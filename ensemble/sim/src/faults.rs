@@ -9,10 +9,13 @@ use crate::shrink::stream;
 use crate::swarm::Swarm;
 use crate::trace::{Verdict, Violation};
 use crate::world::{Event, World};
+use bytes::Bytes;
+use ensemble_proto::Zxid;
 use ensemble_proto::durable::Write;
 use ensemble_storage::sim_disk::SimDisk;
 use ensemble_storage::{Dir, Disk, Recovered, Storage, StorageError};
 use fastrand::Rng;
+use std::ops::Range;
 use std::time::Duration;
 
 /// A kind of fault; see [`crate::swarm::Faults`].
@@ -40,6 +43,10 @@ pub(crate) enum Fault {
     LostSnapshots,
     /// A bit of a log or a snapshot.
     BitRot,
+    /// A record, or a sector, of a log.
+    Misdirected,
+    /// A disk's answers.
+    HungDisk,
     /// A volume, while a quorum needs it.
     LostQuorum,
     /// A leader's followers.
@@ -50,7 +57,7 @@ pub(crate) enum Fault {
     Transfer,
 }
 
-const ALL: [Fault; 15] = [
+const ALL: [Fault; 17] = [
     Fault::Crash,
     Fault::PowerCut,
     Fault::Cut,
@@ -62,6 +69,8 @@ const ALL: [Fault; 15] = [
     Fault::Wipe,
     Fault::LostSnapshots,
     Fault::BitRot,
+    Fault::Misdirected,
+    Fault::HungDisk,
     Fault::LostQuorum,
     Fault::Deposed,
     Fault::Unreached,
@@ -83,6 +92,8 @@ impl Fault {
             Fault::Wipe => "wipe",
             Fault::LostSnapshots => "lost_snapshots",
             Fault::BitRot => "bit_rot",
+            Fault::Misdirected => "misdirected",
+            Fault::HungDisk => "hung_disk",
             Fault::LostQuorum => "lost_quorum",
             Fault::Deposed => "deposed",
             Fault::Unreached => "unreached",
@@ -118,6 +129,8 @@ fn plan(world: &mut World, fault: Fault, number: u64) {
         Fault::Wipe => faults.wipe,
         Fault::LostSnapshots => faults.lost_snapshots,
         Fault::BitRot => faults.bit_rot,
+        Fault::Misdirected => faults.misdirected,
+        Fault::HungDisk => faults.hung_disk,
         Fault::LostQuorum => faults.lost_quorum,
         Fault::Deposed => faults.deposed,
         Fault::Unreached => faults.unreached,
@@ -185,7 +198,12 @@ pub(crate) fn strike(world: &mut World, fault: Fault, number: u64) -> Verdict {
         }
         Fault::Wipe => wipe(world, random, server),
         Fault::LostSnapshots => lose_snapshots(world, random, server),
-        Fault::BitRot => rot(world, random, server),
+        Fault::BitRot => spoil(world, random, server, turn_a_bit),
+        Fault::Misdirected => spoil(world, random, server, misdirect),
+        Fault::HungDisk => {
+            hang(world, random, server);
+            Ok(())
+        }
         Fault::LostQuorum => plots::leave_behind(world, random, server, number),
         Fault::Deposed => plots::depose(world, random),
         Fault::Unreached => {
@@ -212,6 +230,7 @@ pub(crate) fn calm(world: &mut World) {
         let machine = &mut world.servers[server];
         machine.slow_until = machine.slow_until.min(world.now);
         machine.full_until = machine.full_until.min(world.now);
+        machine.hung_until = machine.hung_until.min(world.now);
         world.schedule(world.now, Event::Start { server });
     }
     world.trace.line(world.now, || "the storm is over".to_string());
@@ -290,7 +309,7 @@ fn cut(world: &mut World, random: &mut Rng, server: usize) {
 /// Whether a server may lose its volume: only one at a time may be without its history, or nothing could bring it back.
 pub(crate) fn may_wipe(world: &World, server: usize) -> bool {
     let observed = &world.ledger.servers;
-    observed.iter().all(|observed| !observed.is_wiped) && observed[server].durable.last() > ensemble_proto::Zxid::ZERO
+    observed.iter().all(|observed| !observed.is_wiped) && observed[server].durable.last() > Zxid::ZERO
 }
 
 fn wipe(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
@@ -318,7 +337,8 @@ fn lose_snapshots(world: &mut World, random: &mut Rng, server: usize) -> Verdict
     }
     crash(world, random, server)?;
     let disk = &mut world.servers[server].disk;
-    let has_records = recovered(&world.swarm, disk.durable_image()).is_ok_and(|found| !found.tail.is_empty());
+    let has_records =
+        recovered(&world.swarm, disk.durable_image(), Mutant::None).is_ok_and(|found| !found.tail.is_empty());
     if !has_records {
         return Ok(());
     }
@@ -334,55 +354,148 @@ fn lose_snapshots(world: &mut World, random: &mut Rng, server: usize) -> Verdict
 }
 
 /// What a server would find on this disk.
-fn recovered(swarm: &Swarm, disk: SimDisk) -> Result<Recovered, StorageError> {
-    let options = crate::server::storage_options(swarm, 0, Mutant::None);
+fn recovered(swarm: &Swarm, disk: SimDisk, mutant: Mutant) -> Result<Recovered, StorageError> {
+    let options = crate::server::storage_options(swarm, 0, mutant);
     Storage::open(disk, options).map(|(_, recovered)| recovered)
 }
 
-/// A bit turns while a server is down. It is noticed: the store is set aside, or a snapshot is passed over. What is not read at the next start is left as it is: there
+/// A disk answers nothing for a while: whatever is asked of it is done afterwards, unless the watchdog of the server ends the process before
+/// (`ensemble/server/src/disk_watchdog.rs`).
+fn hang(world: &mut World, random: &mut Rng, server: usize) {
+    let patience = world.swarm.tick * world.swarm.sync_limit;
+    let machine = &mut world.servers[server];
+    machine.hung_until = world.now + patience.mul_f64(0.2 + 3.0 * random.f64());
+    let (life, at) = (machine.life, world.now + patience);
+    world.marks.sometimes(Mark::LeaderHangs, world.is_leading(server));
+    world.schedule(at, Event::Watchdog { server, life });
+}
+
+/// The watchdog looks at a disk that hung when it looked last.
+pub(crate) fn watchdog(world: &mut World, server: usize, life: u64) -> Verdict {
+    let machine = &world.servers[server];
+    let waits = machine.process.as_ref().is_some_and(|process| process.group > 0);
+    if machine.life != life || machine.hung_until <= world.now || !waits {
+        return Ok(());
+    }
+    world.marks.hit(Mark::DiskGivenUp);
+    world.trace.tale(world.now, || format!("server {server} gives its disk up"));
+    let at = machine.hung_until;
+    world.crash(server)?;
+    world.schedule(at, Event::Start { server });
+    Ok(())
+}
+
+/// What was done to a file: to change it again elsewhere, and to tell.
+struct Spoiled {
+    dir: Dir,
+    name: String,
+    bytes: Vec<u8>,
+    what: String,
+}
+
+/// The files of a disk of which the names begin so.
+fn files(disk: &mut SimDisk, dir: Dir, prefix: &str) -> Vec<(String, Vec<u8>)> {
+    let names = disk.list(dir).unwrap_or_default().into_iter().map(|entry| entry.name);
+    let named = names.filter(|name| name.starts_with(prefix)).collect::<Vec<_>>();
+    named.into_iter().filter_map(|name| disk.read(dir, &name).ok().map(|bytes| (name, bytes))).collect()
+}
+
+/// A bit of a log or a snapshot.
+fn turn_a_bit(random: &mut Rng, disk: &mut SimDisk) -> Option<Spoiled> {
+    let all = [(Dir::Log, "log."), (Dir::Data, "snapshot.")]
+        .into_iter()
+        .flat_map(|(dir, prefix)| files(disk, dir, prefix).into_iter().map(move |(name, bytes)| (dir, name, bytes)));
+    let (dir, name, mut bytes) = random.choice(all.filter(|(.., bytes)| !bytes.is_empty()).collect::<Vec<_>>())?;
+    let (at, bit) = (random.usize(0..bytes.len()), random.u8(0..8));
+    bytes[at] ^= 1 << bit;
+    Some(Spoiled { dir, what: format!("bit {bit} of byte {at} of {name}"), name, bytes })
+}
+
+/// What was meant for one place of a log is in another: a record, with its checksum and its end mark, in place of one of the same length, or a sector.
+fn misdirect(random: &mut Rng, disk: &mut SimDisk) -> Option<Spoiled> {
+    let logs = files(disk, Dir::Log, "log.");
+    let is_record = random.bool();
+    let places = |bytes: &[u8]| if is_record { records(bytes) } else { sectors(bytes) };
+    let all: Vec<_> = logs.iter().flat_map(|(_, bytes)| places(bytes).into_iter().map(|place| &bytes[place])).collect();
+    let (name, bytes) = random.choice(&logs)?;
+    let place = random.choice(places(bytes))?;
+    // A sector that ends in zeros may be what stood there before the last write, which is lost then: nothing in the format could tell.
+    let is_full = |other: &[u8]| is_record || other.last() != Some(&0);
+    let other = |other: &&&[u8]| other.len() == place.len() && **other != &bytes[place.clone()] && is_full(other);
+    let meant_for_another = random.choice(all.iter().filter(other).collect::<Vec<_>>())?;
+    let mut spoiled = bytes.clone();
+    spoiled[place.clone()].copy_from_slice(meant_for_another);
+    let what = format!("what stands in bytes {place:?} of {name}, which is meant for another place");
+    Some(Spoiled { dir: Dir::Log, name: name.clone(), bytes: spoiled, what })
+}
+
+/// Where the records of a log stand (`ensemble/storage/src/log_file.rs`).
+fn records(bytes: &[u8]) -> Vec<Range<usize>> {
+    let (mut places, mut start) = (Vec::new(), 16);
+    while let Some(len) = bytes.get(start + 8..).and_then(|rest| rest.first_chunk()) {
+        let end = start + 13 + u32::from_be_bytes(*len) as usize;
+        if end == start + 13 || end > bytes.len() {
+            break;
+        }
+        places.push(start..end);
+        start = end;
+    }
+    places
+}
+
+/// The whole sectors of a file.
+fn sectors(bytes: &[u8]) -> Vec<Range<usize>> {
+    (0..bytes.len() / SECTOR_BYTES).map(|number| number * SECTOR_BYTES..(number + 1) * SECTOR_BYTES).collect()
+}
+
+/// A file is spoilt while a server is down. It is noticed: the store is set aside, or a snapshot is passed over. What is not read at the next start is left as it is: there
 /// nobody could say when it will be noticed.
 ///
 /// # Errors
-/// I-13 when a record that was durable would be taken for one that was never written, or the server could not start.
-fn rot(world: &mut World, random: &mut Rng, server: usize) -> Verdict {
+/// I-13 when a record that was durable would be taken for one that was never written, or for another, or the server could not start.
+fn spoil(
+    world: &mut World,
+    random: &mut Rng,
+    server: usize,
+    change: impl FnOnce(&mut Rng, &mut SimDisk) -> Option<Spoiled>,
+) -> Verdict {
     if !may_wipe(world, server) {
         return Ok(());
     }
     crash(world, random, server)?;
     let mut disk = world.servers[server].disk.clone();
-    let Ok(before) = recovered(&world.swarm, disk.durable_image()) else { return Ok(()) };
-    let named = |dir, prefix: &str, disk: &mut SimDisk| {
-        let names = disk.list(dir).unwrap_or_default().into_iter().map(|entry| entry.name);
-        names.filter(|name| name.starts_with(prefix)).map(|name| (dir, name)).collect::<Vec<_>>()
-    };
-    let files = [named(Dir::Log, "log.", &mut disk), named(Dir::Data, "snapshot.", &mut disk)].concat();
-    let Some((dir, name)) = random.choice(files) else { return Ok(()) };
-    let length = disk.read(dir, &name).map_or(0, |bytes| bytes.len());
-    if length == 0 {
-        return Ok(());
-    }
-    let (at, bit) = (random.usize(0..length), random.u8(0..8));
-    let turn = |disk: &SimDisk| disk.damage(dir, &name, |bytes| bytes[at] ^= 1 << bit);
+    let Ok(before) = recovered(&world.swarm, disk.durable_image(), Mutant::None) else { return Ok(()) };
+    let Some(Spoiled { dir, name, bytes, what }) = change(random, &mut disk) else { return Ok(()) };
+    let write = |disk: &SimDisk| disk.damage(dir, &name, |contents| contents.clone_from(&bytes));
     let image = disk.durable_image();
-    let _present = turn(&image);
-    let broken =
-        |what: String| Violation::new("I-13", format!("server {server}, bit {bit} of byte {at} of {name}: {what}"));
-    let after = recovered(&world.swarm, image).map_err(|error| broken(format!("it cannot start: {error}")))?;
+    let _present = write(&image);
+    let broken = |problem: String| Violation::new("I-13", format!("server {server}, {what}: {problem}"));
+    let after =
+        recovered(&world.swarm, image, world.mutant).map_err(|error| broken(format!("it cannot start: {error}")))?;
     let durable = world.ledger.servers[server].durable.last();
     if after.set_aside.is_some() {
         world.ledger.servers[server] = Observed { is_wiped: true, is_damaged: true, ..Observed::default() };
-        world.marks.hit(Mark::BitInLog);
+        world.marks.hit(Mark::SpoiltLog);
     } else if after.last_zxid() < durable.min(before.last_zxid()) {
         return Err(broken(format!("it starts without {durable}, which was durable")));
+    } else if !before.tail.iter().filter(|(zxid, _)| *zxid <= durable).all(|record| holds(&after, record)) {
+        return Err(broken("it starts with other records than it had".to_string()));
     } else if dir == Dir::Data && after.last_zxid() == before.last_zxid() && after.notes != before.notes {
-        world.marks.hit(Mark::BitInSnapshot);
+        world.marks.hit(Mark::SpoiltSnapshot);
         world.ledger.servers[server].rotten.push(name.clone());
     } else {
         return Ok(());
     }
-    world.trace.tale(world.now, || format!("bit {bit} of byte {at} of server {server}'s {name} turns"));
-    let _present = turn(&disk);
+    world.trace.tale(world.now, || format!("server {server}, spoilt: {what}"));
+    let _present = write(&disk);
     Ok(())
+}
+
+/// Whether a store has the record, or a snapshot of it.
+fn holds(found: &Recovered, (zxid, payload): &(Zxid, Bytes)) -> bool {
+    let base = found.snapshot.as_ref().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+    let at = found.tail.binary_search_by_key(zxid, |(zxid, _)| *zxid);
+    *zxid <= base || at.is_ok_and(|at| found.tail[at].1 == *payload)
 }
 
 #[cfg(test)]

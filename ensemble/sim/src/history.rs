@@ -21,6 +21,8 @@ pub struct Op {
     pub request: Request,
     /// When it was sent.
     pub invoked: Duration,
+    /// Whether a server without a leader was asked.
+    pub is_read_only: bool,
     /// The reply; `None` when the connection was lost before.
     pub reply: Option<Reply>,
 }
@@ -127,6 +129,6 @@ impl Answer {
 
     /// Whether the server refused the request without asking anybody: nothing has come of it.
     pub fn is_refusal(&self) -> bool {
-        matches!(self.error(), Some(ErrorCode::SESSION_EXPIRED | ErrorCode::THROTTLED_OP))
+        matches!(self.error(), Some(ErrorCode::SESSION_EXPIRED | ErrorCode::THROTTLED_OP | ErrorCode::NOT_READ_ONLY))
     }
 }

@@ -118,6 +118,8 @@ pub struct Ledger {
     pub digests: BTreeMap<Zxid, u64>,
     /// Every session that has begun.
     pub sessions: BTreeMap<SessionId, Life>,
+    /// Whether a session may write that has not begun in the order, because one server knows it alone.
+    pub has_local_sessions: bool,
     /// The configuration in force.
     pub membership: Membership,
     /// How many reconfigurations were asked for by whoever operates the servers, without a session.
@@ -136,6 +138,7 @@ impl Ledger {
             established: BTreeMap::new(),
             digests: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            has_local_sessions: false,
             membership: crate::server::membership(servers),
             owned: 0,
         }

@@ -72,13 +72,15 @@ marks! {
     RecoveredBetweenEpochs "a server starts with an epoch that it has accepted and not entered",
     StoreSetAside "a damaged store is set aside",
     QuorumLost "those who are behind come back with one that has lost its volume, and nobody else does",
-    BitInLog "a store is set aside for a bit that has turned",
-    BitInSnapshot "a snapshot is passed over for a bit that has turned",
+    SpoiltLog "a store is set aside for a log that was spoilt",
+    SpoiltSnapshot "a snapshot is passed over that was spoilt",
     StoreUntrusted "a server starts without a vote",
     StoreFilled "a server that lost its store is in sync again",
     // Faults where they hurt.
     LeaderPaused "a leader's process stands still",
     LeaderSlow "a leader's disk is slow",
+    LeaderHangs "a leader's disk does not answer",
+    DiskGivenUp "a server ends because its disk does not answer",
     LeaderOutOfRoom "a leader has no room on its disk, and gives way",
     LeaderClockJumps "a leader's clock jumps",
     LeaderCutOff "a leader is cut off, one way at least",
@@ -88,6 +90,8 @@ marks! {
     GroupsInForce "a server activates a configuration with groups",
     GroupsOutweigh "a transaction is committed by groups that hold no majority of the voters",
     MajorityWaits "a majority of the voters has a transaction that is not committed: it is no quorum of the groups",
+    ObserverInSync "an observer is in sync",
+    ObserverLost "a server that observed crashes",
     VolumeReplaced "a server of an ensemble that changes loses its volume while the others go on without it",
     // Sessions and clients.
     SessionExpired "a session is ended for its silence",
@@ -101,6 +105,10 @@ marks! {
     SessionLost "a client is told that its session has ended",
     LostWriteDone "a write whose answer was lost has taken effect",
     LostWriteUndone "a write whose answer was lost has not taken effect",
+    SessionLocal "a session that one server knows has a write answered",
+    SessionUpgraded "a session that one server knew becomes one of the ensemble",
+    ReadOnlyRead "a server without a leader answers a read",
+    ReadOnlyRefused "a server without a leader refuses a write",
     WatchFired "a watch fires",
     WatchMissed "setWatches tells what was missed",
     MultiDone "a multi succeeds",
@@ -115,9 +123,16 @@ marks! {
 }
 
 /// What comes up only where the ensemble changes.
-const CHANGING: &[Mark] = &[Mark::GroupsInForce, Mark::GroupsOutweigh, Mark::MajorityWaits, Mark::VolumeReplaced];
+const CHANGING: &[Mark] = &[
+    Mark::GroupsInForce,
+    Mark::GroupsOutweigh,
+    Mark::MajorityWaits,
+    Mark::VolumeReplaced,
+    Mark::ObserverInSync,
+    Mark::ObserverLost,
+];
 /// What comes up only where it does not.
-const STAYING: &[Mark] = &[Mark::QuorumLost, Mark::StoreSetAside, Mark::BitInLog, Mark::BitInSnapshot];
+const STAYING: &[Mark] = &[Mark::QuorumLost, Mark::StoreSetAside, Mark::SpoiltLog, Mark::SpoiltSnapshot];
 
 const COUNT: usize = Mark::ALL.len();
 

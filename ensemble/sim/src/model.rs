@@ -78,6 +78,8 @@ pub struct Trigger {
 pub struct Model {
     znodes: BTreeMap<String, Znode>,
     sessions: BTreeSet<SessionId>,
+    /// Sessions that have ended, where a session that has not begun in the order may be one that a server knows alone.
+    ended: Option<BTreeSet<SessionId>>,
     /// What was at a path before the parts of a multi changed it, in order; empty but while there is one.
     overwritten: Vec<(String, Option<Znode>)>,
     /// A multi is under way, which may fail.
@@ -111,7 +113,12 @@ impl Model {
             ("/".to_string(), znode(&["zookeeper"])),
             ("/zookeeper".to_string(), znode(&["config", "quota"])),
         ]);
-        Model { znodes, sessions: BTreeSet::new(), overwritten: Vec::new(), may_fail: false }
+        Model { znodes, sessions: BTreeSet::new(), ended: None, overwritten: Vec::new(), may_fail: false }
+    }
+
+    /// From here on, sessions that one server knows alone may write.
+    pub fn allow_local_sessions(&mut self) {
+        self.ended.get_or_insert_default();
     }
 
     /// Applies a session's begin.
@@ -122,14 +129,17 @@ impl Model {
     /// Applies a session's end: its ephemeral znodes go.
     pub fn close_session(&mut self, session: SessionId, zxid: Zxid) -> Vec<Trigger> {
         self.sessions.remove(&session);
+        if let Some(ended) = &mut self.ended {
+            ended.insert(session);
+        }
         let owned = self.znodes.iter().filter(|(_, znode)| znode.owner == session && session != SessionId(0));
         let paths: Vec<String> = owned.map(|(path, _)| path.clone()).collect();
         paths.iter().flat_map(|path| self.remove(path, zxid)).collect()
     }
 
-    /// Whether the session lives.
+    /// Whether the session lives, or may: one that a server knows alone.
     pub fn has_session(&self, session: SessionId) -> bool {
-        self.sessions.contains(&session)
+        self.sessions.contains(&session) || self.ended.as_ref().is_some_and(|ended| !ended.contains(&session))
     }
 
     /// The transaction that made a znode, if it is there.

@@ -44,6 +44,8 @@ pub(crate) struct Server {
     pub(crate) slow_until: Duration,
     /// The disk has no room before.
     pub(crate) full_until: Duration,
+    /// The disk answers nothing before.
+    pub(crate) hung_until: Duration,
     /// The wall clock's error, milliseconds.
     pub(crate) clock_error_ms: i64,
 }
@@ -93,6 +95,7 @@ impl Server {
             paused_until: Duration::ZERO,
             slow_until: Duration::ZERO,
             full_until: Duration::ZERO,
+            hung_until: Duration::ZERO,
             clock_error_ms: 0,
         }
     }
@@ -189,9 +192,9 @@ pub(crate) fn config(swarm: &Swarm, id: ServerId, membership: Membership, mutant
         skip_acl: swarm.changes(),
         record_bytes_max: 2 << 20,
         super_digest: None,
-        read_only: false,
-        local_sessions: false,
-        local_sessions_upgrading: false,
+        read_only: swarm.read_only,
+        local_sessions: swarm.local_sessions,
+        local_sessions_upgrading: swarm.local_sessions,
         snapshot_slice_bytes: 300,
         extended_types: false,
         audit: false,

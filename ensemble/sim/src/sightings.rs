@@ -142,6 +142,7 @@ pub(crate) fn office(world: &mut World, server: usize, office: Option<Role>, epo
     let marks = &mut world.marks;
     marks.sometimes(Mark::StoreFilled, world.ledger.servers[server].is_wiped && office.is_some());
     match (former, office) {
+        (_, Some(Role::Observing { .. })) => marks.hit(Mark::ObserverInSync),
         (_, Some(Role::Leading)) => {
             let last = world.ledger.leaders.last_key_value().map(|(epoch, leader)| (*epoch, *leader));
             marks.sometimes(Mark::EstablishedWhileCut, world.network.has_cuts());
@@ -172,6 +173,7 @@ pub(crate) fn crash(world: &mut World, server: usize) {
     let Some(process) = &world.servers[server].process else { return };
     let marks = &mut world.marks;
     marks.sometimes(Mark::CrashOfLeader, is_leading);
+    marks.sometimes(Mark::ObserverLost, matches!(process.office, Some(Role::Observing { .. })));
     marks.sometimes(Mark::CrashWithWrites, !process.writes.is_empty());
     marks.sometimes(Mark::CrashInSnapshot, process.snapshot.is_some());
     marks.sometimes(Mark::CrashInInstall, process.is_installing());
@@ -251,6 +253,12 @@ pub(crate) fn history(marks: &mut Marks, history: &History, replay: &Replay) {
             marks.sometimes(Mark::LostWriteUndone, op.request.is_write() && !is_done);
             continue;
         };
+        let begun = replay.begun.get(&op.session);
+        marks.sometimes(Mark::SessionLocal, begun.is_none() && replay.txns.contains_key(&index));
+        marks.sometimes(Mark::SessionUpgraded, begun.is_some_and(|begun| reply.zxid < *begun));
+        let is_refused = reply.answer.error() == Some(ErrorCode::NOT_READ_ONLY);
+        marks.sometimes(Mark::ReadOnlyRead, op.is_read_only && !is_refused);
+        marks.sometimes(Mark::ReadOnlyRefused, is_refused);
         match (&op.request, &reply.answer) {
             (Request::Multi(_), Answer::Multi(results)) => {
                 let has_failed = results.iter().any(|result| matches!(result, MultiResult::Error(_)));

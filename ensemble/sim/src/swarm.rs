@@ -33,6 +33,10 @@ pub struct Faults {
     pub lost_snapshots: Option<Duration>,
     /// A server comes back, and a bit of a log or a snapshot has turned.
     pub bit_rot: Option<Duration>,
+    /// A server comes back, and a record of its log, or a sector, stands where another was.
+    pub misdirected: Option<Duration>,
+    /// A disk does not answer for a while.
+    pub hung_disk: Option<Duration>,
     /// A server loses its volume just when all who know what was committed meanwhile are down: those that are left may elect nobody.
     pub lost_quorum: Option<Duration>,
     /// A leader's followers lose it, and it does not hear of it: for a while there are two who serve.
@@ -44,7 +48,7 @@ pub struct Faults {
 /// The options of one run.
 #[derive(Clone, Debug)]
 pub struct Swarm {
-    /// Servers: 3 or 5.
+    /// Servers: 3 to 5.
     pub servers: usize,
     /// So many are the first ensemble, which then changes; 0 when all are, and stay.
     pub first_voters: usize,
@@ -94,6 +98,10 @@ pub struct Swarm {
     pub zxid_counter_max: u32,
     /// `request_throttle_max_requests`: few, so that requests wait for others; `None` is no limit.
     pub throttle: Option<RequestThrottle>,
+    /// `localSessionsEnabled` and `localSessionsUpgradingEnabled`.
+    pub local_sessions: bool,
+    /// `readonlymode.enabled`, and every other client is content with such a server.
+    pub read_only: bool,
 }
 
 impl Swarm {
@@ -128,11 +136,12 @@ impl Swarm {
             zxid_counter_max: [150, u32::MAX - 1, u32::MAX - 1][random.usize(0..3)],
             reads_after_storm: random.u8(0..4) == 0,
             throttle: None,
+            local_sessions: false,
+            read_only: false,
         }
     }
 
-    /// Draws what came later than the rest, from a stream of its own, so that runs without it stay as they were: in one run of four requests wait for others; in
-    /// one of five with faults bits turn, and in one of four disks are full.
+    /// Draws what came later than the rest, from a stream of its own, so that runs without it stay as they were.
     pub fn draw_more(&mut self, random: &mut Rng) {
         let wait_max = [None, Some(Duration::from_millis(5)), Some(Duration::from_millis(100))];
         self.throttle = (random.u8(0..4) == 0).then(|| RequestThrottle {
@@ -144,6 +153,13 @@ impl Swarm {
         if self.faults != Faults::default() {
             self.faults.bit_rot = (random.u8(0..5) == 0).then(|| Duration::from_secs(random.u64(15..60)));
             self.faults.full_disk = (random.u8(0..4) == 0).then(|| Duration::from_secs(random.u64(10..50)));
+            self.faults.misdirected = (random.u8(0..5) == 0).then(|| Duration::from_secs(random.u64(15..60)));
+            self.faults.hung_disk = (random.u8(0..4) == 0).then(|| Duration::from_secs(random.u64(10..50)));
+        }
+        self.local_sessions = random.u8(0..6) == 0;
+        self.read_only = random.u8(0..6) == 0;
+        if random.u8(0..12) == 0 {
+            self.servers = 4;
         }
     }
 }
@@ -181,6 +197,8 @@ impl Faults {
             wipe: one(30, 90, 20),
             lost_snapshots: one(30, 90, 10),
             bit_rot: None,
+            misdirected: None,
+            hung_disk: None,
             lost_quorum: one(20, 60, 15),
             deposed: one(8, 40, 20),
             unreached: one(15, 50, 15),

@@ -68,6 +68,8 @@ pub(crate) enum Event {
     Crash { server: usize, life: u64, number: u64 },
     /// Everybody's power goes, and those who were behind come back with one that has lost its volume.
     LostQuorum { lost: usize, behind: Vec<usize>, number: u64 },
+    /// A server's watchdog looks at its disk.
+    Watchdog { server: usize, life: u64 },
     /// A direction heals.
     Heal { direction: Direction },
     /// What would every server find after a power cut now?
@@ -97,6 +99,7 @@ impl Event {
             | Event::Fault { .. }
             | Event::Crash { .. }
             | Event::LostQuorum { .. }
+            | Event::Watchdog { .. }
             | Event::Heal { .. }
             | Event::Audit
             | Event::Calm => false,
@@ -237,7 +240,11 @@ impl World {
             elections: BTreeMap::new(),
             servers,
             clients: (0..swarm.clients).map(|index| Client::new(index, seed)).collect(),
-            ledger: Ledger { membership: lines, ..Ledger::new(swarm.servers) },
+            ledger: Ledger {
+                membership: lines,
+                has_local_sessions: swarm.local_sessions,
+                ..Ledger::new(swarm.servers)
+            },
             history: History::default(),
             trace: Trace::new(tell),
             is_stormy: true,
@@ -430,6 +437,7 @@ impl World {
             Event::Fault { fault, number } => crate::faults::strike(self, fault, number),
             Event::Crash { server, life, number } => crate::faults::crash_in(self, server, life, number),
             Event::LostQuorum { lost, behind, number } => crate::plots::lose_quorum(self, lost, &behind, number),
+            Event::Watchdog { server, life } => crate::faults::watchdog(self, server, life),
             Event::Heal { direction } => {
                 if self.is_stormy {
                     self.disturbed = self.now;

@@ -77,7 +77,7 @@ pub fn log(file: &str, bytes: &[u8], newest: bool, payload_len_max: u64) -> Resu
         }
     }
     if log.damage.is_none() {
-        log.damage = log_file::check_continuity(file, &sound).err();
+        log.damage = log_file::check_continuity(file, &sound, false).err();
     }
     Ok(log)
 }

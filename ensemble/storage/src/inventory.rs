@@ -1,11 +1,21 @@
-//! `inventory`: the files whose absence is a loss, a name a line.
+//! `inventory`: the files whose absence is a loss, and where each log of this store begins.
+//!
+//! ```text
+//! acceptedEpoch
+//! log.300000001
+//! log.100000001 after 0x0
+//! log.300000001 after 0x10000005b
+//! ```
 //!
 //! A log or an epoch file that is gone leaves no trace of itself: what is left is a sound store with less in it. So the store
 //! keeps, in `dataDir/version-2` and apart from the log's volume, the name of its newest log, and that there is an
 //! `acceptedEpoch` once there is one.
 //!
+//! Nor does the end of a log that is not the newest any more, where the next one begins an epoch: how many records the last epoch had, no zxid tells. So the store keeps for each log that it
+//! began which record comes before its first one. That is a fact of the order of transactions: it stays true whoever truncates, purges or writes logs afterwards.
+//!
 //! A name is written down after its file is durable and before anything in it is relied on, and crossed out before the file is
-//! removed. So a crash leaves a name too few, never one too many.
+//! removed. So a crash leaves a name too few, never one too many; what is said of the beginning of a log that is gone is forgotten with the next new one.
 //!
 //! ZooKeeper knows nothing of this file. A log that it purged or truncated is not missed when a newer log, or a snapshot of what
 //! the log began with, has taken its place.
@@ -16,6 +26,8 @@ use crate::error::StorageError;
 use crate::files;
 use crate::names;
 use crate::small_file;
+use ensemble_proto::Zxid;
+use std::collections::BTreeMap;
 
 pub(crate) const INVENTORY: &str = "inventory";
 
@@ -24,7 +36,12 @@ pub(crate) const INVENTORY: &str = "inventory";
 pub(crate) struct Inventory {
     newest_log: Option<String>,
     has_epochs: bool,
+    /// By the first zxid of a log of ours, the record before it; zero when that is not known.
+    before: BTreeMap<Zxid, Zxid>,
 }
+
+/// Between a log's name and the record before it.
+const AFTER: &str = " after ";
 
 impl Inventory {
     /// Reads it; empty when there is none, as in a directory of ZooKeeper's.
@@ -35,6 +52,9 @@ impl Inventory {
             match line {
                 epochs::ACCEPTED => inventory.has_epochs = true,
                 log if names::zxid("log", log).is_some() => inventory.newest_log = Some(log.to_owned()),
+                other if let Some((log, before)) = beginning(other) => {
+                    inventory.before.insert(log, before);
+                }
                 other => {
                     let file = path(Dir::Data, INVENTORY);
                     return Err(StorageError::corrupt(&file, 0, "names of files", format!("{other:?}")));
@@ -64,8 +84,16 @@ impl Inventory {
         Ok(())
     }
 
-    /// Writes down the newest log.
-    pub(crate) fn add_log(&mut self, disk: &mut impl Disk, name: &str) -> Result<(), StorageError> {
+    /// The record before the first of this log, which this store began; zero when it is not known. `None` for a log that is somebody else's.
+    pub(crate) fn before(&self, log: Zxid) -> Option<Zxid> {
+        self.before.get(&log).copied()
+    }
+
+    /// Writes down the newest log, of which the first record comes after `before`.
+    pub(crate) fn add_log(&mut self, disk: &mut impl Disk, name: &str, before: Zxid) -> Result<(), StorageError> {
+        let logs = files::logs(disk)?;
+        self.before.retain(|known, _| logs.iter().any(|log| log.zxid == *known));
+        self.before.extend(names::zxid("log", name).map(|first| (first, before)));
         self.newest_log = Some(name.to_owned());
         self.write(disk)
     }
@@ -92,6 +120,16 @@ impl Inventory {
             text += name;
             text.push('\n');
         }
+        for (log, before) in &self.before {
+            text += &format!("{}{AFTER}{before}\n", names::log(*log));
+        }
         small_file::replace(disk, Dir::Data, INVENTORY, text.as_bytes())
     }
+}
+
+/// A log's first zxid, and the record before that.
+fn beginning(line: &str) -> Option<(Zxid, Zxid)> {
+    let (log, before) = line.split_once(AFTER)?;
+    let before = i64::from_str_radix(before.strip_prefix("0x")?, 16).ok()?;
+    Some((names::zxid("log", log)?, Zxid(before)))
 }

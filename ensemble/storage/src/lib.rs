@@ -33,6 +33,7 @@ mod empty;
 mod epochs;
 mod error;
 mod files;
+mod frames;
 mod identity;
 pub mod inspect;
 mod install;

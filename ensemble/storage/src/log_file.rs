@@ -18,6 +18,7 @@
 //! * the file ends within a record, or only zeros follow a record without its end mark: torn, unless the record is whole but for a bit of its length or its mark, which
 //!   no power cut does;
 //! * a sector that the bad record covers is zero up to its end: torn;
+//! * a torn record of which the zxid is there, and not the next one, was meant for another place: damage;
 //! * anything else (a wrong checksum, an impossible length, data after the end) was durable once: [`StorageError::Corrupt`].
 //!
 //! A record may hold zeros of its own, so damage to it could pass for a lost sector. Therefore a *sync mark* stands behind
@@ -28,7 +29,8 @@
 //! # Continuity
 //!
 //! The file's name is the zxid of its first record, and each record follows the one before it. A valid record in a wrong
-//! place (a write that was misdirected, or lost while an older record stood there) breaks this. A record that goes back
+//! place (a write that was misdirected, or lost while an older record stood there) breaks this. What an epoch ended with, no zxid tells:
+//! which record comes before a log's first one stands in [`crate::inventory`]. In a log of ZooKeeper's a record that goes back
 //! is accepted when it repeats, byte for byte, and the file's last record is its highest: ZooKeeper logs what it receives twice.
 //! The format has no room for a chain of checksums; what is exchanged against a record with the same zxid is not noticed here, but by the digest.
 //!
@@ -53,6 +55,8 @@ const MAGIC_AND_VERSION: [u8; 8] = *b"ZKLG\0\0\0\x02";
 const END_OF_RECORD: u8 = b'B';
 /// TxnHeader.
 const PAYLOAD_LEN_MIN: u64 = 32;
+/// Where the zxid is in it.
+const ZXID_AT: u64 = 12;
 
 /// A record's checksum, as it stands in its frame.
 fn adler32(payload: &[u8]) -> u64 {
@@ -124,11 +128,18 @@ pub(crate) struct Scan {
 /// Reads every record of a log file.
 ///
 /// `newest` is whether no other log follows it: only then may a group be half written. In an older file ZooKeeper's own
-/// rules hold (it leaves a torn tail in place and starts a new file); the caller checks that no zxid is missing.
+/// rules hold (it leaves a torn tail in place and starts a new file); the caller checks that no zxid is missing. `ours` is whether this store began
+/// the file, so that nothing in it repeats.
 ///
 /// # Errors
 /// [`StorageError::Corrupt`] for damage.
-pub(crate) fn scan(file: &str, bytes: &[u8], newest: bool, payload_len_max: u64) -> Result<Scan, StorageError> {
+pub(crate) fn scan(
+    file: &str,
+    bytes: &[u8],
+    newest: bool,
+    ours: bool,
+    payload_len_max: u64,
+) -> Result<Scan, StorageError> {
     let scanner = Scanner::new(file, bytes, newest, payload_len_max)?;
     let mut scan = Scan { records: Vec::new(), end: HEADER_LEN, torn: None };
     while let Some(record) = scanner.next(scan.end)? {
@@ -143,19 +154,45 @@ pub(crate) fn scan(file: &str, bytes: &[u8], newest: bool, payload_len_max: u64)
             }
         }
     }
-    check_continuity(file, &scan.records)?;
-    Ok(scan)
+    check_continuity(file, &scan.records, ours)?;
+    match torn_zxid(bytes, scan.end).filter(|_| newest && scan.torn.is_some()) {
+        Some(zxid) if !may_be_next(file, scan.records.last(), ours, zxid) => {
+            let expected = "the record that comes next, or nothing".to_owned();
+            Err(StorageError::corrupt(file, scan.end, expected, format!("a part of the record {zxid}")))
+        }
+        _ => Ok(scan),
+    }
+}
+
+/// The zxid of a torn record, where it was written.
+fn torn_zxid(bytes: &[u8], start: u64) -> Option<Zxid> {
+    let at = start + 12 + ZXID_AT;
+    let is_within_a_sector = at % SECTOR_LEN + 8 <= SECTOR_LEN;
+    let is_old = bytes.get(sync_mark_offset(start) as usize..)?.starts_with(&sync_mark(start));
+    let zxid = i64::from_be_bytes(*bytes.get(at as usize..)?.first_chunk()?);
+    (is_within_a_sector && !is_old && zxid != 0).then_some(Zxid(zxid))
+}
+
+/// Whether a record with this zxid may come after these, or first in the file.
+fn may_be_next(file: &str, last: Option<&Record>, ours: bool, zxid: Zxid) -> bool {
+    match last {
+        Some(last) => zxid.follows(last.zxid) || !ours && zxid <= last.zxid,
+        None => named_after(file).is_none_or(|name| name == zxid),
+    }
+}
+
+/// The zxid that is in a file's name.
+fn named_after(file: &str) -> Option<Zxid> {
+    file.rsplit('/').next().and_then(|name| names::zxid("log", name))
 }
 
 /// Whether each record follows the one before it.
-pub(crate) fn check_continuity(file: &str, records: &[Record]) -> Result<(), StorageError> {
+pub(crate) fn check_continuity(file: &str, records: &[Record], ours: bool) -> Result<(), StorageError> {
     let Some(first) = records.first() else { return Ok(()) };
     let broken = |record: &Record, expected: String| {
         Err(StorageError::corrupt(file, record.end, expected, format!("the record {}", record.zxid)))
     };
-    if let Some(name) = file.rsplit('/').next().and_then(|name| names::zxid("log", name))
-        && name != first.zxid
-    {
+    if let Some(name) = named_after(file).filter(|name| *name != first.zxid) {
         return broken(first, format!("the record {name}, which the file is named after"));
     }
     let mut highest = first.zxid;
@@ -165,7 +202,7 @@ pub(crate) fn check_continuity(file: &str, records: &[Record]) -> Result<(), Sto
             let earlier = records[..at].iter().find(|earlier| earlier.zxid == record.zxid);
             earlier.is_some_and(|earlier| earlier.payload == record.payload)
         };
-        let is_next = record.zxid.follows(last) || record.zxid <= last && is_repeated();
+        let is_next = record.zxid.follows(last) || !ours && record.zxid <= last && is_repeated();
         if !is_next {
             return broken(record, format!("the record after {last}"));
         }

@@ -4,32 +4,32 @@
 //! committed is asked for. So a record that does not read, or does not follow the one before it, is not an end but an obstacle:
 //! the log is then no source, and the learner gets a snapshot. Files may be purged meanwhile, which is no damage either.
 //!
-//! What is kept is a position and the part of a file that has not been handed on.
+//! What is kept is a position and the part of a file that has not been handed on ([`crate::frames`]).
 
-use crate::disk::{Dir, Disk};
+use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::files;
-use crate::log_file::{self, FRAMING_LEN, HEADER_LEN};
+use crate::frames::Frames;
+use crate::inventory::Inventory;
+use crate::log_file::{FRAMING_LEN, HEADER_LEN};
+use crate::names;
 use crate::storage::Share;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use ensemble_proto::Zxid;
 use ensemble_proto::durable::LogSlice;
 use std::collections::VecDeque;
-
-/// Bytes read from a file at once; a longer record is read as a whole.
-const READ_LEN: u64 = 64 << 10;
 
 /// A position in the log.
 pub struct LogReader<D> {
     disk: D,
     /// The file being read and those after it.
     files: VecDeque<String>,
-    /// Where in the first of them the next record begins, and the bytes that were read from there on.
-    offset: u64,
-    ahead: Bytes,
+    /// The first of them.
+    frames: Frames,
     /// Newer files were found, and the one before them has not been looked at since.
     has_found: bool,
     payload_len_max: u64,
+    inventory: Inventory,
     /// The last record at or before the position.
     last: Zxid,
 }
@@ -57,10 +57,10 @@ impl<D: Disk> LogReader<D> {
         }
         let files = logs[first..].iter().map(|log| log.name.clone()).collect();
         let mut reader = LogReader {
+            inventory: Inventory::read(&mut disk)?,
             disk,
             files,
-            offset: HEADER_LEN,
-            ahead: Bytes::new(),
+            frames: Frames::at(HEADER_LEN),
             has_found: false,
             payload_len_max,
             last: Zxid::ZERO,
@@ -90,15 +90,14 @@ impl<D: Disk> LogReader<D> {
     /// Passes over everything up to `after`; false when there is nothing.
     fn skip_to(&mut self, after: Zxid) -> Result<bool, StorageError> {
         loop {
-            let (offset, files) = (self.offset, self.files.len());
+            let (offset, files) = (self.frames.offset(), self.files.len());
             let before = self.last;
             match self.next()? {
                 Some((zxid, _)) if zxid <= after => {}
                 Some(_) => {
                     // One too far; the file that it is in has just been opened, or is the one before.
                     self.last = before;
-                    self.offset = if self.files.len() == files { offset } else { HEADER_LEN };
-                    self.ahead.clear();
+                    self.frames = Frames::at(if self.files.len() == files { offset } else { HEADER_LEN });
                     return Ok(before > Zxid::ZERO);
                 }
                 None => return Ok(before > Zxid::ZERO),
@@ -109,8 +108,11 @@ impl<D: Disk> LogReader<D> {
     /// The next record that has not been handed on; a repeated one (ZooKeeper logs some twice) is passed over.
     fn next(&mut self) -> Result<Option<(Zxid, Bytes)>, StorageError> {
         while let Some(name) = self.files.front().cloned() {
-            match self.record(&name)? {
+            let is_first = self.frames.offset() == HEADER_LEN;
+            match self.frames.next(&mut self.disk, &name, self.payload_len_max)? {
                 Some((zxid, _)) if zxid <= self.last => {}
+                // The end of the file before is not what it was.
+                Some(_) if is_first && !self.may_begin_here(&name) => return Ok(None),
                 Some((zxid, payload)) if self.last == Zxid::ZERO || zxid.follows(self.last) => {
                     self.last = zxid;
                     return Ok(Some((zxid, payload)));
@@ -121,12 +123,17 @@ impl<D: Disk> LogReader<D> {
                 None if std::mem::take(&mut self.has_found) => {}
                 None => {
                     self.files.pop_front();
-                    self.offset = HEADER_LEN;
-                    self.ahead.clear();
+                    self.frames = Frames::at(HEADER_LEN);
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Whether the record before the first of a file is the last that was read, as far as either is known.
+    fn may_begin_here(&self, name: &str) -> bool {
+        let before = names::zxid("log", name).and_then(|log| self.inventory.before(log));
+        before.is_none_or(|before| [Zxid::ZERO, self.last].contains(&before)) || self.last == Zxid::ZERO
     }
 
     /// Whether files have begun since the last one that is known.
@@ -135,39 +142,9 @@ impl<D: Disk> LogReader<D> {
         let known = logs.iter().position(|log| log.name == last).map_or(logs.len(), |at| at + 1);
         self.files.extend(logs[known..].iter().map(|log| log.name.clone()));
         self.has_found = known < logs.len();
+        if self.has_found {
+            self.inventory = Inventory::read(&mut self.disk)?;
+        }
         Ok(self.has_found)
-    }
-
-    /// The record at the position, whatever it is; `None` where the file's records end. What was read ahead may have been written
-    /// since.
-    fn record(&mut self, name: &str) -> Result<Option<(Zxid, Bytes)>, StorageError> {
-        match self.record_ahead(name)? {
-            None if !self.ahead.is_empty() => {
-                self.ahead.clear();
-                self.record_ahead(name)
-            }
-            found => Ok(found),
-        }
-    }
-
-    fn record_ahead(&mut self, name: &str) -> Result<Option<(Zxid, Bytes)>, StorageError> {
-        self.read_ahead(name, FRAMING_LEN)?;
-        let Some(len) = log_file::framed_len(&self.ahead, self.payload_len_max) else { return Ok(None) };
-        self.read_ahead(name, len)?;
-        let Some(payload) = log_file::decode(&self.ahead, len) else { return Ok(None) };
-        let Some(zxid) = log_file::payload_zxid(payload) else { return Ok(None) };
-        let payload = Bytes::copy_from_slice(payload);
-        self.offset += len;
-        self.ahead.advance(len as usize);
-        Ok(Some((zxid, payload)))
-    }
-
-    /// Has `len` bytes at hand, where the file has them.
-    fn read_ahead(&mut self, name: &str, len: u64) -> Result<(), StorageError> {
-        if (self.ahead.len() as u64) < len {
-            let read = self.disk.read_at(Dir::Log, name, self.offset, READ_LEN.max(len));
-            self.ahead = read.map_err(StorageError::io("read", Dir::Log, name))?.into();
-        }
-        Ok(())
     }
 }

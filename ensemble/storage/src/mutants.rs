@@ -17,6 +17,8 @@ ensemble_proto::mutants! {
     zkb_11,
     /// A torn tail stays in the file, and a later record is written behind it.
     torn_tail_is_kept,
+    /// Which record comes before a log's first one is not looked at, nor whether one repeats.
+    beginning_is_believed,
 }
 
 impl Mutants {

@@ -9,7 +9,7 @@
 //! | older log ends in a torn record | accepted when the next log continues at the very next zxid (ZooKeeper leaves it so) |
 //! | wrong checksum or length, data behind the end, any bad record before a sync mark | damage |
 //! | a zxid is missing, or goes back | damage |
-//! | the newest log or `acceptedEpoch` is missing, by the `inventory` | damage |
+//! | the newest log or `acceptedEpoch` is missing, or the record before a log's first one, by the `inventory` | damage |
 //! | newest snapshot damaged, unreadable, or no tree | the next older is used; its logs must then be complete |
 //! | every snapshot damaged | damage |
 //! | no snapshot, but log records | damage, unless `snapshot.trust.empty` |
@@ -281,7 +281,15 @@ fn read_tail(
                 &older
             }
         };
-        let scan = log_file::scan(&file, bytes, is_newest, options.payload_len_max)?;
+        let before = inventory.before(log.zxid).filter(|_| !options.mutants.beginning_is_believed());
+        let scan = log_file::scan(&file, bytes, is_newest, before.is_some(), options.payload_len_max)?;
+        let known = before.filter(|before| *before > Zxid::ZERO && !scan.records.is_empty());
+        let follows = |before: Zxid| tail.last().map_or(before <= snapshot, |(last, _)| *last == before);
+        if let Some(before) = known.filter(|before| !follows(*before)) {
+            let last = tail.last().map_or(snapshot, |(zxid, _)| *zxid);
+            let problem = format!("{} begins after {before}, what is before it ends at {last}", log.name);
+            return Err(StorageError::lost(Dir::Log, problem));
+        }
         let is_empty = scan.records.is_empty();
         for record in scan.records {
             accept(&file, &mut tail, snapshot, record)?;

@@ -196,6 +196,18 @@ impl<D: Disk> Storage<D> {
         Ok(())
     }
 
+    /// Bytes that a write brings to the disk, or reads from it, about; 0 for one that is small.
+    pub fn effort(&mut self, write: &Write) -> u64 {
+        match write {
+            Write::Append { payload: bytes, .. } | Write::SnapshotPart { bytes } => bytes.len() as u64,
+            Write::Truncate { .. } => {
+                files::logs(&mut self.disk).map_or(0, |logs| logs.iter().map(|log| log.len).sum())
+            }
+            Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::LastSeen(_) | Write::Membership(_) => 0,
+            Write::ReceiveSnapshot { .. } | Write::AbandonSnapshot | Write::InstallSnapshot { .. } => 0,
+        }
+    }
+
     /// Makes every record performed so far durable: one write, one `fdatasync`.
     ///
     /// # Errors
@@ -251,7 +263,8 @@ impl<D: Disk> Storage<D> {
         }
         let is_lost = self.options.mutants.zkb_11() && zxid.counter() % 10 == 5;
         if !is_lost {
-            self.log.append(zxid, payload);
+            let before = self.last.zxid().max(Zxid::ZERO);
+            self.log.append(zxid, if before < zxid { before } else { Zxid::ZERO }, payload);
         }
         self.last = Last::Record(zxid);
         Ok(())

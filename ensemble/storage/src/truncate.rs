@@ -1,15 +1,16 @@
 //! TRUNC: forget every record after a zxid (`FileTxnLog.truncate`).
 //!
 //! Snapshots after it go first, then whole logs from the newest back, each removal durable before the next, then the end of
-//! the log that holds the zxid. A crash anywhere leaves a prefix of the old history that still reaches the zxid.
+//! the log that holds the zxid, which is found a piece of the log at a time. A crash anywhere leaves a prefix of the old history that still reaches the zxid.
 //!
 //! Differs from ZooKeeper: newer snapshots are removed (they would bring the records back), everything is synced, and a
 //! zxid that nothing has is an error (ZOOKEEPER-3701).
 
-use crate::disk::{Dir, Disk, path};
+use crate::disk::{Dir, Disk};
 use crate::error::StorageError;
 use crate::files;
-use crate::log_file;
+use crate::frames::Frames;
+use crate::log_file::HEADER_LEN;
 use ensemble_proto::Zxid;
 
 /// Removes everything after `to`; durable on return.
@@ -44,15 +45,14 @@ struct Cut {
 impl Cut {
     /// Just behind the record `to`, or `None` when no log has it.
     fn find(disk: &mut impl Disk, to: Zxid, payload_len_max: u64) -> Result<Option<Cut>, StorageError> {
-        let logs = files::logs(disk)?;
-        for (index, log) in logs.iter().enumerate().rev().filter(|(_, log)| log.zxid <= to) {
-            let bytes = disk.read(Dir::Log, &log.name).map_err(StorageError::io("read", Dir::Log, &log.name))?;
-            let newest = index + 1 == logs.len();
-            let scan = log_file::scan(&path(Dir::Log, &log.name), &bytes, newest, payload_len_max)?;
-            if let Some(record) = scan.records.iter().find(|record| record.zxid == to) {
-                return Ok(Some(Cut { name: log.name.clone(), len: record.end }));
+        for log in files::logs(disk)?.iter().rev().filter(|log| log.zxid <= to) {
+            let mut frames = Frames::at(HEADER_LEN);
+            while let Some((zxid, _)) = frames.next(disk, &log.name, payload_len_max)? {
+                if zxid == to {
+                    return Ok(Some(Cut { name: log.name.clone(), len: frames.offset() }));
+                }
             }
-            if scan.records.first().is_some_and(|record| record.zxid <= to) {
+            if frames.offset() > HEADER_LEN {
                 return Ok(None);
             }
         }
@@ -69,10 +69,12 @@ impl Cut {
 fn cut_behind(disk: &mut impl Disk, to: Zxid, payload_len_max: u64) -> Result<(), StorageError> {
     let logs = files::logs(disk)?;
     let Some(log) = logs.last() else { return Ok(()) };
-    let bytes = disk.read(Dir::Log, &log.name).map_err(StorageError::io("read", Dir::Log, &log.name))?;
-    let scan = log_file::scan(&path(Dir::Log, &log.name), &bytes, true, payload_len_max)?;
-    let kept = scan.records.iter().take_while(|record| record.zxid <= to).last();
-    let len = kept.map_or(log_file::HEADER_LEN, |record| record.end);
+    let (mut frames, mut len) = (Frames::at(HEADER_LEN), HEADER_LEN);
+    while let Some((zxid, _)) = frames.next(disk, &log.name, payload_len_max)?
+        && zxid <= to
+    {
+        len = frames.offset();
+    }
     Cut { name: log.name.clone(), len }.apply(disk)
 }
 

@@ -35,7 +35,8 @@ pub(crate) struct TxnLog {
     roll_len: u64,
     file: Option<OpenFile>,
     group: Vec<u8>,
-    group_first: Option<Zxid>,
+    /// The group's first record, and the one before it.
+    group_first: Option<(Zxid, Zxid)>,
     group_records: usize,
     mutants: Mutants,
 }
@@ -54,10 +55,10 @@ impl TxnLog {
         TxnLog { preallocate, roll_len, file: None, group: Vec::new(), group_first: None, group_records: 0, mutants }
     }
 
-    /// Adds a record to the group.
-    pub(crate) fn append(&mut self, zxid: Zxid, payload: &[u8]) {
+    /// Adds a record to the group; `before` is the one before it, or zero.
+    pub(crate) fn append(&mut self, zxid: Zxid, before: Zxid, payload: &[u8]) {
         log_file::encode(payload, &mut self.group);
-        self.group_first.get_or_insert(zxid);
+        self.group_first.get_or_insert((zxid, before));
         self.group_records += 1;
     }
 
@@ -68,16 +69,17 @@ impl TxnLog {
 
     /// Writes the group and makes it durable.
     pub(crate) fn sync(&mut self, disk: &mut impl Disk, inventory: &mut Inventory) -> Result<SyncReport, StorageError> {
-        let Some(first) = self.group_first.take() else { return Ok(SyncReport::default()) };
+        let Some((first, before)) = self.group_first.take() else { return Ok(SyncReport::default()) };
         if self.file.is_none() {
             let file = create(disk, first, self.preallocate, self.mutants)?;
-            inventory.add_log(disk, &file.name)?;
+            inventory.add_log(disk, &file.name, before)?;
             self.file = Some(file);
         }
         let Some(file) = &mut self.file else { return Ok(SyncReport::default()) };
         let end = file.position + self.group.len() as u64;
-        if end > file.len {
-            let len = round_up(end, self.preallocate);
+        let mark = log_file::sync_mark_offset(end);
+        if mark + log_file::SYNC_MARK_LEN > file.len {
+            let len = round_up(mark + log_file::SYNC_MARK_LEN, self.preallocate);
             fill(disk, &file.name, file.len, len)?;
             file.len = len;
         }
@@ -87,10 +89,7 @@ impl TxnLog {
             disk.sync_data(Dir::Log, &file.name).map_err(failed("sync"))?;
         }
         file.position = end;
-        let mark = log_file::sync_mark_offset(end);
-        if mark + log_file::SYNC_MARK_LEN <= file.len {
-            write_or_take_back(disk, &file.name, mark, &log_file::sync_mark(end), end)?;
-        }
+        write_or_take_back(disk, &file.name, mark, &log_file::sync_mark(end), end)?;
         let report = SyncReport { records: self.group_records, bytes: self.group.len() as u64 };
         self.group.clear();
         self.group_records = 0;

@@ -7,7 +7,9 @@ mod support;
 use ensemble_proto::durable::Write;
 use ensemble_proto::{Epoch, Zxid};
 use ensemble_storage::sim_disk::SimDisk;
-use ensemble_storage::{Compression, Dir, Disk, Options, SnapshotWriter, Storage, purge, write_initialize_marker};
+use ensemble_storage::{
+    Compression, Dir, Disk, LogReader, Options, SnapshotWriter, Storage, purge, write_initialize_marker,
+};
 use support::*;
 
 /// A store with snapshots 0 and (1,3), logs of records (1,1)..(1,3) and (1,4)..(1,6).
@@ -99,10 +101,12 @@ fn a_received_history_is_trusted_once_its_epoch_is_entered() {
 enum Outcome {
     /// The records (1,1) up to this counter.
     Records(u32),
+    /// Whatever records, up to this.
+    Ends(Zxid),
     /// An error that contains this.
     Refused(&'static str),
 }
-use Outcome::{Records, Refused};
+use Outcome::{Ends, Records, Refused};
 
 fn check(name: &str, disk: &SimDisk, expected: Outcome) {
     check_with(name, disk, options(), expected);
@@ -114,9 +118,10 @@ fn check_with(name: &str, disk: &SimDisk, options: Options, expected: Outcome) {
             let records: Vec<Zxid> = (1..=counter).map(|counter| zxid(1, counter)).collect();
             assert_eq!(history(&recovered), records, "{name}");
         }
+        (Ok((_, recovered)), Ends(last)) => assert_eq!(recovered.last_zxid(), last, "{name}"),
         (Err(error), Refused(part)) => assert!(error.to_string().contains(part), "{name}: {error}"),
         (Ok((_, recovered)), Refused(part)) => panic!("{name}: expected {part:?}, found {recovered:?}"),
-        (Err(error), Records(counter)) => panic!("{name}: expected {counter} records, found {error}"),
+        (Err(error), Records(_) | Ends(_)) => panic!("{name}: expected a sound store, found {error}"),
     }
 }
 
@@ -192,7 +197,7 @@ fn a_lost_sector_is_a_torn_tail_and_only_in_the_newest_log() {
 
     let disk = damaged(Dir::Log, OLDER, |bytes| bytes[16 + RECORD..512].fill(0));
     disk.damage(Dir::Data, SNAPSHOT, |bytes| bytes.clear()).unwrap();
-    check("a sector of an older log", &disk, Refused("expected the record after 0x100000001"));
+    check("a sector of an older log", &disk, Refused("what is before it ends at 0x100000001"));
 }
 
 /// STO-09: damage to a record that holds a sector of zeros of its own looks like a lost sector, but for the sync mark.
@@ -259,6 +264,8 @@ fn a_torn_record_may_be_longer_than_a_group() {
     storage.perform(&append(zxid(1, 2), 10 << 20)).unwrap();
     storage.sync().unwrap();
     disk.damage(Dir::Log, OLDER, |bytes| bytes[4096..4608].fill(0)).unwrap();
+    check_with("a sector lost that was durable", &disk, long.clone(), Refused("CRC check failed"));
+    disk.damage(Dir::Log, OLDER, |bytes| unmark(bytes)).unwrap();
     check_with("a sector lost", &disk, long, Records(1));
 }
 
@@ -319,10 +326,18 @@ fn a_valid_record_in_a_wrong_place_is_damage() {
         disk.damage(Dir::Log, OLDER, |bytes| bytes.copy_within(record(from), record(to).start)).unwrap();
         disk
     };
+    let of_zookeeper = |disk: SimDisk| {
+        disk.clone().unlink(Dir::Data, "inventory").unwrap();
+        disk
+    };
     check("sound", &long(), Records(10));
-    check("an old record over a late one", &moved(7, 9), Refused("the record after 0x100000007"));
-    check("an old record over the last", &moved(3, 10), Refused("the records up to 0x100000009 again"));
-    check("the record before over the last", &moved(9, 10), Records(9));
+    check("an old record over a late one", &moved(7, 9), Refused("the record after 0x100000008"));
+    check("an old record over the last", &moved(3, 10), Refused("the record after 0x100000009"));
+    check("the record before over the last", &moved(9, 10), Refused("the record after 0x100000009"));
+    // ZooKeeper logs some records twice.
+    check("the same in its log", &of_zookeeper(moved(7, 9)), Refused("the record after 0x100000007"));
+    check("the same in its log", &of_zookeeper(moved(3, 10)), Refused("the records up to 0x100000009 again"));
+    check("the same in its log", &of_zookeeper(moved(9, 10)), Records(9));
     check("a late record over an old one", &moved(9, 7), Refused("the record after 0x100000006"));
     check("a record that the snapshot has", &moved(4, 2), Refused("the record after 0x100000001"));
     check(
@@ -330,9 +345,68 @@ fn a_valid_record_in_a_wrong_place_is_damage() {
         &moved(2, 1),
         Refused("the record 0x100000001, which the file is named after"),
     );
+    // The beginning of a record, and nothing behind it.
+    let part = |from: usize, to: usize| {
+        let disk = long();
+        let change = |bytes: &mut Vec<u8>| {
+            bytes.copy_within(record(from), record(to).start);
+            bytes[record(to).end - 20..].fill(0);
+        };
+        disk.damage(Dir::Log, OLDER, change).unwrap();
+        disk
+    };
+    check("the last one torn", &part(10, 10), Records(9));
+    check("a part of another over it", &part(3, 10), Refused("a part of the record 0x100000003"));
+    check("the same in ZooKeeper's log", &of_zookeeper(part(3, 10)), Records(9));
+    check("a part of another first", &part(3, 1), Refused("a part of the record 0x100000003"));
     let lost = long();
     lost.damage(Dir::Log, OLDER, |bytes| bytes[record(10)].fill(0)).unwrap();
     check("a write that never arrived", &lost, Refused("data behind the last record"));
+}
+
+/// STO-11: how many records an epoch has, no zxid tells. Whatever is at the end of a log that is followed by one of the next epoch is missed all the same.
+#[test]
+fn what_an_epoch_ended_with_is_missed() {
+    let disk = store();
+    for first in [zxid(2, 1), zxid(3, 1)] {
+        let (mut storage, _) = open(&disk).unwrap();
+        storage.perform(&Write::AcceptedEpoch(first.epoch())).unwrap();
+        storage.perform(&append(first, 40)).unwrap();
+        storage.sync().unwrap();
+    }
+    check("sound", &without_snapshot(&disk, |_| ()), Ends(zxid(3, 1)));
+    let last = |bytes: &mut Vec<u8>| bytes[16 + 2 * RECORD..].fill(0);
+    let missed = "log.200000001 begins after 0x100000006, what is before it ends at 0x100000005";
+    check("the last record", &without_snapshot(&disk, last), Refused(missed));
+    let repeated = |bytes: &mut Vec<u8>| bytes.copy_within(16 + RECORD..16 + 2 * RECORD, 16 + 2 * RECORD);
+    check("another in its place", &without_snapshot(&disk, repeated), Refused("the record after 0x100000005"));
+    let mut handle = disk.clone();
+    let of_the_next = handle.read(Dir::Log, "log.200000001").unwrap()[16..16 + RECORD].to_vec();
+    let exchanged = |bytes: &mut Vec<u8>| bytes[16 + 2 * RECORD..16 + 3 * RECORD].copy_from_slice(&of_the_next);
+    let missed_for = "log.200000001 begins after 0x100000006, what is before it ends at 0x200000001";
+    check("the next one in its place", &without_snapshot(&disk, exchanged), Refused(missed_for));
+    let torn = |bytes: &mut Vec<u8>| bytes.truncate(16 + 2 * RECORD + 20);
+    check("a part of it", &without_snapshot(&disk, torn), Refused(missed));
+    let gone = without_snapshot(&disk, |_| ());
+    gone.clone().unlink(Dir::Log, "log.200000001").unwrap();
+    check(
+        "a whole epoch",
+        &gone,
+        Refused("log.300000001 begins after 0x200000001, what is before it ends at 0x100000006"),
+    );
+
+    let reader = |disk: &SimDisk| LogReader::open(disk.clone(), zxid(1, 4), None, 1 << 20).unwrap().unwrap();
+    let read = |disk: &SimDisk| reader(disk).slice(usize::MAX).unwrap().records.last().map(|(zxid, _)| *zxid);
+    assert_eq!(read(&disk), Some(zxid(3, 1)));
+    assert_eq!(read(&without_snapshot(&disk, last)), Some(zxid(1, 5)), "a learner is not sent what has a gap");
+}
+
+/// A copy of the store in which the newest log of epoch 1 is changed, and which has every record from its logs.
+fn without_snapshot(disk: &SimDisk, change: impl FnOnce(&mut Vec<u8>)) -> SimDisk {
+    let mut copy = disk.durable_image();
+    copy.unlink(Dir::Data, SNAPSHOT).unwrap();
+    copy.damage(Dir::Log, NEWEST, change).unwrap();
+    copy
 }
 
 #[test]
@@ -352,7 +426,7 @@ fn an_older_torn_tail_is_accepted_only_when_nothing_is_missing() {
     check(
         "the last record torn",
         &only_first_snapshot(|b| b.truncate(16 + 3 * RECORD - 5)),
-        Refused("the record after"),
+        Refused("begins after 0x100000003"),
     );
 }
 
@@ -368,7 +442,7 @@ fn snapshots() {
     let none = || without(&[(Dir::Data, SNAPSHOT), (Dir::Data, "snapshot.0")]);
     check("all missing", &none(), Refused("no snapshot found, but there are log records up to 0x100000006"));
     check_with("trusted", &none(), Options { trust_empty: true, ..options() }, Records(6));
-    check("a log missing", &without(&[(Dir::Log, OLDER), (Dir::Data, SNAPSHOT)]), Refused("the record after 0x0"));
+    check("a log missing", &without(&[(Dir::Log, OLDER), (Dir::Data, SNAPSHOT)]), Refused("begins after 0x100000003"));
     check("a superseded log missing", &without(&[(Dir::Log, OLDER)]), Records(6));
     let of_a_newer_volume = store();
     write_snapshot(&of_a_newer_volume, &(1..=6).map(|counter| zxid(1, counter)).collect::<Vec<_>>());
@@ -569,7 +643,7 @@ fn damages() -> Vec<(SimDisk, &'static str)> {
         (snapshots, "CRC corruption"),
         (without(&[(Dir::Data, SNAPSHOT), (Dir::Data, "snapshot.0")]), "no snapshot found"),
         (without(&[(Dir::Log, NEWEST)]), "log.100000004 is missing"),
-        (without(&[(Dir::Log, OLDER), (Dir::Data, SNAPSHOT)]), "the record after 0x0"),
+        (without(&[(Dir::Log, OLDER), (Dir::Data, SNAPSHOT)]), "begins after 0x100000003"),
         (epochs, "acceptedEpoch: 0"),
         (unreadable, "expected an epoch in decimal"),
     ]

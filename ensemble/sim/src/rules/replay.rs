@@ -64,6 +64,9 @@ pub fn replay(history: &History, ledger: &Ledger) -> Result<Replay, Violation> {
     let mut reads = reads_by_zxid(history);
     let mut replay = Replay::default();
     let mut owned = ledger.owned;
+    if ledger.has_local_sessions {
+        replay.model.allow_local_sessions();
+    }
     answer_reads(history, &mut replay, reads.remove(&Zxid::ZERO).unwrap_or_default());
     for committed in &ledger.committed {
         let record = TxnRecord::decode(&committed.payload).map_err(|error| {

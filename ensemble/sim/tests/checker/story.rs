@@ -100,7 +100,7 @@ impl Story {
         let xid = *next;
         *next += 1;
         let (stream, session) = (self.stream[&session], SessionId(session));
-        self.history.ops.push(Op { session, xid, stream, request, invoked, reply: None });
+        self.history.ops.push(Op { session, xid, stream, request, invoked, is_read_only: false, reply: None });
         self.history.ops.len() - 1
     }
 
