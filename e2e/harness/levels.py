@@ -22,7 +22,7 @@ from .world import World
 NAMES = ("unit", "sim", "process", "mixed", "chaos", "cluster")
 PACKAGES = ("process", "mixed", "chaos", "scenarios")
 # Of the mixed level, what runs when nothing is named: two minutes or less. All of it takes about seventeen.
-MIXED_CORE = ["JRJ", "RJR", "migration", "questions"]
+MIXED_CORE = ["JRJ", "RJR", "migration", "questions", "what zkCli.sh"]
 # Of the scenarios on a cluster, what runs only when it is named, or with --all.
 CLUSTER_SLOW = (
     *("E4", "E6 ten rounds", "E6 up and down, claims deleted", "E7", "E10", "E11 by swap", "E12 more memory", "E12 a node", "E13", "E14", "E15", "E16"),
