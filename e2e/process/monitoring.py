@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import build, dashboards, lossy, pictures, prometheus
+from harness import build, dashboards, lossy, pictures, prometheus, public_dashboards
 from harness.load import close, connect
 from harness.lossy import LossyDisk
 from harness.processes import Group, Processes, Server
@@ -30,16 +30,17 @@ REQUESTS_AT_ONCE = 200
 
 @case("dashboards have data")
 def panels_have_data(world: Processes) -> str:
-    """Each panel about servers shows something of a live ensemble, asked for its leader."""
+    """Each panel about servers shows something of a live ensemble, asked for its leader; and what public dashboards ask is answered."""
     with watched(world) as (group, seen, _):
         work(group)
         count = sum(dashboards.check(seen, name, {**VARIABLES, "pod": pod(group.leader())}) for name in ("ensemble", "server", "sessions"))
+        asked = public_dashboards.check(seen)
         if folder := os.environ.get("PICTURES"):
             for name in ("ensemble", "server", "sessions"):
                 pictures.draw(seen, name, {**VARIABLES, **({"pod": pod(group.leader())} if name == "server" else {})}, LOADED_SECONDS + 10, Path(folder) / f"{name}.svg")
         quiet = seen.query('ALERTS{alertstate="firing"}')
         assert not quiet, f"nothing is wrong, and alerts fire: {quiet}"
-    return f"{count} panels have data, and no alert fires"
+    return f"{count} panels have data, no alert fires; {asked}"
 
 
 @case("pauses are alerts with their cause")
