@@ -27,7 +27,7 @@ pub(crate) struct Work {
 
 impl Work {
     pub(crate) fn begin(&self) {
-        self.bytes.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Release);
         self.group.fetch_add(1, Ordering::Release);
     }
 
@@ -67,7 +67,10 @@ fn watch(work: &Work, limit: Duration, has_peers: bool, stopped: &Receiver<()>) 
         if stopped.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
             return;
         }
-        let (group, mib) = (work.group.load(Ordering::Acquire), work.bytes.load(Ordering::Relaxed) >> 20);
+        let (group, mib) = (work.group.load(Ordering::Acquire), work.bytes.load(Ordering::Acquire) >> 20);
+        if work.group.load(Ordering::Relaxed) != group {
+            continue;
+        }
         if let Some(waited) = stall.look(group, mib, started.elapsed()) {
             let elapsed_ms = waited.as_millis() as u64;
             if has_peers {

@@ -41,6 +41,7 @@ impl World {
             return Ok(());
         }
         self.servers[server].disk.make_room();
+        self.servers[server].disk.mend();
         if self.servers[server].process.is_some() || !self.servers[server].is_on {
             return Ok(());
         }
@@ -134,6 +135,18 @@ impl World {
         self.servers[server].process = None;
         self.servers[server].life += 1;
         self.go_on(server);
+        self.hang_up(server)
+    }
+
+    /// A sync has failed: the process ends at once, and is started again. Its page cache stays.
+    fn fail_stop(&mut self, server: usize) -> Verdict {
+        self.trace.tale(self.now, || format!("server {server} ends: a sync failed"));
+        self.marks.hit(Mark::SyncFailed);
+        self.servers[server].process = None;
+        self.servers[server].life += 1;
+        self.go_on(server);
+        let again = self.now + self.swarm.tick.mul_f64(10.0 * self.random.f64());
+        self.schedule(again, Event::Start { server });
         self.hang_up(server)
     }
 
@@ -389,6 +402,7 @@ impl World {
         let failed = |error: StorageError| Violation::new("I-6", format!("server {server}'s store: {error}"));
         let group = match process.finish_group() {
             Err(error) if error.is_full() => return self.run_out_of_room(server),
+            Err(_) if machine.disk.mend() => return self.fail_stop(server),
             group => group.map_err(failed)?,
         };
         if let Some(before) = before {

@@ -47,6 +47,8 @@ pub(crate) enum Fault {
     Misdirected,
     /// A disk's answers.
     HungDisk,
+    /// A sync of a log.
+    FailedSync,
     /// A volume, while a quorum needs it.
     LostQuorum,
     /// A leader's followers.
@@ -57,7 +59,7 @@ pub(crate) enum Fault {
     Transfer,
 }
 
-const ALL: [Fault; 17] = [
+const ALL: [Fault; 18] = [
     Fault::Crash,
     Fault::PowerCut,
     Fault::Cut,
@@ -71,6 +73,7 @@ const ALL: [Fault; 17] = [
     Fault::BitRot,
     Fault::Misdirected,
     Fault::HungDisk,
+    Fault::FailedSync,
     Fault::LostQuorum,
     Fault::Deposed,
     Fault::Unreached,
@@ -94,6 +97,7 @@ impl Fault {
             Fault::BitRot => "bit_rot",
             Fault::Misdirected => "misdirected",
             Fault::HungDisk => "hung_disk",
+            Fault::FailedSync => "failed_sync",
             Fault::LostQuorum => "lost_quorum",
             Fault::Deposed => "deposed",
             Fault::Unreached => "unreached",
@@ -131,6 +135,7 @@ fn plan(world: &mut World, fault: Fault, number: u64) {
         Fault::BitRot => faults.bit_rot,
         Fault::Misdirected => faults.misdirected,
         Fault::HungDisk => faults.hung_disk,
+        Fault::FailedSync => faults.failed_sync,
         Fault::LostQuorum => faults.lost_quorum,
         Fault::Deposed => faults.deposed,
         Fault::Unreached => faults.unreached,
@@ -200,6 +205,10 @@ pub(crate) fn strike(world: &mut World, fault: Fault, number: u64) -> Verdict {
         Fault::LostSnapshots => lose_snapshots(world, random, server),
         Fault::BitRot => spoil(world, random, server, turn_a_bit),
         Fault::Misdirected => spoil(world, random, server, misdirect),
+        Fault::FailedSync => {
+            world.servers[server].disk.fail_next_log_sync();
+            Ok(())
+        }
         Fault::HungDisk => {
             hang(world, random, server);
             Ok(())
@@ -231,6 +240,7 @@ pub(crate) fn calm(world: &mut World) {
         machine.slow_until = machine.slow_until.min(world.now);
         machine.full_until = machine.full_until.min(world.now);
         machine.hung_until = machine.hung_until.min(world.now);
+        machine.disk.mend();
         world.schedule(world.now, Event::Start { server });
     }
     world.trace.line(world.now, || "the storm is over".to_string());

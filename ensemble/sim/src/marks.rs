@@ -80,6 +80,7 @@ marks! {
     LeaderPaused "a leader's process stands still",
     LeaderSlow "a leader's disk is slow",
     LeaderHangs "a leader's disk does not answer",
+    SyncFailed "a sync of the log fails, and the server ends",
     DiskGivenUp "a server ends because its disk does not answer",
     LeaderOutOfRoom "a leader has no room on its disk, and gives way",
     LeaderClockJumps "a leader's clock jumps",

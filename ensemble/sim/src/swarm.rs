@@ -37,6 +37,8 @@ pub struct Faults {
     pub misdirected: Option<Duration>,
     /// A disk does not answer for a while.
     pub hung_disk: Option<Duration>,
+    /// The next sync of a server's log fails.
+    pub failed_sync: Option<Duration>,
     /// A server loses its volume just when all who know what was committed meanwhile are down: those that are left may elect nobody.
     pub lost_quorum: Option<Duration>,
     /// A leader's followers lose it, and it does not hear of it: for a while there are two who serve.
@@ -161,6 +163,9 @@ impl Swarm {
         if random.u8(0..12) == 0 {
             self.servers = 4;
         }
+        if self.faults != Faults::default() {
+            self.faults.failed_sync = (random.u8(0..5) == 0).then(|| Duration::from_secs(random.u64(10..50)));
+        }
     }
 }
 
@@ -199,6 +204,7 @@ impl Faults {
             bit_rot: None,
             misdirected: None,
             hung_disk: None,
+            failed_sync: None,
             lost_quorum: one(20, 60, 15),
             deposed: one(8, 40, 20),
             unreached: one(15, 50, 15),

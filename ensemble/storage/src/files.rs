@@ -14,9 +14,11 @@ pub(crate) struct StoreFile {
     pub(crate) len: u64,
 }
 
-/// All logs, oldest first.
+/// All logs, oldest first. Differs from ZooKeeper, which takes a copy beside a log, `log.11.bak`, for a log.
 pub(crate) fn logs(disk: &mut impl Disk) -> Result<Vec<StoreFile>, StorageError> {
-    list(disk, Dir::Log, "log")
+    let mut logs = list(disk, Dir::Log, "log")?;
+    logs.retain(|log| log.name == names::log(log.zxid));
+    Ok(logs)
 }
 
 /// All snapshots, newest first.

@@ -1,6 +1,6 @@
 //! Files as they are, for a person with tools: read as a whole, told as far as they are sound, and never changed.
 //!
-//! What is sound and what is torn is what [`crate::recover`] goes by. Where that stops at the first damage, this goes on behind a record
+//! What is sound and what is torn in a file is what [`crate::recover`] goes by, which also knows what other files say of it ([`crate::inventory`]). Where that stops at the first damage, this goes on behind a record
 //! whose frame is whole and only its contents are not what was written (`TxnLogToolkit.java` does so too).
 
 use crate::compress;

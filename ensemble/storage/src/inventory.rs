@@ -12,10 +12,11 @@
 //! `acceptedEpoch` once there is one.
 //!
 //! Nor does the end of a log that is not the newest any more, where the next one begins an epoch: how many records the last epoch had, no zxid tells. So the store keeps for each log that it
-//! began which record comes before its first one. That is a fact of the order of transactions: it stays true whoever truncates, purges or writes logs afterwards.
+//! began which record comes before its first one. That is a fact of the order of transactions: it stays true whoever truncates, purges or writes logs afterwards. (A zxid that is no
+//! record's, as where a snapshot stands at the beginning of an epoch, is not written down.)
 //!
 //! A name is written down after its file is durable and before anything in it is relied on, and crossed out before the file is
-//! removed. So a crash leaves a name too few, never one too many; what is said of the beginning of a log that is gone is forgotten with the next new one.
+//! removed. So a crash leaves a name too few, never one too many; what is said of the beginning of a log that is gone is forgotten at the next start, or with the next new one.
 //!
 //! ZooKeeper knows nothing of this file. A log that it purged or truncated is not missed when a newer log, or a snapshot of what
 //! the log began with, has taken its place.
@@ -85,14 +86,21 @@ impl Inventory {
     }
 
     /// The record before the first of this log, which this store began; zero when it is not known. `None` for a log that is somebody else's.
-    pub(crate) fn before(&self, log: Zxid) -> Option<Zxid> {
-        self.before.get(&log).copied()
+    pub(crate) fn before(&self, log: &str) -> Option<Zxid> {
+        names::zxid("log", log).and_then(|first| self.before.get(&first)).copied()
+    }
+
+    /// Another server may begin a log of the same name as one that is gone.
+    pub(crate) fn forget_what_is_gone(&mut self, disk: &mut impl Disk) -> Result<(), StorageError> {
+        let (logs, known) = (files::logs(disk)?, self.before.len());
+        self.before.retain(|first, _| logs.iter().any(|log| log.zxid == *first));
+        if self.before.len() < known { self.write(disk) } else { Ok(()) }
     }
 
     /// Writes down the newest log, of which the first record comes after `before`.
     pub(crate) fn add_log(&mut self, disk: &mut impl Disk, name: &str, before: Zxid) -> Result<(), StorageError> {
         let logs = files::logs(disk)?;
-        self.before.retain(|known, _| logs.iter().any(|log| log.zxid == *known));
+        self.before.retain(|first, _| logs.iter().any(|log| log.zxid == *first));
         self.before.extend(names::zxid("log", name).map(|first| (first, before)));
         self.newest_log = Some(name.to_owned());
         self.write(disk)

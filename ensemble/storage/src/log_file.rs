@@ -18,7 +18,7 @@
 //! * the file ends within a record, or only zeros follow a record without its end mark: torn, unless the record is whole but for a bit of its length or its mark, which
 //!   no power cut does;
 //! * a sector that the bad record covers is zero up to its end: torn;
-//! * a torn record of which the zxid is there, and not the next one, was meant for another place: damage;
+//! * in a log that this store began, a torn record of which the zxid is there, and not the next one, was meant for another place: damage;
 //! * anything else (a wrong checksum, an impossible length, data after the end) was durable once: [`StorageError::Corrupt`].
 //!
 //! A record may hold zeros of its own, so damage to it could pass for a lost sector. Therefore a *sync mark* stands behind
@@ -155,8 +155,8 @@ pub(crate) fn scan(
         }
     }
     check_continuity(file, &scan.records, ours)?;
-    match torn_zxid(bytes, scan.end).filter(|_| newest && scan.torn.is_some()) {
-        Some(zxid) if !may_be_next(file, scan.records.last(), ours, zxid) => {
+    match torn_zxid(bytes, scan.end).filter(|_| ours && newest && scan.torn.is_some()) {
+        Some(zxid) if !may_be_next(file, scan.records.last(), zxid) => {
             let expected = "the record that comes next, or nothing".to_owned();
             Err(StorageError::corrupt(file, scan.end, expected, format!("a part of the record {zxid}")))
         }
@@ -174,9 +174,9 @@ fn torn_zxid(bytes: &[u8], start: u64) -> Option<Zxid> {
 }
 
 /// Whether a record with this zxid may come after these, or first in the file.
-fn may_be_next(file: &str, last: Option<&Record>, ours: bool, zxid: Zxid) -> bool {
+fn may_be_next(file: &str, last: Option<&Record>, zxid: Zxid) -> bool {
     match last {
-        Some(last) => zxid.follows(last.zxid) || !ours && zxid <= last.zxid,
+        Some(last) => zxid.follows(last.zxid),
         None => named_after(file).is_none_or(|name| name == zxid),
     }
 }

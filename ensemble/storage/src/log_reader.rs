@@ -12,7 +12,6 @@ use crate::files;
 use crate::frames::Frames;
 use crate::inventory::Inventory;
 use crate::log_file::{FRAMING_LEN, HEADER_LEN};
-use crate::names;
 use crate::storage::Share;
 use bytes::Bytes;
 use ensemble_proto::Zxid;
@@ -110,9 +109,12 @@ impl<D: Disk> LogReader<D> {
         while let Some(name) = self.files.front().cloned() {
             let is_first = self.frames.offset() == HEADER_LEN;
             match self.frames.next(&mut self.disk, &name, self.payload_len_max)? {
-                Some((zxid, _)) if zxid <= self.last => {}
-                // The end of the file before is not what it was.
+                // The end of the file before, or of this one, is not what it was.
                 Some(_) if is_first && !self.may_begin_here(&name) => return Ok(None),
+                Some((zxid, _)) if self.is_too_far(zxid) => return Ok(None),
+                // In a log of ours nothing repeats.
+                Some((zxid, _)) if zxid <= self.last && self.inventory.before(&name).is_some() => return Ok(None),
+                Some((zxid, _)) if zxid <= self.last => {}
                 Some((zxid, payload)) if self.last == Zxid::ZERO || zxid.follows(self.last) => {
                     self.last = zxid;
                     return Ok(Some((zxid, payload)));
@@ -132,8 +134,14 @@ impl<D: Disk> LogReader<D> {
 
     /// Whether the record before the first of a file is the last that was read, as far as either is known.
     fn may_begin_here(&self, name: &str) -> bool {
-        let before = names::zxid("log", name).and_then(|log| self.inventory.before(log));
+        let before = self.inventory.before(name);
         before.is_none_or(|before| [Zxid::ZERO, self.last].contains(&before)) || self.last == Zxid::ZERO
+    }
+
+    /// Whether the next file begins after a record before this one of the first file.
+    fn is_too_far(&self, zxid: Zxid) -> bool {
+        let next = self.files.get(1).and_then(|next| self.inventory.before(next));
+        next.is_some_and(|before| before > Zxid::ZERO && zxid > before)
     }
 
     /// Whether files have begun since the last one that is known.

@@ -19,6 +19,8 @@ ensemble_proto::mutants! {
     torn_tail_is_kept,
     /// Which record comes before a log's first one is not looked at, nor whether one repeats.
     beginning_is_believed,
+    /// After a sync that failed, what the page cache has of the log is taken for what the disk has.
+    page_cache_is_believed,
 }
 
 impl Mutants {

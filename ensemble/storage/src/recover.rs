@@ -116,7 +116,7 @@ fn read<D: Disk>(disk: &mut D, options: &Options) -> Result<Recovered, StorageEr
     install::resume(disk, options.mutants, &mut notes)?;
     let mut inventory = Inventory::read(disk)?;
     inventory.check(disk)?;
-    let newest_log = newest_log(disk, &mut inventory, &mut notes)?;
+    let newest_log = newest_log(disk, options, &mut inventory, &mut notes)?;
     let granted = take_initialize_marker(disk)?;
 
     let logs = files::logs(disk)?;
@@ -208,12 +208,17 @@ fn remove_temporaries(disk: &mut impl Disk) -> Result<(), StorageError> {
 /// therefore never had a record: it is removed.
 fn newest_log(
     disk: &mut impl Disk,
+    options: &Options,
     inventory: &mut Inventory,
     notes: &mut Vec<String>,
 ) -> Result<Vec<u8>, StorageError> {
     while let Some(log) = files::logs(disk)?.last() {
         let failed = StorageError::io("read", Dir::Log, &log.name);
-        let bytes = disk.read_durable(Dir::Log, &log.name).map_err(failed)?;
+        let bytes = match options.mutants.page_cache_is_believed() {
+            true => disk.read(Dir::Log, &log.name),
+            false => disk.read_durable(Dir::Log, &log.name),
+        }
+        .map_err(failed)?;
         let is_unborn = bytes.is_empty() || bytes.len() as u64 >= HEADER_LEN && log_file::is_zero(&bytes);
         if !is_unborn {
             return Ok(bytes);
@@ -281,9 +286,9 @@ fn read_tail(
                 &older
             }
         };
-        let before = inventory.before(log.zxid).filter(|_| !options.mutants.beginning_is_believed());
+        let before = inventory.before(&log.name).filter(|_| !options.mutants.beginning_is_believed());
         let scan = log_file::scan(&file, bytes, is_newest, before.is_some(), options.payload_len_max)?;
-        let known = before.filter(|before| *before > Zxid::ZERO && !scan.records.is_empty());
+        let known = before.filter(|before| *before > Zxid::ZERO);
         let follows = |before: Zxid| tail.last().map_or(before <= snapshot, |(last, _)| *last == before);
         if let Some(before) = known.filter(|before| !follows(*before)) {
             let last = tail.last().map_or(snapshot, |(zxid, _)| *zxid);

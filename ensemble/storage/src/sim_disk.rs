@@ -30,6 +30,18 @@ struct State {
     power_cut_at: Option<u64>,
     /// The call from which on nothing more can be written.
     full_at: Option<u64>,
+    sync: LogSync,
+}
+
+/// What becomes of the next sync of a log.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum LogSync {
+    #[default]
+    Works,
+    /// It fails, once.
+    Fails,
+    /// It has failed.
+    Failed,
 }
 
 #[derive(Default)]
@@ -103,6 +115,16 @@ impl SimDisk {
     /// Takes back [`SimDisk::fill_after`].
     pub fn make_room(&self) {
         self.state.borrow_mut().full_at = None;
+    }
+
+    /// Makes the next sync of a log fail, as Linux does: what was not synced does not reach the disk, now or later, and is still read from the page cache.
+    pub fn fail_next_log_sync(&self) {
+        self.state.borrow_mut().sync = LogSync::Fails;
+    }
+
+    /// Takes back [`SimDisk::fail_next_log_sync`]. Returns whether a sync has failed.
+    pub fn mend(&self) -> bool {
+        std::mem::take(&mut self.state.borrow_mut().sync) == LogSync::Failed
     }
 
     /// How many changing calls there were.
@@ -363,7 +385,10 @@ impl Disk for SimDisk {
 
     fn read_durable(&mut self, dir: Dir, name: &str) -> io::Result<Vec<u8>> {
         self.sync_data(dir, name)?;
-        self.read(dir, name)
+        let mut state = self.state.borrow_mut();
+        let contents = state.open(dir, name)?;
+        contents.cached = contents.durable.clone();
+        Ok(contents.cached.to_vec())
     }
 
     fn create(&mut self, dir: Dir, name: &str) -> io::Result<()> {
@@ -403,7 +428,14 @@ impl Disk for SimDisk {
 
     fn sync_data(&mut self, dir: Dir, name: &str) -> io::Result<()> {
         self.change(|state| {
-            state.open(dir, name)?.sync();
+            let fails = dir == Dir::Log && state.sync == LogSync::Fails;
+            let contents = state.open(dir, name)?;
+            if fails {
+                contents.unsynced.clear();
+                state.sync = LogSync::Failed;
+                return Err(io::Error::other("the sync fails"));
+            }
+            contents.sync();
             Ok(())
         })
     }

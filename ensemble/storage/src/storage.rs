@@ -119,7 +119,8 @@ impl<D: Disk> Storage<D> {
     pub fn open(mut disk: D, options: Options) -> Result<(Storage<D>, Recovered), StorageError> {
         let recovered = recover::recover(&mut disk, &options)?;
         let trusted = recovered.trusted;
-        let inventory = Inventory::read(&mut disk)?;
+        let mut inventory = Inventory::read(&mut disk)?;
+        inventory.forget_what_is_gone(&mut disk)?;
         let last = if recovered.snapshot.is_some() { Last::Record(recovered.last_zxid()) } else { Last::Nothing };
         let log = TxnLog::new(options.preallocate, options.log_len_max.unwrap_or(u64::MAX), options.mutants);
         let cadence = Cadence::new(&options);
@@ -200,8 +201,9 @@ impl<D: Disk> Storage<D> {
     pub fn effort(&mut self, write: &Write) -> u64 {
         match write {
             Write::Append { payload: bytes, .. } | Write::SnapshotPart { bytes } => bytes.len() as u64,
-            Write::Truncate { .. } => {
-                files::logs(&mut self.disk).map_or(0, |logs| logs.iter().map(|log| log.len).sum())
+            Write::Truncate { to } => {
+                let logs = files::logs(&mut self.disk).unwrap_or_default();
+                logs.iter().rfind(|log| log.zxid <= *to).map_or(0, |log| log.len)
             }
             Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::LastSeen(_) | Write::Membership(_) => 0,
             Write::ReceiveSnapshot { .. } | Write::AbandonSnapshot | Write::InstallSnapshot { .. } => 0,
@@ -263,8 +265,9 @@ impl<D: Disk> Storage<D> {
         }
         let is_lost = self.options.mutants.zkb_11() && zxid.counter() % 10 == 5;
         if !is_lost {
-            let before = self.last.zxid().max(Zxid::ZERO);
-            self.log.append(zxid, if before < zxid { before } else { Zxid::ZERO }, payload);
+            // A leader of ZooKeeper's takes a snapshot of where its epoch begins, which no record tells of.
+            let is_record = |before: &Zxid| *before < zxid && before.counter() > 0;
+            self.log.append(zxid, Some(self.last.zxid()).filter(is_record).unwrap_or(Zxid::ZERO), payload);
         }
         self.last = Last::Record(zxid);
         Ok(())

@@ -1,7 +1,7 @@
 //! The log being written: group commit, preallocation, rolling.
 //!
 //! A new file is made in this order: create, header and zeros, sync, sync of the directory, `inventory`. Only then does its first
-//! group go in. So a file whose header is missing or zero never held a record, and a group never changes a file's
+//! group go in. So a file whose header is missing or zero never held a record, and, where anything is preallocated, a group seldom changes a file's
 //! length or blocks: its `fdatasync` writes data and nothing else.
 //!
 //! Differs from ZooKeeper: zeros are really written, where ZooKeeper leaves a hole (whose first use costs a journal commit

@@ -398,7 +398,51 @@ fn what_an_epoch_ended_with_is_missed() {
     let reader = |disk: &SimDisk| LogReader::open(disk.clone(), zxid(1, 4), None, 1 << 20).unwrap().unwrap();
     let read = |disk: &SimDisk| reader(disk).slice(usize::MAX).unwrap().records.last().map(|(zxid, _)| *zxid);
     assert_eq!(read(&disk), Some(zxid(3, 1)));
-    assert_eq!(read(&without_snapshot(&disk, last)), Some(zxid(1, 5)), "a learner is not sent what has a gap");
+    for gap in [without_snapshot(&disk, last), without_snapshot(&disk, repeated), without_snapshot(&disk, exchanged)] {
+        assert_eq!(read(&gap), Some(zxid(1, 5)), "a learner is not sent what has a gap");
+    }
+
+    let emptied = without_snapshot(&disk, last);
+    emptied.clone().unlink(Dir::Log, "log.300000001").unwrap();
+    emptied.clone().unlink(Dir::Data, "inventory").unwrap();
+    emptied.damage(Dir::Log, "log.200000001", |bytes| bytes[16..].fill(0)).unwrap();
+    check("before an empty log that nobody wrote down", &emptied, Ends(zxid(1, 5)));
+    let mut kept = disk.durable_image().read(Dir::Data, "inventory").unwrap();
+    kept.extend(b"log.200000001\n");
+    let written_down = without_snapshot(&disk, last);
+    written_down.clone().unlink(Dir::Log, "log.300000001").unwrap();
+    written_down.damage(Dir::Data, "inventory", |bytes| *bytes = kept).unwrap();
+    written_down.damage(Dir::Log, "log.200000001", |bytes| bytes[16..].fill(0)).unwrap();
+    check("before an empty log", &written_down, Refused(missed));
+}
+
+/// A leader of ZooKeeper's leaves a snapshot of where its epoch begins beside logs that are whole: no record has that zxid.
+#[test]
+fn a_log_may_begin_where_no_record_ends() {
+    let disk = store();
+    open(&disk).unwrap().0.perform(&Write::AcceptedEpoch(Epoch(2))).unwrap();
+    let mut writer = SnapshotWriter::begin(disk.clone(), zxid(2, 0), Compression::Plain).unwrap();
+    writer.slice(&body(&(1..=6).map(|counter| zxid(1, counter)).collect::<Vec<_>>())).unwrap();
+    writer.finish(None, zxid(2, 0)).unwrap();
+    let (mut storage, _) = open(&disk).unwrap();
+    storage.perform(&Write::AcceptedEpoch(Epoch(3))).unwrap();
+    storage.perform(&append(zxid(3, 1), 40)).unwrap();
+    storage.sync().unwrap();
+    check("sound", &disk, Ends(zxid(3, 1)));
+    disk.damage(Dir::Data, "snapshot.200000000", |bytes| bytes[20] ^= 1).unwrap();
+    check("by the snapshot before", &disk, Ends(zxid(3, 1)));
+}
+
+/// ZooKeeper takes it for a log, and would read only one of the two.
+#[test]
+fn a_copy_beside_a_log_is_no_log() {
+    let disk = store();
+    let mut handle = disk.clone();
+    let bytes = handle.read(Dir::Log, NEWEST).unwrap();
+    let copy = format!("{NEWEST}.bak");
+    handle.create(Dir::Log, &copy).unwrap();
+    handle.write_at(Dir::Log, &copy, 0, &bytes[..16 + RECORD]).unwrap();
+    check("a stale copy", &disk, Records(6));
 }
 
 /// A copy of the store in which the newest log of epoch 1 is changed, and which has every record from its logs.
