@@ -42,10 +42,12 @@ def main() -> int:
     top.add_argument("--twice", action="store_true", help="make it a second time from nothing, and compare every byte")
     arguments = top.parse_args()
     try:
-        first = make(arguments.output)
+        # The second time is of the same commit, whatever is committed meanwhile.
+        commit = run(["git", "rev-parse", "HEAD"], cwd=places.REPOSITORY).strip()
+        first = make(arguments.output, commit)
         if arguments.twice:
             with tempfile.TemporaryDirectory(prefix="zke-release.") as folder:
-                second = make(Path(folder) / "again")
+                second = make(Path(folder) / "again", commit)
             different = sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
             if different:
                 print(f"e2e/release: made twice, and these differ: {', '.join(different)}", file=sys.stderr)
@@ -61,12 +63,11 @@ def main() -> int:
     return 0
 
 
-def make(output: Path) -> dict[str, str]:
-    """Makes everything in a folder, and returns the digest of each file."""
+def make(output: Path, commit: str) -> dict[str, str]:
+    """Makes everything of a commit in a folder, and returns the digest of each file."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     log = output.with_name(f"{output.name}.log")
-    commit = run(["git", "rev-parse", "HEAD"], cwd=places.REPOSITORY).strip()
     when = int(run(["git", "show", "-s", "--format=%ct", commit], cwd=places.REPOSITORY))
     with step(f"taking the sources of {commit[:12]}"):
         sources(commit)
