@@ -1,4 +1,4 @@
-"""What a release consists of, byte for byte the same whoever makes it: binaries, image, software bill of materials, charts, checksums.
+"""What a release consists of, which shall be byte for byte the same whoever makes it: binaries, image, software bill of materials, charts, checksums.
 
 Everything that could differ is fixed: the sources are those of the commit, in a folder of a fixed name; the toolchain is that of
 `rust-toolchain.toml`; paths of the machine are written as `/src` and `/cargo`; times are that of the commit; files are in order. `--twice`
