@@ -213,13 +213,22 @@ impl Worker {
         batch.weight += weight(&group);
         let started = Instant::now();
         let mut last = Ticket::default();
+        let effort = group.iter().map(|(_, write)| self.effort(write)).sum();
+        self.work.add(effort);
         for (ticket, write) in &group {
-            self.work.add(self.storage.effort(write));
             self.storage.perform(write)?;
             last = *ticket;
         }
         batch.written += started.elapsed();
         Ok(last)
+    }
+
+    /// Bytes that a write brings to the disk, or reads from it, about.
+    fn effort(&mut self, write: &Write) -> u64 {
+        match write {
+            Write::Truncate { to } => self.storage.truncation_len(*to),
+            write => record_len(write).unwrap_or(0) as u64,
+        }
     }
 
     fn record_sync(&self, took: Duration, records: usize, batch: &Batch) {

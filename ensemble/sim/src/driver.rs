@@ -132,21 +132,23 @@ impl World {
     fn run_out_of_room(&mut self, server: usize) -> Verdict {
         self.trace.tale(self.now, || format!("server {server} has no room on its disk"));
         self.marks.sometimes(Mark::LeaderOutOfRoom, self.is_leading(server));
-        self.servers[server].process = None;
-        self.servers[server].life += 1;
-        self.go_on(server);
-        self.hang_up(server)
+        self.end_process(server)
     }
 
     /// A sync has failed: the process ends at once, and is started again. Its page cache stays.
     fn fail_stop(&mut self, server: usize) -> Verdict {
         self.trace.tale(self.now, || format!("server {server} ends: a sync failed"));
         self.marks.hit(Mark::SyncFailed);
+        let again = self.now + self.swarm.tick.mul_f64(10.0 * self.random.f64());
+        self.schedule(again, Event::Start { server });
+        self.end_process(server)
+    }
+
+    /// A server's process ends; its page cache stays.
+    fn end_process(&mut self, server: usize) -> Verdict {
         self.servers[server].process = None;
         self.servers[server].life += 1;
         self.go_on(server);
-        let again = self.now + self.swarm.tick.mul_f64(10.0 * self.random.f64());
-        self.schedule(again, Event::Start { server });
         self.hang_up(server)
     }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ensemble_proto::Zxid;
 use ensemble_proto::durable::Write;
 use ensemble_storage::sim_disk::SimDisk;
-use ensemble_storage::{Dir, Disk, Recovered, Storage, StorageError};
+use ensemble_storage::{Dir, Disk, Options, Recovered, Storage, StorageError, inspect};
 use fastrand::Rng;
 use std::ops::Range;
 use std::time::Duration;
@@ -439,18 +439,11 @@ fn misdirect(random: &mut Rng, disk: &mut SimDisk) -> Option<Spoiled> {
     Some(Spoiled { dir: Dir::Log, name: name.clone(), bytes: spoiled, what })
 }
 
-/// Where the records of a log stand (`ensemble/storage/src/log_file.rs`).
+/// Where the records of a log stand.
 fn records(bytes: &[u8]) -> Vec<Range<usize>> {
-    let (mut places, mut start) = (Vec::new(), 16);
-    while let Some(len) = bytes.get(start + 8..).and_then(|rest| rest.first_chunk()) {
-        let end = start + 13 + u32::from_be_bytes(*len) as usize;
-        if end == start + 13 || end > bytes.len() {
-            break;
-        }
-        places.push(start..end);
-        start = end;
-    }
-    places
+    let Ok(log) = inspect::log("log", bytes, true, Options::default().payload_len_max) else { return Vec::new() };
+    let ends = log.records.iter().skip(1).map(|record| record.offset).chain([log.end]);
+    log.records.iter().zip(ends).map(|(record, end)| record.offset as usize..end as usize).collect()
 }
 
 /// The whole sectors of a file.

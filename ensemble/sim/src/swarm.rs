@@ -159,6 +159,10 @@ impl Swarm {
             self.faults.hung_disk = (random.u8(0..4) == 0).then(|| Duration::from_secs(random.u64(10..50)));
         }
         self.local_sessions = random.u8(0..6) == 0;
+        if self.local_sessions {
+            // Readers alone would cause no transaction at all.
+            self.readers = self.readers.min(self.clients - 1);
+        }
         self.read_only = random.u8(0..6) == 0;
         if random.u8(0..12) == 0 {
             self.servers = 4;

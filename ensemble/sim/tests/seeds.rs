@@ -13,13 +13,10 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
 
 #[test]
 fn sound_servers_keep_every_promise() {
-    let mut committed = 0;
     for seed in 10..16 {
         let result = run(seed, Mutant::None);
-        assert!(result.is_ok(), "{result:?}, replay: ensemble-sim --seed {seed} --verbose");
-        committed += result.map_or(0, |summary| summary.committed);
+        assert!(result.is_ok_and(|summary| summary.committed > 0), "replay: ensemble-sim --seed {seed} --verbose");
     }
-    assert!(committed > 0, "in some there are only readers, whose sessions may be local");
 }
 
 #[test]

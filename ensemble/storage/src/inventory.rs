@@ -92,15 +92,20 @@ impl Inventory {
 
     /// Another server may begin a log of the same name as one that is gone.
     pub(crate) fn forget_what_is_gone(&mut self, disk: &mut impl Disk) -> Result<(), StorageError> {
-        let (logs, known) = (files::logs(disk)?, self.before.len());
-        self.before.retain(|first, _| logs.iter().any(|log| log.zxid == *first));
+        let known = self.before.len();
+        self.retain_what_is_there(disk)?;
         if self.before.len() < known { self.write(disk) } else { Ok(()) }
+    }
+
+    fn retain_what_is_there(&mut self, disk: &mut impl Disk) -> Result<(), StorageError> {
+        let logs = files::logs(disk)?;
+        self.before.retain(|first, _| logs.iter().any(|log| log.zxid == *first));
+        Ok(())
     }
 
     /// Writes down the newest log, of which the first record comes after `before`.
     pub(crate) fn add_log(&mut self, disk: &mut impl Disk, name: &str, before: Zxid) -> Result<(), StorageError> {
-        let logs = files::logs(disk)?;
-        self.before.retain(|first, _| logs.iter().any(|log| log.zxid == *first));
+        self.retain_what_is_there(disk)?;
         self.before.extend(names::zxid("log", name).map(|first| (first, before)));
         self.newest_log = Some(name.to_owned());
         self.write(disk)

@@ -105,7 +105,7 @@ pub(crate) fn payload_zxid(payload: &[u8]) -> Option<Zxid> {
     if (payload.len() as u64) < PAYLOAD_LEN_MIN {
         return None;
     }
-    Some(Zxid(i64::from_be_bytes(payload[12..20].try_into().ok()?)))
+    Some(Zxid(i64::from_be_bytes(*payload.get(ZXID_AT as usize..)?.first_chunk()?)))
 }
 
 /// A record found in a file.

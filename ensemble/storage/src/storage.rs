@@ -197,17 +197,10 @@ impl<D: Disk> Storage<D> {
         Ok(())
     }
 
-    /// Bytes that a write brings to the disk, or reads from it, about; 0 for one that is small.
-    pub fn effort(&mut self, write: &Write) -> u64 {
-        match write {
-            Write::Append { payload: bytes, .. } | Write::SnapshotPart { bytes } => bytes.len() as u64,
-            Write::Truncate { to } => {
-                let logs = files::logs(&mut self.disk).unwrap_or_default();
-                logs.iter().rfind(|log| log.zxid <= *to).map_or(0, |log| log.len)
-            }
-            Write::AcceptedEpoch(_) | Write::CurrentEpoch(_) | Write::LastSeen(_) | Write::Membership(_) => 0,
-            Write::ReceiveSnapshot { .. } | Write::AbandonSnapshot | Write::InstallSnapshot { .. } => 0,
-        }
+    /// Bytes of log that a truncation reads, about.
+    pub fn truncation_len(&mut self, to: Zxid) -> u64 {
+        let logs = files::logs(&mut self.disk).unwrap_or_default();
+        logs.iter().rfind(|log| log.zxid <= to).map_or(0, |log| log.len)
     }
 
     /// Makes every record performed so far durable: one write, one `fdatasync`.
